@@ -1,0 +1,51 @@
+"""What a network of a known architecture expects and gives: the facts that no weight file states.
+
+Facts from the papers' reference code, collected with their sources in the project's model notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Domain = Literal["face", "image"]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How a network wants its input.
+
+    domain: "face" takes one aligned crop of `size` px; "image" takes any size and can be tiled.
+    template: the alignment template of a face network. has_fidelity: it takes a weight from 0 (sharp) to
+    1 (faithful). halo: px thrown away around a tile of an image network: its whole receptive field
+    where a tile can afford that, else a usual value, with which tiles are close to the whole and not equal.
+    """
+
+    architecture: str
+    domain: Domain
+    licence: str
+    size: int | None = None
+    template: str | None = None
+    has_fidelity: bool = False
+    halo: int = 32
+
+
+_FACE = "ffhq_512"
+
+CONTRACTS: dict[str, Contract] = {
+    contract.architecture: contract
+    for contract in (
+        Contract("GFPGAN", "face", "Apache-2.0", 512, _FACE),
+        Contract("RestoreFormer", "face", "Apache-2.0", 512, _FACE),
+        Contract("CodeFormer", "face", "S-Lab 1.0 (non-commercial)", 512, _FACE, has_fidelity=True),
+        # All of its receptive field: with less, a seam of a quarter of the range was measured on damaged portraits.
+        Contract("SlimUnet", "image", "Apache-2.0", halo=96),
+        Contract("ESRGAN", "image", "see the file's source"),
+        Contract("Compact", "image", "see the file's source", halo=24),
+    )
+}
+
+
+def contract_for(architecture: str) -> Contract:
+    """The contract of an architecture; what is not in the table is an image network of unknown licence."""
+    return CONTRACTS.get(architecture, Contract(architecture, "image", "see the file's source"))

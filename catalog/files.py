@@ -1,0 +1,27 @@
+"""Which model files a user has, and which one a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import ModelFileError
+
+BUNDLED = "SlimFusion restorer (bundled)"
+BUNDLED_FILE = Path(__file__).resolve().parent.parent / "weights" / "slim_restorer.safetensors"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+
+def model_path(name: str, folders: Iterable[Path]) -> Path:
+    """The file that a name from the list, a file name or a path means. Raises ModelFileError."""
+    if name == BUNDLED:
+        return BUNDLED_FILE
+    folders = list(folders)
+    for candidate in (Path(name).expanduser(), *(folder / name for folder in folders)):
+        if candidate.is_file():
+            return candidate.resolve()
+    places = ", ".join(str(folder) for folder in folders) or "no model folder"
+    raise ModelFileError(
+        f"The model {name!r} was not found (looked for it as a path and in {places}). Put the file there, "
+        f"or choose {BUNDLED!r}, which is always present."
+    )
