@@ -1,0 +1,271 @@
+"""Networks under torch: recognised by spandrel, loaded without a second copy, probed without a first one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from ...catalog.contracts import contract_for
+from ...catalog.spec import ModelSpec
+from ...errors import DependencyError, ModelFileError
+from ..session import Blueprint, Forward
+from . import weights_file
+from .architectures import FORWARDS, slim_unet
+
+try:
+    import spandrel
+except (ImportError, RuntimeError) as failure:  # RuntimeError: a torchvision that was built for another torch
+    raise DependencyError(
+        f"spandrel, which recognises model files, does not load ({failure}). Install it into the Python that runs "
+        "this program: pip install spandrel. If torchvision is named above, it does not fit torch: install both "
+        "from the same place."
+    ) from failure
+
+
+PART_BYTES = 32 << 20
+
+
+class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
+    """The bundled network, made known to a registry of ours: other programs' registries stay as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(id="SlimUnet", detect=slim_unet.detect)
+
+    def load(self, state_dict: weights_file.StateDict) -> spandrel.ImageModelDescriptor[slim_unet.SlimUnet]:
+        module = slim_unet.load(state_dict, {})
+        return spandrel.ImageModelDescriptor(
+            module,
+            module.state_dict(),
+            architecture=self,
+            purpose="Restoration",
+            tags=[],
+            supports_half=True,
+            supports_bfloat16=True,
+            scale=1,
+            input_channels=3,
+            output_channels=3,
+            size_requirements=spandrel.SizeRequirements(multiple_of=module.multiple),
+            call_fn=lambda model, image: model(image),
+        )
+
+
+@lru_cache(maxsize=1)
+def registry() -> spandrel.ArchRegistry:
+    """spandrel's architectures, the extra ones where the user has installed them, and ours."""
+    known = spandrel.MAIN_REGISTRY.copy()
+    try:
+        from spandrel_extra_arches import EXTRA_REGISTRY
+    except ImportError:
+        pass
+    else:
+        known.add(*EXTRA_REGISTRY, ignore_duplicates=True)
+    known.add(spandrel.ArchSupport.from_architecture(SlimUnetArchitecture()))
+    return known
+
+
+class TorchNetwork:
+    """A module on a device, called in its architecture's way."""
+
+    def __init__(self, forward: Forward) -> None:
+        self._forward: Forward | None = forward
+
+    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor:
+        assert self._forward is not None
+        return self._forward(batch, fidelity)
+
+    def close(self) -> None:
+        self._forward = None
+
+
+class BorrowedNetwork(TorchNetwork):
+    """A module that the host owns: on the device while it is open, back where it came from after."""
+
+    def __init__(self, forward: Forward, module: torch.nn.Module, home: torch.device) -> None:
+        super().__init__(forward)
+        self._module, self._home = module, home
+
+    def close(self) -> None:
+        super().close()
+        self._module.to(self._home)
+
+
+def blueprint_from_file(path: Path, name: str | None = None) -> Blueprint:
+    """Describes a .safetensors, .pth, .pt or .ckpt file; reads its shapes only. Raises ModelFileError."""
+    if not path.is_file():
+        raise ModelFileError(f"The model file {path} does not exist.")
+    stat = path.stat()
+    return _blueprint_from_file(path, name or path.name, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=16)
+def _blueprint_from_file(path: Path, name: str, modified: int, size: int) -> Blueprint:
+    layout = spandrel.canonicalize_state_dict(weights_file.shapes(path))
+    descriptor, _ = _twin(layout, torch.float32, name)
+
+    def build(device: torch.device, dtype: torch.dtype) -> TorchNetwork:
+        return TorchNetwork(_forward_of(_filled(layout, path, device, dtype, name), device, dtype))
+
+    def twin(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode]:
+        descriptor, mode = _twin(layout, dtype, name)
+        with mode:
+            return _forward_of(descriptor, torch.device("cpu"), dtype), mode
+
+    return Blueprint(_spec(descriptor, name, path, layout), (str(path), modified, size), build, twin)
+
+
+def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
+    """Describes a network that somebody else loaded: a spandrel descriptor, ComfyUI's UPSCALE_MODEL."""
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
+        raise ModelFileError(f"{name} is {type(descriptor).__name__}, not an image network that can be run here.")
+    layout = {key: value.to("meta") for key, value in descriptor.model.state_dict().items()}
+
+    def build(device: torch.device, dtype: torch.dtype) -> TorchNetwork:
+        home = descriptor.device
+        descriptor.model.to(device)
+        return BorrowedNetwork(_forward_of(descriptor, device, dtype), descriptor.model, home)
+
+    def twin(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode]:
+        fake, mode = _twin(layout, dtype, name)
+        with mode:
+            return _forward_of(fake, torch.device("cpu"), dtype), mode
+
+    # In the type that its owner has it in: nobody else's network is converted.
+    spec = replace(_spec(descriptor, name, None, layout), precisions=("fp32",))
+    return Blueprint(spec, (name, id(descriptor)), build, twin, descriptor)
+
+
+def _twin(layout: weights_file.StateDict, dtype: torch.dtype, name: str) -> tuple[Any, FakeTensorMode]:
+    """The network on tensors that have a shape and no data."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode:
+        empty = {
+            key: torch.empty(value.shape, dtype=dtype if value.is_floating_point() else value.dtype)
+            for key, value in layout.items()
+            if isinstance(value, torch.Tensor)
+        }
+        descriptor = _descriptor(empty, name)
+        # Module.to does not work on tensors without data; handing over tensors of the right type does.
+        descriptor.model.load_state_dict(empty, strict=False, assign=True)
+    return descriptor, mode
+
+
+def _descriptor(weights: weights_file.StateDict, name: str) -> Any:
+    try:
+        descriptor = registry().load(weights)
+    except spandrel.UnsupportedModelError as error:
+        raise ModelFileError(
+            f"{name} is a model, but of an architecture that is not known here ({len(weights)} tensors). "
+            "Face restorers such as GFPGAN, RestoreFormer and CodeFormer and most upscalers are known; "
+            "checkpoints, LoRAs and detectors are not restorers."
+        ) from error
+    except RuntimeError as error:
+        raise ModelFileError(
+            f"{name} looks like a known architecture but tensors are missing or of another size; "
+            "the file is damaged or a variant that is not known here. Get it from its maker again."
+        ) from error
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
+        raise ModelFileError(
+            f"{name} is a {descriptor.architecture.name} network that does not take and give RGB pictures."
+        )
+    descriptor.model.train(False)
+    return descriptor
+
+
+def _filled(
+    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype, name: str
+) -> Any:
+    """The network with its weights.
+
+    A network that computes tensors of its own while it is made cannot be made without data: it is made the
+    plain way, at the price of a second copy for a moment.
+    """
+    weights = _weights(layout, path, device, dtype)
+    descriptor, _ = _twin(layout, dtype, name)
+    descriptor.model.load_state_dict(weights, strict=False, assign=True)
+    if _has_fakes(descriptor.model):
+        descriptor = _descriptor(weights, name)
+        descriptor.model.to(device=device, dtype=dtype)
+    for parameter in descriptor.model.parameters():
+        parameter.requires_grad_(False)
+    return descriptor
+
+
+def _weights(
+    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype
+) -> weights_file.StateDict:
+    """The file's tensors on a device, floating ones in a type.
+
+    What needs no conversion stays mapped from the file. Otherwise the file is mapped anew for every part of it:
+    pages that were read count as memory until their mapping ends, and would be there beside the converted copy.
+    """
+    result: weights_file.StateDict = {}
+    for names in _parts(layout, dtype, device):
+        content = spandrel.canonicalize_state_dict(weights_file.tensors(path))
+        for key in names:
+            value = content[key]
+            result[key] = value.to(device, dtype if value.is_floating_point() else value.dtype)
+    return result
+
+
+def _parts(layout: weights_file.StateDict, dtype: torch.dtype, device: torch.device) -> list[list[str]]:
+    """The tensors' names, in parts of about PART_BYTES where they must be copied, else all in one."""
+    tensors = {key: value for key, value in layout.items() if isinstance(value, torch.Tensor)}
+    if device.type == "cpu" and all(v.dtype == dtype or not v.is_floating_point() for v in tensors.values()):
+        return [list(tensors)]
+    parts: list[list[str]] = [[]]
+    size = 0
+    for key, value in tensors.items():
+        if size >= PART_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(key)
+        size += value.nbytes
+    return parts
+
+
+def _has_fakes(module: torch.nn.Module) -> bool:
+    held = [value for part in module.modules() for value in vars(part).values()]
+    named = [*module.parameters(), *module.buffers()]
+    return any(isinstance(value, FakeTensor) for value in [*held, *named])
+
+
+def _forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Forward:
+    lean = FORWARDS.get(descriptor.architecture.id)
+    if lean is None:
+        return lambda batch, fidelity: descriptor(batch.to(dtype))
+    prepared = lean.prepare(descriptor.model, device, dtype)
+    kept = torch.float32 if lean.takes_float32 else dtype
+    return lambda batch, fidelity: lean.forward(prepared, batch.to(kept), fidelity)
+
+
+def _spec(descriptor: Any, name: str, path: Path | None, layout: weights_file.StateDict) -> ModelSpec:
+    architecture = str(descriptor.architecture.id)
+    contract = contract_for(architecture)
+    multiple = max(1, descriptor.size_requirements.multiple_of)
+    radius = getattr(descriptor.model, "receptive_radius", contract.halo)
+    precisions = ["fp32"]
+    if descriptor.supports_bfloat16:
+        precisions.insert(0, "bf16")
+    lean = FORWARDS.get(architecture)
+    if descriptor.supports_half or (lean is not None and lean.half_safe):
+        precisions.insert(0, "fp16")
+    return ModelSpec(
+        name=name,
+        path=path,
+        contract=contract,
+        parameters=sum(v.numel() for v in layout.values() if isinstance(v, torch.Tensor)),
+        scale=descriptor.scale,
+        multiple=multiple,
+        halo=_round_up(contract.halo, multiple),
+        exact_halo=_round_up(radius, multiple),
+        precisions=tuple(precisions),
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

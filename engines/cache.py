@@ -1,0 +1,102 @@
+"""The one owner of all sessions of a process.
+
+A handle in a graph is a name and some settings; what has weights lives here. One heavy session a device is
+kept by default: the planner's arithmetic holds only when nobody else of us is on the card.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import torch
+
+from .host import Host
+from .memory import meter
+from .session import Blueprint, Session
+
+
+class SessionCache:
+    """Leases sessions and lets them go, least recently used first.
+
+    opened: how often a network was loaded since the process started.
+    """
+
+    def __init__(self, sessions_per_device: int = 1) -> None:
+        self.sessions_per_device = sessions_per_device
+        self._sessions: OrderedDict[tuple[object, ...], Session] = OrderedDict()
+        self._lock = threading.RLock()
+        self._opened_by_gone = 0
+
+    @property
+    def opened(self) -> int:
+        return self._opened_by_gone + sum(session.times_opened for session in self._sessions.values())
+
+    def held_bytes(self, device: torch.device) -> int:
+        """Bytes of weights that our sessions hold on a device."""
+        return sum(s.resident_bytes for s in self._sessions.values() if s.device == device)
+
+    def is_open(self, blueprint: Blueprint, device: torch.device, precision: str) -> bool:
+        session = self._sessions.get((blueprint.key, device, precision))
+        return session is not None and session.is_open
+
+    @contextlib.contextmanager
+    def lease(
+        self, blueprint: Blueprint, device: torch.device, precision: str, working_bytes: int, host: Host
+    ) -> Iterator[Session]:
+        """An open session for the duration of the block.
+
+        When the block is left by an exception, an interrupt included, a session that it had to open is
+        closed again: a failed run leaves nothing behind.
+        """
+        key = (blueprint.key, device, precision)
+        with self._lock:
+            self.make_way(blueprint, device, precision)
+            session = self._sessions.setdefault(key, Session(blueprint, device, precision))
+            self._sessions.move_to_end(key)
+            was_open = session.is_open
+            try:
+                host.open(session, working_bytes)
+                yield session
+            except BaseException:
+                if not was_open:
+                    self._drop(key)
+                    with contextlib.suppress(RuntimeError):  # a device that was lost cannot be tidied up
+                        meter.release_unused(device)
+                raise
+            if blueprint.borrowed is not None:  # to keep the session would keep its owner's network alive
+                self._drop(key)
+
+    def release(self, device: torch.device | None = None) -> int:
+        """Closes all sessions (of one device); returns the bytes of weights that they held."""
+        with self._lock:
+            keys = [key for key, s in self._sessions.items() if device is None or s.device == device]
+            freed = sum(self._sessions[key].resident_bytes for key in keys)
+            devices = {self._sessions[key].device for key in keys}
+            for key in keys:
+                self._drop(key)
+        for each in devices:
+            meter.release_unused(each)
+        return freed
+
+    def make_way(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
+        """Lets other sessions of the device go, so that this one will be within `sessions_per_device`."""
+        wanted = (blueprint.key, device, precision)
+        with self._lock:
+            others = [key for key, s in self._sessions.items() if s.device == device and key != wanted]
+            surplus = others[: max(0, len(others) - self.sessions_per_device + 1)]
+            for key in surplus:
+                self._drop(key)
+        if surplus:
+            meter.release_unused(device)
+
+    def _drop(self, key: tuple[object, ...]) -> None:
+        session = self._sessions.pop(key)
+        session.close()
+        self._opened_by_gone += session.times_opened
+
+
+# The process's own: the graph's nodes, the library and the command line share it.
+SESSIONS = SessionCache()

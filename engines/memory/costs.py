@@ -1,0 +1,201 @@
+"""How many bytes a network will take, known before the first one is taken.
+
+The network's twin on tensors without data is run once or twice while every storage that comes to life is
+counted until it dies: the highest sum is what torch's allocator will be asked for. A convolutional network's
+peak is exactly linear in the pixels of its batch, so two probes give every size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..session import PRECISIONS, Blueprint
+from . import meter
+
+# torch's allocators hand out whole blocks of this size.
+BLOCK = 512
+
+# What the kernels take beside the tensors that the graph knows: repacked inputs and outputs of convolutions on
+# a CPU (measured 0.9 to 1.3 on four networks), workspaces of cuDNN on a GPU.
+SCRATCH = {"cpu": 1.25, "cuda": 1.3}
+OTHER_SCRATCH = 1.5
+
+# Factors that are believed: below the first nothing can be, since the graph's own bytes are needed; above the
+# last a file lies, and would forbid what fits.
+FACTORS = (0.9, 3.0)
+
+# Bytes below which the process's own noise is larger than what could be learnt.
+LEARNABLE = 64 << 20
+
+COST_FILE = "costs.json"
+COST_FORMAT = 1
+
+# Sides of the two probes of a network that takes any size: small enough to be quick, large enough that a
+# network which shrinks its input by 64 still has something left.
+PROBES = (128, 256)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of activations: `fixed + per_pixel * pixels`, pixels counted over the whole batch."""
+
+    fixed: float
+    per_pixel: float
+
+    def bytes_for(self, pixels: int) -> int:
+        return int(self.fixed + self.per_pixel * pixels)
+
+    def scaled(self, factor: float) -> Cost:
+        return Cost(self.fixed * factor, self.per_pixel * factor)
+
+
+class LivePeak(TorchDispatchMode):
+    """Counts the bytes of storages born under the mode until they die; `peak` is the most at one time."""
+
+    def __init__(self, ignored: Iterable[torch.Tensor] = ()) -> None:
+        super().__init__()
+        self.peak = 0
+        self._now = 0
+        self._live: dict[int, int] = {}
+        self._ignored = {tensor.untyped_storage()._cdata for tensor in ignored}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        # A view of what was there before, such as a transposed weight, is no new storage.
+        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in given:
+                self._count(leaf)
+        return result
+
+    def _count(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._live or key in self._ignored:
+            return
+        self._live[key] = -(-storage.nbytes() // BLOCK) * BLOCK
+        self._now += self._live[key]
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self._now -= self._live.pop(key, 0)
+
+
+def live_peak(blueprint: Blueprint, precision: str, batch: int, height: int, width: int) -> int:
+    """Bytes of activations that one forward pass holds at most, input and output included."""
+    forward, mode = blueprint.twin(PRECISIONS[precision])
+    with mode, torch.no_grad():
+        picture = torch.empty((batch, 3, height, width))
+        tracker = LivePeak([picture])
+        with tracker:
+            forward(picture, 0.5)
+    return tracker.peak + picture.numel() * picture.element_size()
+
+
+class CostStore:
+    """What networks cost: probed once a process, corrected by what runs have measured.
+
+    The corrections are factors on the probed bytes, one a (network, engine, precision, device). They are kept
+    in a small JSON file where the host allows it; a file that is damaged or somebody else's is written anew.
+    """
+
+    def __init__(self) -> None:
+        self._live: dict[tuple[Any, ...], Cost] = {}
+        self._factors: dict[str, float] = {}
+        self._read_from: Path | None = None
+
+    def cost(self, blueprint: Blueprint, precision: str, device: torch.device, folder: Path | None) -> Cost:
+        """Bytes of activations on a device, kernels' scratch included."""
+        self._read(folder)
+        factor = self._factors.get(factor_key(blueprint, precision, device))
+        return self._probed(blueprint, precision).scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH))
+
+    def learn(
+        self,
+        blueprint: Blueprint,
+        precision: str,
+        device: torch.device,
+        pixels: int,
+        measured: int,
+        folder: Path | None,
+    ) -> None:
+        """Takes in that a forward pass over so many pixels took `measured` bytes beside the weights.
+
+        A factor rises at once and falls by halves: one quiet run must not lead the next one over the budget.
+        """
+        probed = self._probed(blueprint, precision).bytes_for(pixels)
+        if probed < LEARNABLE:
+            return
+        self._read(folder)
+        key = factor_key(blueprint, precision, device)
+        before = self._factors.get(key, 0.0)
+        factor = min(max(measured / probed, FACTORS[0]), FACTORS[1])
+        self._factors[key] = round(max(factor, (before + factor) / 2), 3)
+        self._write(folder)
+
+    def _probed(self, blueprint: Blueprint, precision: str) -> Cost:
+        key = (blueprint.key, precision)
+        if key not in self._live:
+            self._live[key] = live_cost(blueprint, precision)
+        return self._live[key]
+
+    def _read(self, folder: Path | None) -> None:
+        if folder is None or folder == self._read_from:
+            return
+        self._read_from = folder
+        try:
+            content = json.loads((folder / COST_FILE).read_text())
+            if content["format"] == COST_FORMAT:
+                read = {str(key): float(factor) for key, factor in content["factors"].items()}
+                self._factors |= {k: min(max(f, FACTORS[0]), FACTORS[1]) for k, f in read.items() if f == f}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return
+
+    def _write(self, folder: Path | None) -> None:
+        if folder is None:
+            return
+        temporary = folder / f"{COST_FILE}.{os.getpid()}"
+        # Measurements are a help, not a result: a disk that is full must not cost the user a picture.
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps({"format": COST_FORMAT, "factors": self._factors}, indent=1))
+            temporary.replace(folder / COST_FILE)
+
+
+# The process's own.
+COSTS = CostStore()
+
+
+def factor_key(blueprint: Blueprint, precision: str, device: torch.device) -> str:
+    """What a measured factor is valid for. Files of one architecture and size behave alike."""
+    spec = blueprint.spec
+    network = f"{spec.contract.architecture}-{spec.parameters}-x{spec.scale}"
+    return f"{network} torch {precision} {meter.device_name(device)}"
+
+
+def live_cost(blueprint: Blueprint, precision: str) -> Cost:
+    """Bytes that live at the worst moment of a forward pass, by pixels.
+
+    A face network has one size, so batches of one and two are probed; any other is probed at two sizes.
+    """
+    size = blueprint.spec.contract.size
+    if size is not None:
+        once = live_peak(blueprint, precision, 1, size, size)
+        twice = live_peak(blueprint, precision, 2, size, size)
+        return Cost(2 * once - twice, (twice - once) / size**2)
+    small, large = (live_peak(blueprint, precision, 1, side, side) for side in PROBES)
+    per_pixel = (large - small) / (PROBES[1] ** 2 - PROBES[0] ** 2)
+    return Cost(small - per_pixel * PROBES[0] ** 2, per_pixel)

@@ -1,0 +1,284 @@
+"""From a job and a budget to a plan: a pure function that allocates nothing and asks nobody.
+
+The ladder is walked from the best plan to the cheapest, the cheapest loss first: a smaller batch, then a
+smaller tile, then another precision. What costs nothing to the picture, such as letting other models go, is
+the host's and asked for before, so it is no rung here; another device is tried by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ...catalog.spec import ModelSpec
+from ...errors import BudgetError, SettingError
+from .. import tiles
+from .budget import GIB, MemoryBudget, format_bytes
+from .costs import Cost
+
+# Tiles that are tried, px. 512 is where a further gain in speed ends on the devices that were measured.
+TILE = 512
+TILE_PER_HALO = 8  # a wide halo wants a wide tile, or most of the work is thrown away
+TILES = (TILE, 384, 256, 192, 128, 96, 64)
+
+# On a CPU one sample keeps all cores busy, and a second only takes memory.
+LARGEST_BATCH = {"cpu": 1}
+OTHER_LARGEST_BATCH = 8
+
+# How much more activations take where what is freed is kept, because blocks of other sizes leave gaps: 1.5 to 2.1
+# were measured on three networks, growing over many faces. It is done only where there is room for more than that.
+KEPT, KEPT_AT_MOST = 1.9, 3.0
+
+# Below this much free memory a device is worked on at no more than 720p, unless quality is asked for.
+LITTLE = GIB
+WORKING_SIZE = (720, 1280)  # short and long side, px
+
+UNLIMITED = 1 << 62  # bytes; more than any device has
+
+FLOAT_PIXEL = 3 * 4  # bytes of one RGB pixel in float32
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be run through a network.
+
+    height, width: px of one item. count: items. tiled: whether an item may be cut into tiles. held_bytes:
+    what the caller itself holds on the CPU while the network works on an item. after_bytes: what it takes there
+    to finish the item, when the network rests.
+    """
+
+    height: int
+    width: int
+    count: int
+    tiled: bool
+    held_bytes: int = 0
+    after_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a network takes in one precision: bytes of weights, and of activations by pixels."""
+
+    weights: int
+    activations: Cost
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a device offers: bytes that we may use, and bytes that are free at all."""
+
+    device_type: str
+    allowed: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the work will be done.
+
+    tile: (height, width) that the network sees; overlap and halo in px. working_size: short and long side
+    that items are shrunk to before, None to leave them. keeps_freed: on a CPU, what a layer frees is kept for
+    the next one, which is faster and takes more.
+    """
+
+    precision: str
+    batch: int
+    tile: tuple[int, int]
+    overlap: int
+    halo: int
+    working_size: tuple[int, int] | None
+    keeps_freed: bool
+    predicted_peak: int
+    allowed: int
+    rungs: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> int:
+        """That the network sees at a time."""
+        return self.batch * self.tile[0] * self.tile[1]
+
+
+def precisions(
+    spec: ModelSpec, wanted: str, mode: str, good: tuple[str, ...], possible: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The precisions that may be used, best first.
+
+    wanted: "auto" or one by name. good: half precisions that the device computes fast; the network's best of
+    them comes first. possible: those that run at all; one of them is the last resort. Quality and compatibility
+    stay in fp32. Raises SettingError when the network is known not to survive the one that is wanted.
+    """
+    if wanted != "auto":
+        if wanted not in spec.precisions:
+            raise SettingError(
+                f"{spec.name} does not work in {wanted}: its values leave the range. "
+                f"Choose auto or one of {', '.join(spec.precisions)}."
+            )
+        return (wanted,)
+    if mode in ("quality", "compatibility"):
+        return ("fp32",)
+    halves = [each for each in spec.precisions if each != "fp32"]
+    first = [each for each in halves if each in good][:1]
+    last = [] if first else [each for each in halves if each in possible][:1]
+    return (*first, "fp32", *last)
+
+
+def ladder(
+    work: Work,
+    spec: ModelSpec,
+    needs: Mapping[str, Need],
+    room: Room,
+    budget: MemoryBudget,
+    tile: int = 0,
+    overlap: int = 32,
+) -> tuple[Plan, ...]:
+    """The plans that fit into the room, best first.
+
+    needs: for each precision that may be used, best first. tile: px that the user asks for, 0 for automatic.
+    Raises BudgetError when nothing fits (or, with on_low_memory "fail", when the best does not), SettingError
+    when a tile is too small for the network.
+    """
+    working_size = _working_size(work, room, budget)
+    if working_size is not None:
+        height, width = fitted(work.height, work.width, working_size)
+        work = replace(work, height=height, width=width)
+    candidates = list(_candidates(work, spec, needs, room, budget, tile, overlap, working_size))
+    best = candidates[0]
+    tried = candidates[:1] if budget.on_low_memory == "fail" else candidates
+    fitting = tuple(
+        replace(plan, rungs=_rungs(best, plan)) for plan in tried if plan.predicted_peak <= room.allowed
+    )
+    if not fitting:
+        raise _refusal(spec, min(tried, key=lambda plan: plan.predicted_peak), budget)
+    return fitting
+
+
+def fitted(height: int, width: int, size: tuple[int, int] | None) -> tuple[int, int]:
+    """(height, width) shrunk, if it must be, until the short and the long side are within `size`."""
+    if size is None:
+        return height, width
+    factor = min(1.0, size[0] / min(height, width), size[1] / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def peak_bytes(work: Work, spec: ModelSpec, plan: Plan, need: Need, device_type: str) -> int:
+    """Bytes on the device at the worst moment of a plan."""
+    running = need.activations.bytes_for(plan.pixels)
+    if plan.keeps_freed:
+        running = int(running * KEPT)
+    if device_type != "cpu":
+        return need.weights + running
+    return need.weights + max(running + staging_bytes(work, spec, plan), work.after_bytes)
+
+
+def staging_bytes(work: Work, spec: ModelSpec, plan: Plan) -> int:
+    """Bytes on the CPU beside the network while it works.
+
+    The stack of inputs, the stack of results, a result while its ramps are applied, and what the caller holds.
+    """
+    return plan.pixels * FLOAT_PIXEL * (1 + 2 * spec.scale**2) + work.held_bytes
+
+
+def _working_size(work: Work, room: Room, budget: MemoryBudget) -> tuple[int, int] | None:
+    may_shrink = work.tiled and budget.mode != "quality" and budget.on_low_memory == "degrade"
+    if not may_shrink or room.free >= LITTLE:
+        return None
+    unchanged = fitted(work.height, work.width, WORKING_SIZE) == (work.height, work.width)
+    return None if unchanged else WORKING_SIZE
+
+
+def _candidates(
+    work: Work,
+    spec: ModelSpec,
+    needs: Mapping[str, Need],
+    room: Room,
+    budget: MemoryBudget,
+    tile: int,
+    overlap: int,
+    working_size: tuple[int, int] | None,
+) -> Iterator[Plan]:
+    largest = LARGEST_BATCH.get(room.device_type, OTHER_LARGEST_BATCH)
+    for precision, need in needs.items():
+        for shape, halo, fade in _shapes(work, spec, budget, tile, overlap):
+            count = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
+            for batch in _batches(min(largest, count if work.tiled else work.count)):
+                plan = Plan(precision, batch, shape, fade, halo, working_size, False, 0, room.allowed)
+                plan = replace(plan, predicted_peak=peak_bytes(work, spec, plan, need, room.device_type))
+                keeping = replace(plan, keeps_freed=True)
+                if room.device_type == "cpu" and _has_room_to_keep(plan, need):
+                    yield replace(keeping, predicted_peak=peak_bytes(work, spec, keeping, need, "cpu"))
+                yield plan
+
+
+def _shapes(
+    work: Work, spec: ModelSpec, budget: MemoryBudget, tile: int, overlap: int
+) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """What the network may see at a time: ((height, width), halo, overlap), best first."""
+    whole = (_round_up(work.height, spec.multiple), _round_up(work.width, spec.multiple))
+    if not work.tiled:
+        yield whole, 0, 0
+        return
+    halo = spec.exact_halo if budget.mode == "quality" else spec.halo
+    least = tiles.smallest_tile(halo, 0, spec.multiple)
+    wanted = _round_up(tile or max(TILE, TILE_PER_HALO * halo), spec.multiple)
+    if tile and wanted < least and max(whole) > wanted:
+        raise SettingError(
+            f"A tile of {tile} px is too small for {spec.name}, which needs at least {least} px. "
+            "Choose a larger tile, or 0 for automatic."
+        )
+    if budget.mode == "performance" and not tile:
+        yield whole, halo, overlap
+    for side in (wanted, *(each for each in TILES if each < wanted)):
+        side = _round_up(side, spec.multiple)
+        fade = min(overlap, max(0, (side - 2 * halo - 2 * spec.multiple) // 3))
+        if side >= tiles.smallest_tile(halo, fade, spec.multiple):
+            # No larger than the number of tiles needs: 15 tiles cover 1080p at 432 x 464 px as well as at 512.
+            height, width = (tiles.least_tile(length, side, halo, fade, spec.multiple) for length in whole)
+            yield (height, width), halo, fade
+
+
+def _has_room_to_keep(plan: Plan, need: Need) -> bool:
+    more = (KEPT_AT_MOST - 1) * need.activations.bytes_for(plan.pixels)
+    return plan.predicted_peak + more <= plan.allowed
+
+
+def _batches(largest: int) -> Iterator[int]:
+    """largest, then its halves down to one: few sizes, so that allocators can reuse their blocks."""
+    batch = largest
+    while batch > 1:
+        yield batch
+        batch //= 2
+    yield 1
+
+
+def _rungs(best: Plan, plan: Plan) -> tuple[str, ...]:
+    """What was given up on the way from the best plan to this one, as sentences for the report."""
+    steps = []
+    if plan.batch < best.batch:
+        steps.append(f"batch {plan.batch} instead of {best.batch}")
+    if plan.tile != best.tile:
+        steps.append("tile {}x{} instead of {}x{}".format(*plan.tile[::-1], *best.tile[::-1]))
+    if plan.precision != best.precision:
+        steps.append(f"{plan.precision} instead of {best.precision}")
+    if plan.working_size is not None:
+        steps.append(f"worked at {plan.working_size[0]}p, because less than {format_bytes(LITTLE)} is free")
+    return tuple(steps)
+
+
+def _refusal(spec: ModelSpec, cheapest: Plan, budget: MemoryBudget) -> BudgetError:
+    need, have = cheapest.predicted_peak, cheapest.allowed
+    how = "for one face" if spec.is_face_network else "with a tile of {}x{}".format(*cheapest.tile[::-1])
+    advice = (
+        "Let it degrade instead of fail, raise the budget, or use a smaller model."
+        if budget.on_low_memory == "fail"
+        else "Raise the budget, free memory, or use a smaller model such as the bundled one."
+    )
+    return BudgetError(
+        f"{spec.name} needs {format_bytes(need)} ({need} bytes) {how} in {cheapest.precision}, but the memory "
+        f"budget gives {format_bytes(have)} ({have} bytes). {advice}",
+        need,
+        have,
+    )
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

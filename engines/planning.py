@@ -1,0 +1,95 @@
+"""From a job to plans on a device: what the pure planner needs is asked here, of the host and of the meters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import BudgetError, SettingError
+from .cache import SESSIONS, SessionCache
+from .host import Host
+from .memory import meter, planner
+from .memory.budget import MemoryBudget, allowed_bytes
+from .memory.costs import COSTS, CostStore
+from .memory.planner import Plan, Work
+from .session import PRECISIONS, Blueprint
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the user wants a network to be run.
+
+    precision: "auto", "fp32", "bf16" or "fp16". tile: px, 0 for automatic. overlap: px that neighbouring tiles
+    share. fidelity: 0 (sharp) to 1 (faithful), for networks that have the control. Raises SettingError.
+    """
+
+    precision: str = "auto"
+    tile: int = 0
+    overlap: int = 32
+    fidelity: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", *PRECISIONS):
+            raise SettingError(
+                f"There is no precision {self.precision!r}. Choose one of auto, {', '.join(PRECISIONS)}."
+            )
+        if self.tile < 0 or self.overlap < 0:
+            raise SettingError(f"Tile and overlap are 0 px or more, not {self.tile} and {self.overlap}.")
+        if not 0 <= self.fidelity <= 1:
+            raise SettingError(f"The fidelity goes from 0 to 1, not {self.fidelity}.")
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A network, what it has to do, and the conditions: all that a run is asked for."""
+
+    blueprint: Blueprint
+    work: Work
+    budget: MemoryBudget
+    host: Host
+    options: Options = DEFAULTS
+
+
+def planned(
+    job: Job, sessions: SessionCache = SESSIONS, costs: CostStore = COSTS
+) -> tuple[torch.device, tuple[Plan, ...]]:
+    """The device that the work fits on, the host's or else the CPU, and the plans for it, best first.
+
+    Raises BudgetError when it fits nowhere, SettingError.
+    """
+    wanted = job.host.device()
+    try:
+        return wanted, _plans_on(wanted, job, sessions, costs)
+    except BudgetError:
+        if wanted.type == "cpu" or job.budget.on_low_memory == "fail":
+            raise
+    cpu = torch.device("cpu")
+    return cpu, _plans_on(cpu, job, sessions, costs)
+
+
+def _plans_on(device: torch.device, job: Job, sessions: SessionCache, costs: CostStore) -> tuple[Plan, ...]:
+    blueprint, budget, host, options = job.blueprint, job.budget, job.host, job.options
+    usable = planner.precisions(blueprint.spec, options.precision, budget.mode, *meter.half_precisions(device))
+    folder = host.state_folder()
+    needs = {
+        each: planner.Need(blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder))
+        for each in usable
+    }
+
+    def plans(allowed: int, free: int) -> tuple[Plan, ...]:
+        room = planner.Room(device.type, allowed, free)
+        return planner.ladder(job.work, blueprint.spec, needs, room, budget, options.tile, options.overlap)
+
+    best = plans(planner.UNLIMITED, planner.UNLIMITED)[0].predicted_peak
+    wanted = min(best, budget.limit or best)
+    ours = sessions.held_bytes(device)
+    total, free = meter.total_and_free(device)
+    if allowed_bytes(budget, total, free, ours) < wanted or free + ours < planner.LITTLE:
+        host.make_room(max(wanted, planner.LITTLE), device)
+        total, free = meter.total_and_free(device)
+        ours = sessions.held_bytes(device)
+    return plans(allowed_bytes(budget, total, free, ours), free + ours)

@@ -1,0 +1,113 @@
+"""A network that is or is not in memory, and its twin that never is.
+
+A `Blueprint` knows a network's shape without its weights: enough to plan with. A `Session` is the network on
+a device in a precision; it can be opened and closed any number of times, because the host may take its
+memory back between two runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..catalog.spec import ModelSpec
+from .buffers import Buffers
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+# Takes (n, 3, h, w) float32 0..1 RGB and a fidelity, gives (n, 3, h * scale, w * scale) in 0..1, any float type.
+Forward = Callable[[torch.Tensor, float], torch.Tensor]
+
+
+class Network(Protocol):
+    """Weights on a device, ready to run."""
+
+    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Blueprint:
+    """What there is to know of a network before it is loaded.
+
+    key: changes when the file does. build: loads it on a device in a type. twin: the same network on tensors
+    without data and the mode they live in, for predicting its memory. borrowed: the spandrel descriptor that
+    somebody else has loaded and keeps; its weights are in the CPU's memory already.
+    """
+
+    spec: ModelSpec
+    key: tuple[Any, ...]
+    build: Callable[[torch.device, torch.dtype], Network]
+    twin: Callable[[torch.dtype], tuple[Forward, Any]]
+    borrowed: Any = None
+
+    def weight_bytes(self, precision: str, device: torch.device) -> int:
+        """Bytes that opening adds on a device; a borrowed network is in the CPU's memory already."""
+        if self.borrowed is not None and device.type == "cpu":
+            return 0
+        return self.spec.parameters * PRECISIONS[precision].itemsize
+
+
+class Session:
+    """A network on one device in one precision, open or closed.
+
+    `patcher` belongs to the host: what it needs to count and evict this session.
+    """
+
+    def __init__(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
+        self.blueprint = blueprint
+        self.device = device
+        self.precision = precision
+        self.weight_bytes = blueprint.weight_bytes(precision, device)
+        self.times_opened = 0
+        self.patcher: Any = None
+        self._network: Network | None = None
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "closed"
+        return f"Session({self.blueprint.spec.name}, {self.precision} on {self.device}, {state})"
+
+    @property
+    def is_open(self) -> bool:
+        return self._network is not None
+
+    @property
+    def resident_bytes(self) -> int:
+        return self.weight_bytes if self.is_open else 0
+
+    def open(self) -> None:
+        """Loads the network unless it is there. Raises ModelFileError."""
+        with self._lock:
+            if self._network is None:
+                self._network = self.blueprint.build(self.device, PRECISIONS[self.precision])
+                self.times_opened += 1
+
+    def close(self) -> None:
+        """Drops the network; waits for a run that is under way in another thread."""
+        with self._lock:
+            if self._network is not None:
+                self._network.close()
+                self._network = None
+
+    def run(self, batch: torch.Tensor, fidelity: float, buffers: Buffers | None = None) -> torch.Tensor:
+        """Runs one batch.
+
+        batch: (n, 3, h, w) float32 0..1 RGB on the CPU; pixels that are not numbers count as black.
+        Returns (n, 3, h * scale, w * scale) float32 0..1 on the CPU, which the caller owns; with buffers it is
+        one of theirs, good until the next run with them.
+        """
+        scale = self.blueprint.spec.scale
+        # Made outside inference mode, so that the caller may go on working in place.
+        shape = (batch.shape[0], 3, batch.shape[2] * scale, batch.shape[3] * scale)
+        result = (buffers or Buffers()).take("results", shape)
+        with self._lock, torch.inference_mode():
+            self.open()
+            assert self._network is not None
+            on_device = batch.to(self.device, copy=True).nan_to_num_(0.0, 1.0, 0.0).clamp_(0.0, 1.0)
+            return result.copy_(self._network(on_device, fidelity)).clamp_(0.0, 1.0)
