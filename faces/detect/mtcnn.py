@@ -1,0 +1,294 @@
+"""MTCNN: face boxes and five points from three small cascaded networks.
+
+Zhang, Zhang, Li, Qiao: "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks",
+2016. P-net proposes boxes on a pyramid, R-net rejects and refines them, O-net decides and gives the points.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ...errors import ImageError, SettingError
+from ...opencv import cv2
+from ..face import Face
+from .boxes import kept, moved, squared
+from .mtcnn_networks import run_onet, run_pnet, run_rnet
+from .mtcnn_weights import load_weights
+
+CELL, STRIDE = 12, 2  # P-net's window and the step of its output
+PYRAMID_STEP = 0.709
+P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
+FRAMES_AT_ONCE = 4
+P_PIXELS_AT_ONCE = 1 << 18  # of one piece of P-net's input, whose first layer takes 80 bytes for each
+PATCHES_AT_ONCE = 256
+BAND_BYTES = 8 << 20
+FOREIGN_BOX_SCALES = (1.0, 0.8, 1.25)  # other detectors draw their boxes tighter or looser
+
+Check = Callable[[], None]
+
+
+class Mtcnn:
+    """The detector: holds the three networks (2 MB) and nothing else, so it may be kept and shared."""
+
+    def __init__(self) -> None:
+        """Raises DependencyError when the `mtcnn` package or a reader of its files is missing or damaged."""
+        self.pnet, self.rnet, self.onet = (load_weights(name) for name in ("pnet", "rnet", "onet"))
+
+    @torch.inference_mode()
+    def detect(
+        self,
+        frames: torch.Tensor,
+        score: float = 0.8,
+        min_face: int | None = None,
+        max_faces: int = 0,
+        check: Check | None = None,
+    ) -> list[list[Face]]:
+        """The faces of each frame, best first, from left to right among equals.
+
+        frames: (B, H, W, 3 or 4) float32 0..1 RGB on the CPU; alpha is not looked at, NaN counts as black.
+        score: least confidence of O-net. min_face: about the side in pixels of the smallest face looked for,
+        at least 12; None takes a 36th of the short edge, at least 24. max_faces: keep so many in each frame;
+        0 keeps all. check: called between pieces of work; may raise to interrupt.
+
+        Raises ImageError for another layout and SettingError for a setting outside its range.
+        """
+        check_frames(frames)
+        check_settings(score, min_face, max_faces)
+        smallest = max(24, min(frames.shape[1:3]) // 36) if min_face is None else min_face
+        call = check or nothing
+        found: list[list[Face]] = []
+        for first in range(0, len(frames), FRAMES_AT_ONCE):
+            views = [frame.numpy() for frame in frames[first : first + FRAMES_AT_ONCE]]
+            boxes, owners = self._proposed(views, smallest, call)
+            boxes, owners = self._refined(views, boxes, owners, call)
+            for faces in self._decided(views, boxes, owners, score, first, call):
+                found.append(faces[:max_faces] if max_faces else faces)
+        return found
+
+    @torch.inference_mode()
+    def landmarks_in_boxes(self, frame: torch.Tensor, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The five points inside boxes that come from elsewhere, and how sure O-net is of a face there.
+
+        frame: (H, W, 3 or 4) float32 0..1 RGB on the CPU. boxes: (N, 4) x0 y0 x1 y1 in pixels.
+        Returns landmarks (N, 5, 2) float32 in pixels and scores (N,) float32 0..1.
+        Raises ImageError for another layout and SettingError for boxes of another shape.
+        """
+        check_frames(frame[None])
+        boxes = np.asarray(boxes, np.float64)
+        if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+            raise SettingError(f"Boxes must be finite rows of x0 y0 x1 y1, not {boxes.shape} numbers.")
+        if not len(boxes):
+            return np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
+        views, owners = [frame.numpy()], np.zeros(len(boxes), int)
+        tries = []
+        for scale in FOREIGN_BOX_SCALES:
+            box = squared(boxes, scale)
+            box = squared(moved(box, run_patches(run_rnet, self.rnet, 24, views, box, owners, nothing)[1]))
+            box = squared(moved(box, run_patches(run_onet, self.onet, 48, views, box, owners, nothing)[1]))
+            scores, _, places = run_patches(run_onet, self.onet, 48, views, box, owners, nothing)
+            tries.append((scores, in_pixels(box, places)))
+        all_scores = np.stack([scores for scores, _ in tries])
+        best = all_scores.argmax(0), np.arange(len(boxes))
+        points = np.stack([points for _, points in tries])[best]
+        return points.astype(np.float32), all_scores[best].astype(np.float32)
+
+    def _proposed(
+        self, views: list[np.ndarray], min_face: int, check: Check
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """P-net over the pyramid: square boxes (N, 4) and the index of each box's frame (N,)."""
+        shrink = max(1, min_face // (2 * CELL))
+        rows, columns = (length // shrink * shrink for length in views[0].shape[:2])
+        sizes = level_sizes(rows, columns, min_face)
+        pyramids = [pyramid(view, shrink, sizes) for view in views]
+        found: list[list[np.ndarray]] = [[np.empty((0, 5))] for _ in views]
+        for index, (height, width) in enumerate(sizes):
+            scale = np.array([columns / width, rows / height] * 2 + [1.0])
+            for owner, cells in enumerate(self._cells([levels[index] for levels in pyramids], check)):
+                cells = cells * scale
+                found[owner].append(cells[kept(cells[:, :4], cells[:, 4], 0.5)])
+        boxes = [np.concatenate(parts) for parts in found]
+        boxes = [squared(part[kept(part[:, :4], part[:, 4], 0.7), :4]) for part in boxes]
+        return np.concatenate(boxes), np.repeat(np.arange(len(views)), [len(part) for part in boxes])
+
+    def _cells(self, level: list[np.ndarray], check: Check) -> list[np.ndarray]:
+        """P-net's candidates on one pyramid level: for each frame (N, 5) x0 y0 x1 y1 score in level pixels.
+
+        The level is cut into bands of rows that overlap by the window less the step, so that memory stays
+        bounded and the result is that of the whole level.
+        """
+        height, width = level[0].shape[:2]
+        band = max(1, P_PIXELS_AT_ONCE // width // STRIDE) * STRIDE
+        together = max(1, P_PIXELS_AT_ONCE // (height * width))
+        found: list[list[np.ndarray]] = [[np.empty((0, 5))] for _ in level]
+        for first in range(0, len(level), together):
+            for top in range(0, height - CELL + 1, band):
+                check()
+                rows = slice(top, top + band + CELL - STRIDE)
+                pieces = np.stack([frame[rows] for frame in level[first : first + together]])
+                scores, moves = run_pnet(self.pnet, network_input(pieces))
+                owner, y, x = np.nonzero(scores > P_THRESHOLD)
+                corner = np.stack([x * STRIDE, y * STRIDE + top], 1)
+                cells = moved(np.concatenate([corner, corner + CELL], 1), moves[owner, :, y, x])
+                cells = np.concatenate([cells, scores[owner, y, x][:, None]], 1)
+                for i in range(len(pieces)):
+                    found[first + i].append(cells[owner == i])
+        return [np.concatenate(parts) for parts in found]
+
+    def _refined(
+        self, views: list[np.ndarray], boxes: np.ndarray, owners: np.ndarray, check: Check
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """R-net: the proposals that look like faces, refined and squared, with their frames."""
+        scores, moves = run_patches(run_rnet, self.rnet, 24, views, boxes, owners, check)
+        sure = scores > R_THRESHOLD
+        boxes, owners, scores = moved(boxes, moves)[sure], owners[sure], scores[sure]
+        chosen = kept_by_frame(boxes, scores, owners, len(views))
+        return squared(boxes[chosen]), owners[chosen]
+
+    def _decided(
+        self,
+        views: list[np.ndarray],
+        boxes: np.ndarray,
+        owners: np.ndarray,
+        score: float,
+        first: int,
+        check: Check,
+    ) -> list[list[Face]]:
+        """O-net: the faces of each frame, sorted."""
+        scores, moves, places = run_patches(run_onet, self.onet, 48, views, boxes, owners, check)
+        sure = scores >= score
+        points = in_pixels(boxes, places)[sure].astype(np.float32)
+        boxes, owners, scores = moved(boxes, moves)[sure], owners[sure], scores[sure]
+        height, width = views[0].shape[:2]
+        found: list[list[Face]] = [[] for _ in views]
+        for i in kept_by_frame(boxes, scores, owners, len(views), of_smaller=True):
+            box = boxes[i].clip(0, [width, height, width, height]).astype(np.float32)
+            found[owners[i]].append(Face(first + int(owners[i]), box, points[i], float(scores[i])))
+        return [sorted(faces, key=rank) for faces in found]
+
+
+def nothing() -> None:
+    """The check of a caller that never interrupts."""
+
+
+def rank(face: Face) -> tuple[float, float]:
+    """Sorts by score, then left to right. Most scores are within rounding of 1, hence the two decimals."""
+    return -round(face.score, 2), float(face.box[0])
+
+
+def kept_by_frame(
+    boxes: np.ndarray, scores: np.ndarray, owners: np.ndarray, frames: int, of_smaller: bool = False
+) -> np.ndarray:
+    """Non-maximum suppression within each frame: indices of the boxes kept."""
+    groups = [np.flatnonzero(owners == frame) for frame in range(frames)]
+    return np.concatenate([group[kept(boxes[group], scores[group], 0.7, of_smaller)] for group in groups])
+
+
+def in_pixels(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Points (N, 5, 2) in fractions of square boxes (N, 4), as pixels whose centres are whole numbers."""
+    return boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
+
+
+def run_patches(
+    run: Callable[..., tuple[np.ndarray, ...]],
+    weights: list[torch.Tensor],
+    size: int,
+    views: list[np.ndarray],
+    boxes: np.ndarray,
+    owners: np.ndarray,
+    check: Check,
+) -> tuple[np.ndarray, ...]:
+    """What R-net or O-net returns for the boxes (N, 4), each in its frame `owners` (N,)."""
+    outputs = []
+    for first in range(0, max(1, len(boxes)), PATCHES_AT_ONCE):
+        check()
+        piece = slice(first, first + PATCHES_AT_ONCE)
+        patches = np.zeros((len(boxes[piece]), size, size, 3), np.float32)
+        for target, box, owner in zip(patches, boxes[piece].astype(int), owners[piece], strict=True):
+            fill_patch(target, views[owner], box)
+        outputs.append(run(weights, network_input(patches)))
+    return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
+
+
+def fill_patch(patch: np.ndarray, frame: np.ndarray, box: np.ndarray) -> None:
+    """Writes what the frame has inside a square whole-pixel box into its place in patch (S, S, 3)."""
+    height, width = frame.shape[:2]
+    x0, y0, x1, _ = box
+    inside = box.clip(0, [width, height, width, height])
+    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        return
+    scale = len(patch) / (x1 - x0)
+    left, top, right, bottom = np.round((inside - [x0, y0, x0, y0]) * scale).astype(int)
+    if right > left and bottom > top:
+        part = frame[inside[1] : inside[3], inside[0] : inside[2]]
+        patch[top:bottom, left:right] = resized(part, bottom - top, right - left)
+
+
+def level_sizes(height: int, width: int, min_face: int) -> list[tuple[int, int]]:
+    """Height and width of each pyramid level, from the one where the smallest face fills P-net's window."""
+    scale, sizes = CELL / min_face, []
+    while min(height, width) * scale >= CELL:
+        sizes.append((round(height * scale), round(width * scale)))
+        scale *= PYRAMID_STEP
+    return sizes
+
+
+def pyramid(frame: np.ndarray, shrink: int, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
+    """The levels (h, w, 3) float32 of a frame (H, W, 3 or 4).
+
+    All come from one copy that is `shrink` times smaller and still twice as fine as the first level, so that
+    a large frame is read once and never copied.
+    """
+    base = shrunk(frame, shrink) if shrink > 1 and sizes else frame
+    return [resized(base, *size) for size in sizes]
+
+
+def shrunk(frame: np.ndarray, factor: int) -> np.ndarray:
+    """Averages over factor x factor pixels of a frame (H, W, 3 or 4) at H // factor, W // factor.
+
+    NaN is read as black. Made band by band, so that a large frame is not copied on the way.
+    """
+    height, width = (length // factor for length in frame.shape[:2])
+    result = np.empty((height, width, 3), np.float32)
+    band = max(1, BAND_BYTES // (frame[0].nbytes * factor))
+    for top in range(0, height, band):
+        rows = frame[top * factor : min(top + band, height) * factor, : width * factor]
+        if not np.isfinite(rows.sum()):
+            rows = np.nan_to_num(rows, posinf=1.0, neginf=0.0)
+        size = (width, len(rows) // factor)
+        result[top : top + band] = cv2.resize(rows, size, interpolation=cv2.INTER_AREA)[..., :3]
+    return result
+
+
+def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A frame (H, W, 3 or 4) at another size as (height, width, 3) float32, NaN read as black."""
+    enlarged = height > frame.shape[0] or width > frame.shape[1]
+    method = cv2.INTER_LINEAR if enlarged else cv2.INTER_AREA
+    result = cv2.resize(frame, (width, height), interpolation=method)
+    if not np.isfinite(result.sum()):
+        factor = max(1, min(frame.shape[0] // height, frame.shape[1] // width) // 4)
+        result = cv2.resize(shrunk(frame, factor), (width, height), interpolation=method)
+    return result[..., :3]
+
+
+def network_input(images: np.ndarray) -> torch.Tensor:
+    """Images (N, H, W, 3) float32 0..1 as (N, 3, H, W) in the range the networks know."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().mul_(255 / 128).sub_(127.5 / 128)
+
+
+def check_frames(frames: torch.Tensor) -> None:
+    """Raises ImageError unless frames are (B, H, W, 3 or 4) float32 on the CPU."""
+    if frames.ndim != 4 or frames.shape[3] not in (3, 4) or min(frames.shape[1:3]) < 1:
+        raise ImageError(f"Images must be (batch, height, width, 3 or 4), not {tuple(frames.shape)}.")
+    if frames.dtype != torch.float32 or frames.device.type != "cpu":
+        raise ImageError(f"Images must be float32 on the CPU, not {frames.dtype} on {frames.device}.")
+
+
+def check_settings(score: float, min_face: int | None, max_faces: int) -> None:
+    """Raises SettingError for a value outside its range."""
+    if not 0 <= score <= 1:
+        raise SettingError(f"The detection score must be between 0 and 1, not {score}.")
+    if min_face is not None and min_face < CELL:
+        raise SettingError(f"The smallest face must be at least {CELL} pixels, not {min_face}.")
+    if max_faces < 0:
+        raise SettingError(f"The number of faces must be 0 (all) or more, not {max_faces}.")

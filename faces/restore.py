@@ -1,0 +1,268 @@
+"""Restoring: find the faces once, run them through a network, blend them back; or whole frames in tiles.
+
+A face network (GFPGAN and its kind) sees every face aligned to its template at its own size. An image network
+sees the face as it stands in the frame, in an upright square at the frame's own resolution: it needs no
+alignment, and each resampling that is left out keeps a little sharpness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from ..engines.host import Host
+from ..engines.memory import meter
+from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.planner import FLOAT_PIXEL, Work
+from ..engines.memory.report import Report
+from ..engines.planning import DEFAULTS, Job, Options, planned
+from ..engines.run import metered, open_run
+from ..engines.session import Blueprint
+from ..errors import ImageError, SettingError
+from ..opencv import cv2
+from . import align, masks, paste
+from .detect.mtcnn import Mtcnn
+from .face import Face, Faces
+from .frames import checked_frames
+
+# Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
+# part, the product and the sum of both.
+PASTE_PIXEL = 3 * FLOAT_PIXEL + 4 * 4
+MASK_PIXEL = 4
+
+# What detection takes on the CPU, whose first call makes its threads' memory: 53 to 69 MiB were measured from
+# 720p to 8K, half of it in later calls.
+DETECTION_BYTES = 64 << 20
+
+# How much around a face an image network restores: what FFHQ's crop shows.
+UPRIGHT_TEMPLATE = "ffhq_512"
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """frames: as they came in, restored. mask: (B, H, W) float32 0..1, how far each pixel was replaced."""
+
+    frames: torch.Tensor
+    mask: torch.Tensor
+    faces: Faces
+    report: Report
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None."""
+
+    faces: list[Face]
+    blueprint: Blueprint
+    budget: MemoryBudget
+    host: Host
+    mask: torch.Tensor | None
+    strength: float
+    options: Options
+
+    def job(self, work: Work) -> Job:
+        return Job(self.blueprint, work, self.budget, self.host, self.options)
+
+    def mask_of(self, face: Face) -> np.ndarray | None:
+        return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
+
+
+@lru_cache(maxsize=1)
+def detector() -> Mtcnn:
+    """The detector that is always there: 2 MB of weights, read once."""
+    return Mtcnn()
+
+
+def detect_faces(
+    frames: torch.Tensor, host: Host, score: float = 0.8, max_faces: int = 0, min_face: int | None = None
+) -> Faces:
+    """The faces of all frames. frames: (B, H, W, C) as `checked_frames` gives them."""
+    found = []
+    for index, frame in enumerate(frames):
+        host.check_interrupt()
+        faces = detector().detect(frame[None], score, min_face, max_faces, host.check_interrupt)[0]
+        found.append(tuple(Face(index, face.box, face.landmarks, face.score) for face in faces))
+        host.progress("detect", index + 1, len(frames))
+    return Faces(tuple(found), *frames.shape[1:3])
+
+
+def restore_faces(
+    frames: torch.Tensor,
+    blueprint: Blueprint,
+    budget: MemoryBudget,
+    host: Host,
+    faces: Faces | None = None,
+    mask: torch.Tensor | None = None,
+    strength: float = 1.0,
+    options: Options = DEFAULTS,
+) -> Restored:
+    """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
+
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect
+    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone.
+    Raises ImageError, FacesError, BudgetError, ModelFileError, SettingError.
+    """
+    report = Report()
+    report.begin(budget)
+    frames = checked_frames(frames)
+    mask = _checked_mask(mask, frames)
+    if not 0 <= strength <= 1:
+        raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
+    if faces is None:
+        # Whatever the user wants, the smallest way: how large the faces are is not known yet.
+        smallest = replace(budget, on_low_memory="degrade")
+        planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options))
+        faces = _metered_faces(frames, host, report)
+    faces.check_size(frames)
+    result = frames.clone()
+    painted = torch.zeros(frames.shape[:3])
+    report.frames, report.faces, report.model = len(frames), faces.count, blueprint.spec.name
+    if faces.count and strength > 0:
+        every = [face for of_frame in faces.frames for face in of_frame]
+        task = _Task(every, blueprint, budget, host, mask, strength, options)
+        restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
+        restore(frames, result, painted, task, report)
+    elif not faces.count:
+        report.notes.append("no face was found: every frame is as it came in")
+    return Restored(result, painted, faces, report)
+
+
+def _metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
+    """`detect_faces`, with its time and memory in the report."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(report.stage("detect"))
+        if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
+            stack.enter_context(metered(host.device(), report))
+            stack.callback(meter.trim)  # the network that comes next must not be paid for on top
+            report.predicted_peak = DETECTION_BYTES
+        return detect_faces(frames, host)
+
+
+def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:
+    """What looking for faces and any face will take at least: asked for before the faces are looked for."""
+    size = blueprint.spec.contract.size
+    if size is not None:
+        return Work(size, size, 1, tiled=False, after_bytes=DETECTION_BYTES)
+    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=DETECTION_BYTES)
+
+
+def restore_image(
+    frames: torch.Tensor, blueprint: Blueprint, budget: MemoryBudget, host: Host, options: Options = DEFAULTS
+) -> tuple[torch.Tensor, Report]:
+    """Runs an image network over whole frames, in tiles where they do not fit.
+
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Returns (B, H * scale, W * scale, C)
+    float32; alpha passes through, resized where the network scales. Raises as `restore_faces`.
+    """
+    report = Report()
+    report.begin(budget)
+    frames = checked_frames(frames)
+    spec = blueprint.spec
+    if spec.is_face_network:
+        raise SettingError(
+            f"{spec.name} is a face network and knows aligned faces only. Use it with Tiled Face Restore, or "
+            "choose an image network such as the bundled one."
+        )
+    count, height, width, channels = frames.shape
+    work = Work(height, width, count, tiled=True)
+    planned(Job(blueprint, work, budget, host, options))  # an upscaled frame is large: it is made for work that fits
+    # Touched now, so that the output is not taken for memory that the work needs.
+    result = torch.zeros(count, height * spec.scale, width * spec.scale, channels)
+    report.frames = count
+    with open_run(Job(blueprint, work, budget, host, options), report) as run:
+        for frame, canvas in zip(frames, result, strict=True):
+            run.frame(frame[..., :3], canvas[..., :3])
+            if channels == 4:
+                canvas[..., 3] = _resized(frame[..., 3], *canvas.shape[:2])
+    return result, report
+
+
+def _checked_mask(mask: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:
+    """The user's mask as (1 or B, H, W) float32 on the CPU. Raises ImageError for another size."""
+    if mask is None:
+        return None
+    mask = mask.to("cpu", torch.float32)
+    mask = mask[None] if mask.ndim == 2 else mask
+    if mask.shape[1:] != frames.shape[1:3] or len(mask) not in (1, len(frames)):
+        raise ImageError(
+            f"The mask is {tuple(mask.shape)} but the image {tuple(frames.shape[:3])}: make it the size of the "
+            "image, one for all frames or one for each."
+        )
+    return mask.nan_to_num(0.0).clamp(0, 1)
+
+
+def _restore_aligned(
+    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
+) -> None:
+    """Face networks: aligned crops in batches, warped back."""
+    contract = task.blueprint.spec.contract
+    size, template = contract.size, contract.template
+    assert size is not None and template is not None
+    affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
+    corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
+    box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
+    box = min(box, paste.BAND_PIXELS)
+
+    def crops() -> Iterator[torch.Tensor]:
+        for face, affine in zip(task.faces, affines, strict=True):
+            with report.stage("align"):
+                crop = align.crop_face(frames[face.frame].numpy(), affine, size)
+            yield torch.from_numpy(crop).permute(2, 0, 1)
+
+    work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
+    soft = masks.crop_mask(size)
+    with open_run(task.job(work), report) as run:
+        for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
+            with report.stage("paste"):
+                paste.paste(
+                    result[face.frame].numpy(),
+                    restored.permute(1, 2, 0).numpy(),
+                    affine,
+                    soft,
+                    task.strength,
+                    task.mask_of(face),
+                    painted[face.frame].numpy(),
+                )
+
+
+def _restore_upright(
+    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
+) -> None:
+    """Image networks: each face's square as it stands in the frame, in tiles where it is large."""
+    spec = task.blueprint.spec
+    regions = [align.upright_region(face, UPRIGHT_TEMPLATE, spec.multiple) for face in task.faces]
+    largest = max(side for _, _, side in regions)
+    held = largest**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
+    after = held + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
+    work = Work(largest, largest, len(regions), tiled=True, held_bytes=held, after_bytes=after)
+    with open_run(task.job(work), report) as run:
+        for face, (x0, y0, side) in zip(task.faces, regions, strict=True):
+            with report.stage("align"):
+                crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
+            canvas = torch.empty(side * spec.scale, side * spec.scale, 3)
+            run.frame(torch.from_numpy(crop), canvas)
+            with report.stage("paste"):
+                paste.paste_region(
+                    result[face.frame].numpy(),
+                    _resized(canvas, side, side).numpy(),
+                    x0,
+                    y0,
+                    masks.region_mask(side, side),
+                    task.strength,
+                    task.mask_of(face),
+                    painted[face.frame].numpy(),
+                )
+
+
+def _resized(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(H, W) or (H, W, C) float32 at another size: averaged where it shrinks, linear where it grows."""
+    if tuple(picture.shape[:2]) == (height, width):
+        return picture
+    shrinks = height < picture.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return torch.from_numpy(cv2.resize(picture.numpy(), (width, height), interpolation=how))
