@@ -1,0 +1,1 @@
+"""How the bundled restorer is made: degradations, data, losses and the training run."""

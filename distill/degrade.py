@@ -1,0 +1,157 @@
+"""Degradations of a picture, as pure functions of the picture and a seed or a numpy generator.
+
+The order blur, shrink, noise, JPEG and its repetition (second order) follow Wang et al. 2021, "Real-ESRGAN:
+Training Real-World Blind Super-Resolution with Pure Synthetic Data". Pictures are (H, W, 3) float32 RGB 0..1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SettingError
+
+Image = NDArray[np.float32]
+SHRINKS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+SMALLEST_SIDE = 8  # px that a shrunk picture keeps: below one JPEG block nothing is left to restore
+
+
+@dataclass(frozen=True)
+class Severity:
+    """blur: sigma in px. scale: shrink factor, 1 = none. noise: sigma in 0..1. jpeg: quality, 100 = none."""
+
+    blur: float
+    scale: float
+    noise: float
+    jpeg: int
+
+
+SEVERITIES = {
+    "light": Severity(blur=0.8, scale=2, noise=2 / 255, jpeg=85),
+    "medium": Severity(blur=1.2, scale=3, noise=5 / 255, jpeg=70),
+    "heavy": Severity(blur=2.0, scale=6, noise=10 / 255, jpeg=50),
+}
+
+
+def severity(name: str) -> Severity:
+    """The fixed preset of that name; raises `SettingError` for an unknown one."""
+    if name not in SEVERITIES:
+        raise SettingError(f"There is no severity '{name}'; choose one of {', '.join(SEVERITIES)}.")
+    return SEVERITIES[name]
+
+
+def degrade(image: Image, severity: Severity, seed: int) -> Image:
+    """`image` blurred, shrunk, made noisy, JPEG-coded and enlarged again; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    small = shrunk(blurred(image, severity.blur), severity.scale, cv2.INTER_AREA)
+    coded = jpeg_coded(with_gaussian_noise(small, severity.noise, rng), severity.jpeg)
+    return enlarged(coded, image.shape[:2], cv2.INTER_CUBIC)
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    """`image` under an isotropic Gaussian of `sigma` px."""
+    if sigma <= 0:
+        return image
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101).astype(np.float32)
+
+
+def blurred_unevenly(image: Image, sigmas: tuple[float, float], angle: float) -> Image:
+    """`image` under an anisotropic Gaussian: `sigmas` in px along axes turned by `angle` radians."""
+    radius = max(1, int(np.ceil(3 * max(sigmas))))
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-0.5 * ((along / sigmas[0]) ** 2 + (across / sigmas[1]) ** 2))
+    kernel /= kernel.sum()
+    spread = cv2.filter2D(image, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+    return spread.astype(np.float32)
+
+
+def shrunk(image: Image, scale: float, interpolation: int) -> Image:
+    """`image` made smaller by `scale`, never below `SMALLEST_SIDE` px a side."""
+    if scale <= 1:
+        return image
+    height, width = (max(SMALLEST_SIDE, round(side / scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=interpolation).astype(np.float32)
+
+
+def enlarged(image: Image, shape: tuple[int, ...], interpolation: int) -> Image:
+    """`image` resized to `shape` (height, width), kept within 0..1 where the interpolation overshoots."""
+    if image.shape[:2] == shape[:2]:
+        return image
+    large = cv2.resize(image, (shape[1], shape[0]), interpolation=interpolation)
+    return np.clip(large, 0, 1).astype(np.float32)
+
+
+def with_gaussian_noise(image: Image, sigma: float, rng: np.random.Generator, grey: bool = False) -> Image:
+    """`image` plus normal noise of `sigma`; `grey` noise is the same in all three channels."""
+    if sigma <= 0:
+        return image
+    shape = (*image.shape[:2], 1) if grey else image.shape
+    return np.clip(image + sigma * rng.standard_normal(shape, dtype=np.float32), 0, 1).astype(np.float32)
+
+
+def with_shot_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
+    """`image` with Poisson noise whose sigma at middle grey is `sigma`."""
+    if sigma <= 0:
+        return image
+    photons = 0.5 / sigma**2
+    return np.clip(rng.poisson(image * photons) / photons, 0, 1).astype(np.float32)
+
+
+def jpeg_coded(image: Image, quality: int) -> Image:
+    """`image` after JPEG at `quality`."""
+    pixels = np.rint(image * 255).astype(np.uint8)
+    _, code = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return (decoded[..., ::-1] / np.float32(255)).astype(np.float32)
+
+
+def random_severity(rng: np.random.Generator) -> Severity:
+    """A severity for training: half lie near the line light - medium - heavy, half in a wider box."""
+    if rng.random() < 0.5:
+        place = rng.uniform(-0.3, 2.2)
+        corners = np.array([astuple(preset) for preset in SEVERITIES.values()])
+        blur, scale, noise, jpeg = (float(np.interp(place, range(3), values)) for values in corners.T)
+        blur, scale, noise = (value * rng.uniform(0.8, 1.2) for value in (blur, scale, noise))
+        return Severity(blur, max(1.0, scale), noise, int(np.clip(jpeg + rng.uniform(-10, 10), 40, 95)))
+    used = rng.random(4) > (0.25, 0.3, 0.25, 0.25)
+    return Severity(
+        blur=rng.uniform(0.1, 2.5) * used[0],
+        scale=rng.uniform(1, 7) if used[1] else 1.0,
+        noise=rng.uniform(0, 12 / 255) * used[2],
+        jpeg=int(rng.integers(40, 96)) if used[3] else 100,
+    )
+
+
+def degraded_once(image: Image, severity: Severity, rng: np.random.Generator) -> Image:
+    """`image` through one round with random kernel, filter and kind of noise; may come back smaller."""
+    if severity.blur > 0.2 and rng.random() < 0.3:
+        sigmas = (severity.blur, severity.blur * rng.uniform(0.4, 1))
+        image = blurred_unevenly(image, sigmas, rng.uniform(0, np.pi))
+    else:
+        image = blurred(image, severity.blur)
+    image = shrunk(image, severity.scale, SHRINKS[rng.choice(3, p=(0.7, 0.15, 0.15))])
+    image = np.clip(image, 0, 1)
+    if rng.random() < 0.2:
+        image = with_shot_noise(image, severity.noise, rng)
+    else:
+        image = with_gaussian_noise(image, severity.noise, rng, grey=rng.random() < 0.15)
+    return image if severity.jpeg >= 100 else jpeg_coded(image, severity.jpeg)
+
+
+def degraded_randomly(image: Image, rng: np.random.Generator) -> Image:
+    """`image` as a training input of the same shape: untouched (6 %), degraded once, or twice (12 %)."""
+    kind = rng.random()
+    if kind < 0.06:
+        return image
+    result = degraded_once(image, random_severity(rng), rng)
+    if kind > 0.88:
+        again = random_severity(rng)
+        milder = Severity(again.blur / 3, 1 + (again.scale - 1) / 6, again.noise / 2, max(60, again.jpeg))
+        result = degraded_once(result, milder, rng)
+    return enlarged(result, image.shape[:2], cv2.INTER_CUBIC if rng.random() < 0.85 else cv2.INTER_LINEAR)
