@@ -1,0 +1,16 @@
+"""The list of nodes, as ComfyUI asks for it."""
+
+from __future__ import annotations
+
+from .detect import DetectFaces
+from .guard import MemoryGuard
+from .host import ComfyExtension, io, register_model_folders
+from .load import LoadModel
+from .report import MemoryReport, ReleaseModels
+from .restore import RestoreFaces, RestoreImage
+
+
+class SlimFusionExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        register_model_folders()  # the loader's schema lists them; older hosts ask for it before on_load
+        return [MemoryGuard, LoadModel, DetectFaces, RestoreFaces, RestoreImage, MemoryReport, ReleaseModels]

@@ -1,0 +1,203 @@
+"""ComfyUI, as seen from here: the only file that imports it.
+
+It gives the nodes their building blocks (io, ui, schema), the engines their host, and the loader its folders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import ComfyExtension, io, ui
+
+from ..catalog.files import BUNDLED, SUFFIXES
+from ..engines.memory import meter
+from ..engines.session import Session
+from ..errors import BudgetError
+
+# Where users have face restorers and upscalers already; the first is also where new ones belong.
+MODEL_FOLDERS = ("facerestore_models", "upscale_models")
+
+BoundingBox = io.Custom("BOUNDING_BOX")
+Budget = io.Custom("SLIMFUSION_BUDGET")
+FaceList = io.Custom("SLIMFUSION_FACES")
+Model = io.Custom("SLIMFUSION_MODEL")
+ReportType = io.Custom("SLIMFUSION_REPORT")
+
+
+def schema(**keywords: Any) -> io.Schema:
+    """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+
+
+def register_model_folders() -> None:
+    """Adds our folder and endings to the lists that other packs share; nothing that is there is replaced."""
+    own = str(Path(folder_paths.models_dir) / MODEL_FOLDERS[0])
+    folder_paths.add_model_folder_path(MODEL_FOLDERS[0], own)
+    for name in MODEL_FOLDERS:
+        paths, endings = folder_paths.folder_names_and_paths[name]
+        if endings:  # an empty set lists every file already
+            folder_paths.folder_names_and_paths[name] = (paths, set(endings) | set(SUFFIXES))
+
+
+def model_folders() -> list[Path]:
+    return [Path(path) for name in MODEL_FOLDERS for path in folder_paths.get_folder_paths(name)]
+
+
+def model_names() -> list[str]:
+    """What the loader offers: the bundled network first, then the user's files by name."""
+    names = {
+        name
+        for folder in MODEL_FOLDERS
+        for name in folder_paths.get_filename_list(folder)
+        if name.lower().endswith(SUFFIXES)
+    }
+    return [BUNDLED, *sorted(names, key=str.lower)]
+
+
+def frames_in(image: torch.Tensor) -> torch.Tensor:
+    """ComfyUI's IMAGE as frames: (B, H, W, C) float32 on the CPU."""
+    return image.to("cpu", torch.float32)
+
+
+def frames_out(frames: torch.Tensor) -> torch.Tensor:
+    """Frames as ComfyUI wants an IMAGE or MASK: where and in which type it keeps what passes between nodes."""
+    dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
+    return frames.to(mm.intermediate_device(), dtype)
+
+
+class SessionHolder(torch.nn.Module):
+    """What ComfyUI's model manager takes for the model: it knows the session and owns nothing."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = weakref.ref(session)
+
+
+class SessionPatcher(comfy.model_patcher.ModelPatcher):
+    """A session in ComfyUI's list of loaded models, counted and evicted like a checkpoint.
+
+    The manager calls detach(False) before every reload, where nothing must be lost, and detach(True) to evict.
+    A session cannot be unloaded in part.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(SessionHolder(session), session.device, mm.unet_offload_device(), session.weight_bytes)
+
+    def _session(self) -> Session | None:
+        return self.model.session()
+
+    def model_size(self) -> int:
+        return self.size
+
+    def loaded_size(self) -> int:
+        session = self._session()
+        return session.resident_bytes if session is not None else 0
+
+    def model_dtype(self) -> None:
+        return None
+
+    def current_loaded_device(self) -> torch.device:
+        return self.load_device if self.loaded_size() else self.offload_device
+
+    def partially_load(self, device_to: torch.device, extra_memory: int = 0, **_: Any) -> int:
+        session = self._session()
+        if session is not None:
+            session.open()
+        return self.loaded_size()
+
+    def partially_unload(self, device_to: torch.device, memory_to_free: int = 0, **_: Any) -> int:
+        return 0
+
+    def detach(self, unpatch_all: bool = True) -> SessionHolder:
+        session = self._session()
+        if unpatch_all and session is not None:
+            session.close()
+            # The manager evicts until the free memory it sees has grown: what is freed must really go back.
+            meter.release_unused(session.device)
+        return self.model
+
+
+def patcher_of(descriptor: Any, device: torch.device) -> Any:
+    """The model manager's patcher of a network that core has loaded; it lives as long as the network.
+
+    Newer hosts keep one on the descriptor; where there is none it is put there, in their way.
+    """
+    if getattr(descriptor, "patcher", None) is None:
+        # Looked up when it is needed: hosts from 0.12 on replace the class after this file was imported.
+        kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+        descriptor.patcher = kind(
+            descriptor.model, load_device=device, offload_device=mm.unet_offload_device()
+        )
+    return descriptor.patcher
+
+
+class ComfyHost:
+    """The engines' host inside ComfyUI."""
+
+    def __init__(self) -> None:
+        self._bar: comfy.utils.ProgressBar | None = None
+        self._stage = ""
+
+    def device(self) -> torch.device:
+        return mm.get_torch_device()
+
+    def make_room(self, nbytes: int, device: torch.device) -> None:
+        mm.free_memory(nbytes, device)
+        mm.soft_empty_cache()
+
+    def open(self, session: Session, working_bytes: int) -> None:
+        if session.patcher is None:
+            borrowed = session.blueprint.borrowed
+            session.patcher = SessionPatcher(session) if borrowed is None else patcher_of(borrowed, session.device)
+        # Plain modules cannot run part-offloaded, so the whole of it has to be there.
+        mm.load_models_gpu([session.patcher], memory_required=working_bytes, force_full_load=True)
+        session.open()  # a borrowed network is on its device now, and only has to be called
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if self._bar is None or stage != self._stage:
+            self._bar, self._stage = comfy.utils.ProgressBar(total), stage
+        self._bar.update_absolute(done, total)
+
+    def check_interrupt(self) -> None:
+        mm.throw_exception_if_processing_interrupted()
+
+    def out_of_memory(self, error: BudgetError) -> Exception:
+        return mm.OOM_EXCEPTION(str(error))
+
+    def state_folder(self) -> Path | None:
+        folder = Path(folder_paths.get_system_user_directory("slimfusion"))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            logging.warning("SlimFusion: measurements are not kept, %s cannot be written: %s", folder, error)
+            return None
+        return folder
+
+
+__all__ = [
+    "BoundingBox",
+    "Budget",
+    "ComfyExtension",
+    "ComfyHost",
+    "FaceList",
+    "Model",
+    "ReportType",
+    "frames_in",
+    "frames_out",
+    "io",
+    "model_folders",
+    "model_names",
+    "register_model_folders",
+    "schema",
+    "ui",
+]

@@ -1,0 +1,75 @@
+"""Load Fusion Model: a name from the list becomes a cheap handle; weights are read when they are needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..catalog.files import BUNDLED, model_path
+from ..engines.memory.budget import MemoryBudget
+from ..engines.session import Blueprint
+from .host import Budget, Model, io, model_folders, model_names, schema
+
+ENGINES = ("auto", "torch")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+
+
+@dataclass(frozen=True, eq=False)
+class FusionModel:
+    """SLIMFUSION_MODEL: which network, in which precision, under which budget."""
+
+    blueprint: Blueprint
+    precision: str
+    budget: MemoryBudget
+
+    def __repr__(self) -> str:
+        return f"FusionModel({self.blueprint.spec}, {self.precision}, {self.budget})"
+
+
+def model_from(value: Any) -> FusionModel:
+    """Either of the two model types a node takes: ours as it is, core's UPSCALE_MODEL wrapped."""
+    if isinstance(value, FusionModel):
+        return value
+    from ..engines.backends.torch_backend import blueprint_from_descriptor
+
+    return FusionModel(blueprint_from_descriptor(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
+
+
+class LoadModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="SlimFusionLoadModel",
+            display_name="Load Fusion Model",
+            category="SlimFusion",
+            description="Chooses a restoration network: the bundled one, or a file from "
+            "models/facerestore_models or models/upscale_models (GFPGAN, RestoreFormer, CodeFormer, ESRGAN ...).",
+            search_aliases=["gfpgan", "codeformer", "restoreformer", "face restore", "upscale model"],
+            inputs=[
+                io.Combo.Input("model", options=model_names(), default=BUNDLED, tooltip="The model file."),
+                io.Combo.Input("engine", options=list(ENGINES), default="auto", tooltip="What runs the network."),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="auto",
+                    tooltip="auto follows the mode of the Memory Budget Guard.",
+                ),
+                Budget.Input("budget", optional=True, tooltip="From the Memory Budget Guard; automatic without."),
+            ],
+            outputs=[Model.Output(display_name="model")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, **_: Any) -> str:
+        path = model_path(model, model_folders())
+        stat = path.stat()
+        return f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+
+    @classmethod
+    def execute(
+        cls, model: str, engine: str, precision: str, budget: MemoryBudget | None = None
+    ) -> io.NodeOutput:
+        from ..engines.backends.torch_backend import blueprint_from_file
+
+        blueprint = blueprint_from_file(model_path(model, model_folders()), model)
+        return io.NodeOutput(FusionModel(blueprint, precision, budget or MemoryBudget()))
