@@ -1,0 +1,119 @@
+"""What tiling costs and changes: errors against the untiled result, and the time at 4K.
+
+`python -m slimfusion.bench.tiles [--frame 3840x2160] [--tile 512]` prints last one line of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from ..catalog.files import BUNDLED_FILE
+from ..distill.degrade import degrade, severity
+from ..engines import tiles
+from ..engines.backends.torch_backend import blueprint_from_file
+from ..engines.buffers import Buffers
+from ..engines.session import Session
+from .portraits import astronaut
+from .result import at_most, print_result
+
+SIZES = ((900, 700), (1531, 977))
+ROUNDS = 3
+OVERLAP = 32
+
+
+def identity_error() -> float:
+    """The largest difference that cutting and laying tiles makes when the network does nothing."""
+    frame = torch.rand(1531, 977, 3)
+    canvas = torch.empty_like(frame)
+    tiles.run_tiled(frame, canvas, tiles.grid(1531, 977, (256, 256), 16, 32, 8), 1, 1, lambda batch: batch.clone())
+    return float((canvas - frame).abs().max())
+
+
+def random_network_error(height: int, width: int) -> float:
+    """The largest difference between tiled and untiled for a random network with a radius of 12 px."""
+    torch.manual_seed(5)
+    layers = [torch.nn.Conv2d(3 if not i else 16, 3 if i == 5 else 16, 5, padding=2) for i in range(6)]
+    network = torch.nn.Sequential(*layers).requires_grad_(False)
+    frame = torch.rand(height, width, 3)
+    whole = network(frame.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+    canvas = torch.empty_like(frame)
+    tiles.run_tiled(frame, canvas, tiles.grid(height, width, (256, 256), 12, 32), 1, 1, network)
+    return float((canvas - whole).abs().max())
+
+
+def frame_work(session: Session, height: int, width: int, tile: int) -> Callable[[], torch.Tensor]:
+    """One pass of an image network over a random frame, in tiles of at most `tile` px or (0) whole."""
+    spec = session.blueprint.spec
+    if tile:
+        shape = tuple(tiles.least_tile(length, tile, spec.halo, OVERLAP, spec.multiple) for length in (height, width))
+        grid = tiles.grid(height, width, (shape[0], shape[1]), spec.halo, OVERLAP, spec.multiple)
+    else:
+        grid = tiles.grid(height, width, (height + spec.multiple, width + spec.multiple), 0, 0, spec.multiple)
+    frame = torch.rand(height, width, 3)
+    canvas = torch.zeros_like(frame)
+    buffers = Buffers()
+
+    def work() -> torch.Tensor:
+        def network(batch: torch.Tensor) -> torch.Tensor:
+            return session.run(batch, 0.5, buffers)
+
+        tiles.run_tiled(frame, canvas, grid, 1, spec.scale, network, buffers=buffers)
+        return canvas
+
+    return work
+
+
+def time_ratio(session: Session, height: int, width: int, tile: int) -> float:
+    """Time in tiles against the time of the whole frame: the median over rounds in which they take turns."""
+    tiled, whole = (frame_work(session, height, width, each) for each in (tile, 0))
+    ratios = []
+    for _ in range(ROUNDS):
+        seconds = []
+        for work in (tiled, whole):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[0] / seconds[1])
+        print(f"{width}x{height}: tiles of {tile} {seconds[0]:.2f} s, whole {seconds[1]:.2f} s", flush=True)
+    return round(statistics.median(ratios), 3)
+
+
+def bundled_error(session: Session, height: int, width: int, tile: int) -> float:
+    """The largest difference between a frame in tiles and whole, of a damaged portrait repeated."""
+    spec = session.blueprint.spec
+    portrait = torch.from_numpy(degrade(astronaut(), severity("heavy"), 1))
+    frame = portrait.repeat(height // 512 + 1, width // 512 + 1, 1)[:height, :width].contiguous()
+    results = []
+    for shape, halo in (((tile, tile), spec.halo), ((height + spec.multiple, width + spec.multiple), 0)):
+        canvas = torch.zeros_like(frame)
+        grid = tiles.grid(height, width, shape, halo, OVERLAP if halo else 0, spec.multiple)
+        tiles.run_tiled(frame, canvas, grid, 1, spec.scale, lambda batch: session.run(batch, 0.5))
+        results.append(canvas)
+    return float((results[0] - results[1]).abs().max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frame", default="3840x2160", help="width x height of the timed frame")
+    parser.add_argument("--tile", type=int, default=512)
+    args = parser.parse_args()
+    width, height = (int(side) for side in args.frame.split("x"))
+    bars = [at_most("identity network, largest error", identity_error(), 1e-6)]
+    for size in SIZES:
+        error = random_network_error(*size)
+        bars.append(at_most("random network {}x{}, largest error".format(*size), error, 1e-5))
+    session = Session(blueprint_from_file(BUNDLED_FILE), torch.device("cpu"), "fp32")
+    error = bundled_error(session, 900, 1531, args.tile)
+    bars.append(at_most("bundled network, largest difference to untiled", error, 1 / 255))
+    ratio = time_ratio(session, height, width, args.tile)
+    bars.append(at_most(f"bundled network at {args.frame}, time tiled / untiled", ratio, 1.15))
+    print_result("tiles", bars)
+
+
+if __name__ == "__main__":
+    main()
