@@ -1,0 +1,47 @@
+"""The pack inside the host before anything runs."""
+
+import pytest
+from slimfusion.bench.workflows import is_widget
+from slimfusion.catalog.files import BUNDLED
+
+pytestmark = pytest.mark.host
+NODES = {
+    "SlimFusionMemoryGuard": ["SLIMFUSION_BUDGET"],
+    "SlimFusionLoadModel": ["SLIMFUSION_MODEL"],
+    "SlimFusionDetectFaces": ["SLIMFUSION_FACES", "BOUNDING_BOX", "IMAGE"],
+    "SlimFusionRestoreFaces": ["IMAGE", "MASK", "SLIMFUSION_REPORT"],
+    "SlimFusionRestoreImage": ["IMAGE", "SLIMFUSION_REPORT"],
+    "SlimFusionMemoryReport": ["IMAGE", "STRING"],
+    "SlimFusionReleaseModels": ["*", "STRING"],
+}
+
+
+@pytest.mark.parametrize("lab", ["default"], indirect=True)
+class TestBoot:
+    def test_the_pack_is_imported_without_complaint(self, lab):
+        told = [line for line in lab.host.log().splitlines() if "custom_nodes/slimfusion" in line]
+        assert any(line.endswith("custom_nodes/slimfusion") for line in told), "the host did not see the pack"
+        assert not [line for line in told if "FAILED" in line or "Cannot import" in line or "Skip " in line]
+
+    @pytest.mark.parametrize(("node", "outputs"), NODES.items())
+    def test_a_node_has_its_frozen_id_and_types(self, lab, node, outputs):
+        info = lab.info[node]
+        assert info["output"] == outputs
+        assert info["category"].startswith("SlimFusion")
+        assert info["description"]
+
+    def test_every_widget_explains_itself(self, lab):
+        silent = [
+            f"{node}.{name}"
+            for node in NODES
+            for group in ("required", "optional")
+            for name, spec in lab.info[node]["input"].get(group, {}).items()
+            if is_widget(spec) and not spec[1].get("tooltip")
+        ]
+        assert not silent
+
+    def test_the_bundled_model_heads_the_list(self, lab):
+        assert lab.node("SlimFusionLoadModel")["inputs"]["model"] == BUNDLED
+
+    def test_the_example_is_in_the_template_browser(self, lab):
+        assert "restore_portrait" in lab.host.get("/workflow_templates")["slimfusion"]

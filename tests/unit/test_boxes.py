@@ -1,0 +1,101 @@
+"""Faces to core's bounding boxes and back; only the five points are looked for."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.errors import FacesError
+from slimfusion.faces import boxes
+from slimfusion.faces.boxes import boxes_from_faces, faces_from_boxes
+from slimfusion.faces.face import Face, Faces
+
+HOST = StandaloneHost("cpu")
+BOX = {"x": 10, "y": 20.5, "width": 30, "height": "40"}
+CORNERS = [10, 20.5, 40, 60.5]
+
+
+class Points:
+    """A detector that gives the middle of each box five times."""
+
+    def landmarks_in_boxes(self, frame, corners):
+        middles = (corners[:, :2] + corners[:, 2:]) / 2
+        return np.repeat(middles[:, None], 5, 1), np.full(len(corners), 0.75, np.float32)
+
+
+@pytest.fixture
+def points(monkeypatch):
+    monkeypatch.setattr(boxes, "detector", Points)
+
+
+def frames(count: int) -> torch.Tensor:
+    return torch.zeros(count, 80, 90, 3)
+
+
+def test_there_and_back_keeps_boxes_and_order(points):
+    corners = [np.array([x, 2, x + 11.5, 30], np.float32) for x in (5, 40, -3)]
+    of_frame = tuple(Face(1, each, np.zeros((5, 2), np.float32), 0.9) for each in corners)
+    there = boxes_from_faces(Faces(((), of_frame), 80, 90))
+    assert there[0] == [] and there[1][0] == {
+        "x": 5.0, "y": 2.0, "width": 11.5, "height": 28.0, "label": "face", "score": 0.9
+    }  # fmt: skip
+    assert all(type(value) in (float, str) for value in there[1][0].values())
+    back = faces_from_boxes(frames(2), there, HOST)
+    assert (back.height, back.width, [len(found) for found in back.frames]) == (80, 90, [0, 3])
+    assert all(np.array_equal(face.box, each) for face, each in zip(back.frames[1], corners, strict=True))
+    assert {(face.frame, face.score) for face in back.frames[1]} == {(1, 0.75)}
+    assert back.frames[1][0].landmarks.shape == (5, 2)
+
+
+@pytest.mark.parametrize("given", [[[BOX], [BOX]], [[BOX]], [BOX], BOX])
+def test_one_list_or_one_box_counts_for_all_frames(points, given):
+    found = faces_from_boxes(frames(2), given, HOST)
+    assert [face.box.tolist() for of_frame in found.frames for face in of_frame] == [CORNERS, CORNERS]
+    assert [face.frame for of_frame in found.frames for face in of_frame] == [0, 1]
+
+
+@pytest.mark.parametrize("given", [[], [[]], [[], []]])
+def test_no_boxes_are_no_faces(given):
+    assert faces_from_boxes(frames(2), given, HOST).count == 0
+
+
+def test_boxes_of_another_number_of_frames_are_refused():
+    with pytest.raises(FacesError, match="boxes for 3 frames but the image has 2"):
+        faces_from_boxes(frames(2), [[BOX]] * 3, HOST)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"x": 1, "y": 2, "width": 3}, {**BOX, "x": "left"}, {**BOX, "y": None}, {**BOX, "width": float("nan")}, (1, 2)],
+)
+def test_a_box_that_is_none_is_named(wrong):
+    with pytest.raises(FacesError, match="needs x, y, width and height as numbers, not"):
+        faces_from_boxes(frames(1), [[wrong]], HOST)
+
+
+def test_an_interrupt_is_asked_for_in_every_frame(points):
+    class Stopped(BaseException):
+        pass
+
+    class Stopping(StandaloneHost):
+        left = 2
+
+        def check_interrupt(self):
+            self.left -= 1
+            if not self.left:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        faces_from_boxes(frames(3), [[BOX]], Stopping("cpu"))
+
+
+def test_points_are_found_in_a_foreign_box():
+    portrait = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)[None]
+    (face,) = faces_from_boxes(portrait, {"x": 170, "y": 50, "width": 110, "height": 140}, HOST).frames[0]
+    assert np.abs(face.landmarks[:2] - [[203, 100], [246, 103]]).max() < 4  # the eyes, read off the picture
+    assert face.score > 0.9
+
+
+def test_a_box_beyond_the_frame_does_no_harm():
+    (face,) = faces_from_boxes(frames(1), {"x": 1e6, "y": -1e6, "width": 5, "height": 0}, HOST).frames[0]
+    assert np.isfinite(face.landmarks).all() and face.score < 0.5

@@ -1,0 +1,124 @@
+"""Predicted bytes against what the graph holds."""
+
+import json
+
+import pytest
+import torch
+from networks import face_blueprint, save_upscaler
+from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.memory.budget import MIB
+from slimfusion.engines.memory.costs import (
+    BLOCK,
+    COST_FILE,
+    COST_FORMAT,
+    FACTORS,
+    SCRATCH,
+    Cost,
+    CostStore,
+    LivePeak,
+    factor_key,
+    live_cost,
+    live_peak,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_live_peak_counts_storages_until_they_die():
+    start = torch.ones(1024)
+    with LivePeak([start]) as tracker:
+        first = start + 1
+        view = first[:10]
+        second = first + 1
+        del first
+        assert tracker.peak == 2 * 4096
+        del view
+        third = second + 1
+        assert tracker.peak == 2 * 4096
+        assert float(third[0]) == 4.0
+
+
+def test_storages_are_counted_in_whole_blocks():
+    with LivePeak() as tracker:
+        torch.ones(1)
+    assert tracker.peak == BLOCK
+
+
+@pytest.mark.parametrize("side", [96, 320])
+def test_two_probes_know_every_size_of_a_convolutional_network(tmp_path, side):
+    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
+    predicted = live_cost(blueprint, "fp32").bytes_for(2 * side * side)
+    assert predicted == pytest.approx(live_peak(blueprint, "fp32", 2, side, side), rel=0.001)
+
+
+def test_half_precision_takes_half(tmp_path):
+    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
+    full, half = (live_peak(blueprint, each, 1, 128, 128) for each in ("fp32", "fp16"))
+    assert half == pytest.approx(full / 2, rel=0.1)  # the picture itself stays in float32
+
+
+def test_a_face_network_is_counted_by_faces():
+    cost = live_cost(face_blueprint(size=64), "fp32")
+    assert cost.bytes_for(3 * 64 * 64) == live_peak(face_blueprint(size=64), "fp32", 3, 64, 64)
+
+
+def test_a_network_is_probed_once(monkeypatch):
+    store, calls = CostStore(), []
+    monkeypatch.setattr(
+        "slimfusion.engines.memory.costs.live_cost", lambda *args: calls.append(args) or live_cost(*args)
+    )
+    blueprint = face_blueprint()
+    first, second = (store.cost(blueprint, "fp32", CPU, None) for _ in range(2))
+    assert first == second and len(calls) == 1
+
+
+class Known(CostStore):
+    """A store whose network takes a mebibyte a pixel."""
+
+    def _probed(self, blueprint, precision):
+        return Cost(0, MIB)
+
+
+def factor(store, folder):
+    return store.cost(face_blueprint(), "fp32", CPU, folder).per_pixel / MIB
+
+
+def test_what_was_measured_is_believed_and_kept(tmp_path):
+    store = Known()
+    assert factor(store, tmp_path) == SCRATCH["cpu"]
+    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path)
+    assert factor(store, tmp_path) == 1.2
+    assert factor(Known(), tmp_path) == 1.2
+
+
+def test_a_factor_rises_at_once_and_falls_by_halves(tmp_path):
+    store = Known()
+    for measured, expected in ((120, 1.2), (180, 1.8), (120, 1.5)):
+        store.learn(face_blueprint(), "fp32", CPU, 100, measured * MIB, tmp_path)
+        assert factor(store, tmp_path) == expected
+
+
+@pytest.mark.parametrize("lie", [0.1, 10.0, -1.0])
+def test_a_file_that_lies_is_believed_within_reason(tmp_path, lie):
+    (tmp_path / COST_FILE).write_text(
+        json.dumps({"format": COST_FORMAT, "factors": {factor_key(face_blueprint(), "fp32", CPU): lie}})
+    )
+    assert FACTORS[0] <= factor(Known(), tmp_path) <= FACTORS[1]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 99, "factors": {}}', '{"format": 1, "factors": 3}',
+                '{"format": 1, "factors": {"a": "b"}}', '{"format": 1, "factors": {"a": NaN}}', "\x00\xff"],
+)  # fmt: skip
+def test_a_damaged_or_foreign_file_is_ignored_and_written_anew(tmp_path, content):
+    (tmp_path / COST_FILE).write_text(content)
+    store = Known()
+    assert factor(store, tmp_path) == SCRATCH["cpu"]
+    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path)
+    assert factor(Known(), tmp_path) == 1.2
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
+    store = Known()
+    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path / "nowhere")
+    assert factor(store, None) == 1.2

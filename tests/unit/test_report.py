@@ -1,0 +1,130 @@
+"""The report as figures, as text and as a picture."""
+
+import json
+
+import pytest
+import torch
+from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
+from slimfusion.engines.memory.picture import (
+    ALLOWED,
+    BANDS,
+    CURVE,
+    HEIGHT,
+    PREDICTED,
+    WIDTH,
+    report_picture,
+    stage_bands,
+)
+from slimfusion.engines.memory.report import Report, Span
+
+
+def filled(**changes) -> Report:
+    values = {
+        "model": "net", "device": "cpu", "precision": "fp32", "mode": "auto", "budget": GIB, "allowed": 400 * MIB,
+        "predicted_peak": 300 * MIB, "measured_peak": 250 * MIB, "batch": 2, "tile": (256, 512), "frames": 3,
+        "faces": 4, "rungs": ["batch 2 instead of 8"], "notes": ["a note"],
+        "timeline": [Span("plan", 0.0, 0.5), Span("restore", 0.5, 1.5), Span("paste", 1.5, 2.0), Span("restore", 2, 4)],
+        "samples": [(0.1, 0), (1.0, 200 * MIB), (3.0, 250 * MIB), (3.5, -5)],
+    }  # fmt: skip
+    return Report(**{**values, **changes})
+
+
+def pixels_of(picture: torch.Tensor, color: tuple[int, int, int]) -> torch.Tensor:
+    """(H, W) bool: where the picture has exactly this colour."""
+    return ((picture * 255).round() == torch.tensor(color)).all(-1)
+
+
+def level_of(picture: torch.Tensor, color: tuple[int, int, int]) -> int:
+    """The row of a horizontal line across the plot."""
+    rows = pixels_of(picture, color).sum(1)
+    assert rows.max() > WIDTH // 2
+    return int(rows.argmax())
+
+
+def test_seconds_are_summed_by_stage_in_order_of_appearance():
+    assert filled().seconds == {"plan": 0.5, "restore": 3.0, "paste": 0.5}
+    assert list(filled().seconds) == ["plan", "restore", "paste"]
+
+
+def test_stages_are_timed_also_when_they_fail():
+    report = Report()
+    with pytest.raises(ValueError), report.stage("outer"), report.stage("inner"):
+        raise ValueError
+    assert [span.stage for span in report.timeline] == ["inner", "outer"]
+    inner, outer = report.timeline
+    assert 0 <= outer.begin <= inner.begin <= inner.end <= outer.end
+
+
+def test_samples_and_stages_have_one_clock():
+    from time import perf_counter
+
+    report = Report()
+    with report.stage("work"):
+        report.add_samples([(perf_counter(), 7)])
+    (moment, level), (span,) = report.samples[0], report.timeline
+    assert span.begin <= moment <= span.end and level == 7
+
+
+def test_the_budget_is_taken_over():
+    report = Report()
+    report.begin(MemoryBudget(5 * MIB, "quality"))
+    assert (report.budget, report.mode) == (5 * MIB, "quality")
+
+
+def test_json_there_and_back():
+    report = filled()
+    content = json.loads(report.as_json())
+    assert content["seconds"] == {"plan": 0.5, "restore": 3.0, "paste": 0.5}
+    assert "samples" not in content and "timeline" not in content
+    assert (content["tile"], content["rungs"], content["allowed"]) == ([256, 512], ["batch 2 instead of 8"], 400 * MIB)
+    del content["seconds"]
+    again = Report(**{**content, "tile": tuple(content["tile"])})
+    assert again == filled(samples=[], timeline=[])
+
+
+def test_the_text_names_plan_memory_time_and_what_was_given_up():
+    text = filled(enforcement="enforced").as_text()
+    assert "net in fp32 on cpu, mode auto" in text and "3 frames, 4 faces; batch 2, tile 512x256" in text
+    assert "budget 1.00 GiB, allowed 400 MiB (enforced), predicted 300 MiB, measured 250 MiB" in text
+    assert "plan 0.50 s, restore 3.00 s, paste 0.50 s" in text
+    assert text.endswith("given up: batch 2 instead of 8\na note")
+    assert "budget automatic" in filled(budget=None).as_text() and "nothing was run" in Report().as_text()
+
+
+def test_neighbours_of_one_stage_are_one_band():
+    timeline = [Span("b", 3, 4), Span("a", 0, 1), Span("a", 1, 2), Span("b", 2, 2.5), Span("a", 5, 6)]
+    assert stage_bands(timeline) == [Span("a", 0, 2), Span("b", 2, 4), Span("a", 5, 6)]
+    assert stage_bands([Span("a", 0, 9), Span("a", 1, 2)]) == [Span("a", 0, 9)]
+    assert stage_bands([]) == []
+
+
+@pytest.mark.parametrize("report", [Report(), filled(), filled(model="名前 \U0001f600 " * 40, rungs=["x"] * 60)])
+def test_the_picture_is_a_picture(report):
+    picture = report_picture(report)
+    assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == torch.float32
+    assert picture.min() >= 0 and picture.max() <= 1 and picture.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"samples": []}, {"timeline": []}, {"samples": [(-1.0, 5)]}, {"measured_peak": 0}, {"samples": [(9.0, GIB)]}],
+)
+def test_a_report_that_lacks_something_is_drawn_too(odd):
+    assert report_picture(filled(**odd)).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_stages_and_the_course_of_memory_are_drawn():
+    picture = report_picture(filled())
+    assert all(pixels_of(picture, color).sum() > 500 for color in BANDS[:3])
+    columns = pixels_of(picture, CURVE).any(0).nonzero()
+    assert columns.max() - columns.min() > WIDTH // 2
+
+
+def test_a_budget_that_is_near_is_drawn_above_the_prediction():
+    picture = report_picture(filled())
+    assert level_of(picture, ALLOWED) < level_of(picture, PREDICTED)
+
+
+def test_a_budget_far_above_the_use_would_hide_the_curve_and_is_not_drawn():
+    picture = report_picture(filled(allowed=20 * GIB))
+    assert not pixels_of(picture, ALLOWED).any() and pixels_of(picture, PREDICTED).any()

@@ -1,0 +1,335 @@
+"""Restoring: the faces change as the network says, and nothing else changes at all."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from networks import face_blueprint, save_upscaler
+from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
+from slimfusion.catalog.templates import WARP_TEMPLATES
+from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.cache import SESSIONS
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
+from slimfusion.engines.planning import Options
+from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
+from slimfusion.faces import restore
+from slimfusion.faces.face import Face, Faces
+from slimfusion.faces.restore import restore_faces, restore_image
+
+HOST = StandaloneHost("cpu")
+FULL = MemoryBudget(mode="quality")  # full precision, whatever half precision this machine is good at
+HEIGHT, WIDTH = 96, 120
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_loaded():
+    yield
+    SESSIONS.release()
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    """Whoever looks for faces fails."""
+
+    def detector():
+        pytest.fail("faces were looked for")
+
+    monkeypatch.setattr(restore, "detector", detector)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    return {
+        "face network": face_blueprint(),
+        "bundled": bundled(),
+        "upscaler": blueprint_from_file(save_upscaler(tmp_path_factory.mktemp("models") / "net.pth")),
+    }
+
+
+def bundled():
+    return blueprint_from_file(BUNDLED_FILE, BUNDLED)
+
+
+def face_at(x: float, y: float, side: float = 48, frame: int = 0) -> Face:
+    """A face whose aligned square of `side` px has its centre at (x, y)."""
+    points = np.array(WARP_TEMPLATES["ffhq_512"]) * side + [x - side / 2, y - side / 2]
+    box = np.array([x - side / 4, y - side / 4, x + side / 4, y + side / 4])
+    return Face(frame, box.astype(np.float32), points.astype(np.float32), 0.9)
+
+
+def faces_of(*frames: tuple[Face, ...], height: int = HEIGHT, width: int = WIDTH) -> Faces:
+    return Faces(frames, height, width)
+
+
+ONE = faces_of((face_at(60, 48),))
+
+
+def grey(frames: int = 1, channels: int = 3, level: float = 0.5) -> torch.Tensor:
+    return torch.full((frames, HEIGHT, WIDTH, channels), level)
+
+
+def noisy(frames: int = 1, channels: int = 3) -> torch.Tensor:
+    return torch.rand(frames, HEIGHT, WIDTH, channels, generator=torch.Generator().manual_seed(5))
+
+
+def bits(frames: torch.Tensor) -> torch.Tensor:
+    return frames.contiguous().view(torch.int32)
+
+
+def brighter(frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What the face network of these tests makes of even frames, to be seen through a mask."""
+    return frames + 0.1 * mask[..., None]
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled", "upscaler"])
+def test_outside_the_mask_every_bit_stays_and_inside_something_changes(networks, name, no_detector):
+    frames = noisy(2, 4)
+    frames[..., :2, :2, :] = torch.tensor([torch.nan, -0.0, torch.inf, 2.0])
+    faces = faces_of((face_at(60, 48),), (face_at(30, 40, frame=1), face_at(90, 50, 40, frame=1)))
+    before = frames.clone()
+    done = restore_faces(frames, networks[name], FULL, HOST, faces)
+    assert torch.equal(bits(frames), bits(before)), "the frames that came in were written to"
+    assert done.frames.shape == frames.shape and done.mask.shape == frames.shape[:3]
+    same = bits(done.frames) == bits(frames)
+    assert same[done.mask == 0].all() and same[..., 3].all()
+    assert not same[..., :3].all(-1)[done.mask == 1].all()
+    assert (done.mask == 1).any() and done.mask.min() >= 0 and done.mask.max() <= 1
+    inside = done.frames[done.mask > 0][:, :3]
+    assert ((inside >= 0) & (inside <= 1)).all()
+
+
+def test_a_face_network_is_blended_in_by_the_mask_that_is_given_back():
+    frames = grey(2)
+    done = restore_faces(frames, face_blueprint(), FULL, HOST, faces_of((face_at(60, 48),), ()))
+    assert (done.frames - brighter(frames, done.mask)).abs().max() < 1e-5
+    assert done.mask[0].max() == 1 and not done.mask[1].any()
+
+
+def test_the_bundled_network_keeps_an_even_frame_even():
+    done = restore_faces(grey(), bundled(), FULL, HOST, ONE)
+    assert (done.frames - 0.5).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3])
+def test_strength_scales_the_change(strength):
+    done = restore_faces(grey(), face_blueprint(), FULL, HOST, ONE, strength=strength)
+    assert float(done.mask.max()) == pytest.approx(strength)
+    assert (done.frames - brighter(grey(), done.mask)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
+def test_another_strength_is_refused(strength):
+    with pytest.raises(SettingError, match="strength goes from 0 to 1, not"):
+        restore_faces(grey(), face_blueprint(), FULL, HOST, ONE, strength=strength)
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled"])
+def test_a_users_mask_counts_for_all_frames_and_limits_the_change(networks, name):
+    frames, wanted = noisy(2), torch.zeros(HEIGHT, WIDTH)
+    wanted[:, :60] = 1
+    wanted[40:44] = torch.nan
+    faces = faces_of((face_at(60, 48),), (face_at(60, 48, frame=1),))
+    done = restore_faces(frames, networks[name], FULL, HOST, faces, mask=wanted)
+    assert done.mask[:, :, :60].amax((1, 2)).tolist() == [1, 1]
+    assert not done.mask[:, :, 60:].any() and not done.mask[:, 40:44].any()
+    assert torch.equal(bits(done.frames)[done.mask == 0], bits(frames)[done.mask == 0])
+
+
+def test_a_mask_a_frame_is_used_frame_by_frame():
+    wanted = torch.stack([torch.zeros(HEIGHT, WIDTH), torch.full((HEIGHT, WIDTH), 3.0)])
+    faces = faces_of((face_at(60, 48),), (face_at(60, 48, frame=1),))
+    done = restore_faces(grey(2), face_blueprint(), FULL, HOST, faces, mask=wanted)
+    assert done.mask.amax((1, 2)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH - 1), (3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH, 1), (WIDTH,)])
+def test_a_mask_of_another_size_is_refused(shape):
+    with pytest.raises(ImageError, match="make it the size of the image"):
+        restore_faces(grey(2), face_blueprint(), FULL, HOST, mask=torch.ones(shape))
+
+
+@pytest.mark.parametrize(
+    "faces", [faces_of((face_at(9, 9),), height=HEIGHT + 1), faces_of((), ()), faces_of((), width=WIDTH * 2)]
+)
+def test_faces_of_another_image_are_refused(faces, no_detector):
+    with pytest.raises(FacesError, match=f"but the image has 1 of {WIDTH} x {HEIGHT}: detect faces in this image"):
+        restore_faces(grey(), face_blueprint(), FULL, HOST, faces)
+
+
+def test_points_that_coincide_are_called_so():
+    nowhere = Face(0, np.zeros(4, np.float32), np.ones((5, 2), np.float32), 0.9)
+    with pytest.raises(FacesError, match="five points coincide"):
+        restore_faces(grey(), face_blueprint(), FULL, HOST, faces_of((nowhere,)))
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled"])
+@pytest.mark.parametrize("place", [(0, 48), (WIDTH, HEIGHT), (60, -4)])
+def test_a_face_cut_by_the_border_is_restored_as_far_as_it_is_seen(networks, name, place):
+    frames = grey()
+    done = restore_faces(frames, networks[name], FULL, HOST, faces_of((face_at(*place),)))
+    x, y = min(max(place[0], 0), WIDTH - 1), min(max(place[1], 0), HEIGHT - 1)
+    assert done.mask[0, y, x] > 0.9
+    expected = brighter(frames, done.mask) if name == "face network" else frames
+    assert (done.frames - expected).abs().max() < (1e-5 if name == "face network" else 0.02)
+
+
+def test_a_face_outside_the_frame_changes_nothing():
+    done = restore_faces(noisy(), face_blueprint(), FULL, HOST, faces_of((face_at(-400, 48),)))
+    assert torch.equal(done.frames, noisy()) and not done.mask.any()
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled", "upscaler"])
+def test_pixels_that_are_no_numbers_stay_outside_a_face_and_are_mended_inside(networks, name):
+    frames = noisy()
+    frames[0, 2, 3] = torch.nan
+    frames[0, 48, 60] = torch.nan
+    frames[0, 50, 62] = torch.inf
+    done = restore_faces(frames, networks[name], FULL, HOST, ONE)
+    assert done.mask[0, 48, 60] == 1 and done.mask[0, 2, 3] == 0
+    assert torch.isfinite(done.frames[done.mask > 0]).all()
+    assert torch.isnan(done.frames[0, 2, 3]).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "level"),
+    [
+        (torch.full((1, HEIGHT, WIDTH, 1), 0.5), 0.5),
+        (torch.full((HEIGHT, WIDTH, 3), 0.5, dtype=torch.float16), 0.5),
+        (torch.full((1, HEIGHT, WIDTH, 3), 51, dtype=torch.uint8), 0.2),
+        (torch.full((1, HEIGHT, WIDTH, 1), 13107, dtype=torch.uint16), 0.2),
+    ],
+)
+def test_other_kinds_of_pictures_are_restored_as_rgb(frames, level):
+    done = restore_faces(frames, face_blueprint(), FULL, HOST, ONE)
+    assert done.frames.dtype == torch.float32 and done.frames.shape == (1, HEIGHT, WIDTH, 3)
+    assert (done.frames - brighter(grey(level=level), done.mask)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("work", [restore_faces, restore_image])
+def test_an_empty_batch_is_refused(work):
+    with pytest.raises(ImageError, match="There is no picture in this batch"):
+        work(torch.zeros(0, 8, 8, 3), bundled(), FULL, HOST)
+
+
+def test_thirty_faces_in_one_frame(no_detector):
+    places = [(10 + 19 * column, 10 + 18 * row) for row in range(5) for column in range(6)]
+    faces = faces_of(tuple(face_at(x, y, 16) for x, y in places))
+    done = restore_faces(grey(), face_blueprint(), FULL, HOST, faces)
+    assert done.report.faces == 30
+    assert all(done.mask[0, y, x] == 1 for x, y in places)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 80)])
+def test_a_frame_without_a_face_comes_back_identical(size):
+    frames = torch.rand(2, *size, 4)
+    frames[0, 0, 0, 0] = torch.nan
+    done = restore_faces(frames, bundled(), FULL, HOST)
+    assert torch.equal(bits(done.frames), bits(frames)) and not done.mask.any()
+    assert done.faces.count == done.report.faces == 0 and done.report.frames == 2
+    assert "no face was found" in done.report.as_text() and SESSIONS.held_bytes(HOST.device()) == 0
+
+
+def test_faces_are_looked_for_once_and_each_frame_gets_its_own():
+    portrait = torch.from_numpy(skimage.data.astronaut()[20:180, 140:300].copy()).float() / 255
+    frames = torch.stack([torch.zeros_like(portrait), portrait])
+    done = restore_faces(frames, face_blueprint(), FULL, HOST)
+    assert [len(found) for found in done.faces.frames] == [0, 1]
+    assert not done.mask[0].any() and done.mask[1].max() == 1
+    eyes = done.faces.frames[1][0].landmarks[:2].round().astype(int)
+    assert all(done.mask[1, y, x] == 1 for x, y in eyes)
+    assert next(iter(done.report.seconds)) == "detect"
+
+
+class CountedHost(StandaloneHost):
+    """A host that says which stages it was told of, and how far they came."""
+
+    def __init__(self):
+        self.told = []
+        super().__init__("cpu", lambda stage, done, total: self.told.append((stage, done, total)))
+
+
+def test_the_report_and_the_progress_say_what_was_done():
+    faces, host = faces_of((face_at(60, 48),), (face_at(30, 40, frame=1), face_at(90, 50, frame=1))), CountedHost()
+    report = restore_faces(grey(2), face_blueprint(), MemoryBudget(GIB, "quality"), host, faces).report
+    assert (report.frames, report.faces, report.model, report.device) == (2, 3, "bright face", "cpu")
+    assert (report.budget, report.mode, report.precision, report.enforcement) == (GIB, "quality", "fp32", "watched")
+    assert report.tile == (64, 64) and report.sessions_built == 1
+    assert 0 < report.predicted_peak <= report.allowed <= GIB
+    assert set(report.seconds) == {"plan", "load", "align", "restore", "paste"}
+    assert host.told[-1] == ("restore", 3, 3)
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled"])
+@pytest.mark.parametrize("given", [None, ONE])
+def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, given, no_detector):
+    opened = SESSIONS.opened
+    with pytest.raises(BudgetError, match=r"needs .*\(\d+ bytes\).* gives 0 MiB \(9999 bytes\)") as refusal:
+        restore_faces(grey(), networks[name], MemoryBudget(9999), HOST, given)
+    assert refusal.value.needed > refusal.value.given
+    assert SESSIONS.opened == opened
+
+
+def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
+    budget = MemoryBudget(restore.DETECTION_BYTES - MIB, "quality")
+    with pytest.raises(BudgetError):
+        restore_faces(grey(), face_blueprint(), budget, HOST)
+    assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1
+
+
+def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(monkeypatch):
+    frames = torch.zeros(1, 2000, 2000, 3)
+    found = faces_of((face_at(60, 48),), height=2000, width=2000)
+    monkeypatch.setattr(restore, "detect_faces", lambda frames, host: found)
+    budget = MemoryBudget(GIB // 4, "performance", "fail")
+    with pytest.raises(BudgetError):
+        restore_image(frames, bundled(), budget, HOST)
+    assert restore_faces(frames, bundled(), budget, HOST).report.faces == 1
+
+
+def test_a_refused_upscale_has_not_made_its_output(networks, monkeypatch):
+    blueprint = networks["upscaler"]
+    monkeypatch.setattr(restore.torch, "zeros", lambda *size: pytest.fail(f"{size} was allocated"))
+    with pytest.raises(BudgetError):
+        restore_image(grey(), blueprint, MemoryBudget(MIB), HOST)
+
+
+def test_a_whole_image_is_upscaled_with_its_alpha(networks):
+    frames = noisy(2, 4)[:, :24, :40]
+    frames[..., 3] = torch.linspace(0, 1, 40)
+    frames[1, 5, 5, 0] = torch.nan
+    blueprint = networks["upscaler"]
+    result, report = restore_image(frames, blueprint, FULL, HOST)
+    assert result.shape == (2, 96, 160, 4) and result.dtype == torch.float32
+    assert torch.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
+    ramp = (torch.arange(160) + 0.5) / 4 - 0.5
+    assert (result[..., 3] - (ramp / 39).clamp(0, 1)).abs().max() < 1e-5
+    assert (report.frames, report.faces, report.model) == (2, 0, "net.pth")
+
+
+def test_the_bundled_network_restores_a_whole_image_of_any_size():
+    for size in ((1, 1), (37, 50)):
+        frames = torch.full((1, *size, 4), 0.5)
+        frames[..., 3] = torch.rand(size)
+        result, _ = restore_image(frames, bundled(), FULL, HOST)
+        assert result.shape == frames.shape and torch.equal(result[..., 3], frames[..., 3])
+        assert (result - frames).abs().max() < 0.03
+
+
+def test_a_face_network_is_not_run_over_a_whole_image():
+    with pytest.raises(SettingError, match=r"bright face is a face network .* Use it with Tiled Face Restore"):
+        restore_image(grey(), face_blueprint(), FULL, HOST)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"tile": -1}, "0 px or more, not -1 and 32"),
+        ({"overlap": -8}, "0 px or more, not 0 and -8"),
+        ({"fidelity": float("nan")}, "fidelity goes from 0 to 1, not nan"),
+        ({"precision": "fp8"}, "no precision 'fp8'. Choose one of auto, fp32"),
+    ],
+)
+def test_options_outside_their_range_are_refused(wrong, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        Options(**wrong)

@@ -1,0 +1,249 @@
+"""The way in: sessions built once and given back, memory that runs out, interrupts, the report."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from networks import Loaded, face_blueprint, save_upscaler
+from slimfusion.engines import planning
+from slimfusion.engines import run as engine
+from slimfusion.engines.backends.torch_backend import blueprint_from_descriptor, blueprint_from_file
+from slimfusion.engines.cache import SessionCache
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory import meter
+from slimfusion.engines.memory.budget import MIB, MemoryBudget
+from slimfusion.engines.memory.planner import Work
+from slimfusion.engines.memory.report import Report
+from slimfusion.engines.planning import Job, Options
+from slimfusion.engines.run import open_run
+from slimfusion.errors import BudgetError, DeviceError, ModelFileError
+
+CPU = torch.device("cpu")
+FACES = Work(64, 64, 5, False)
+
+
+class Interrupt(BaseException):
+    pass
+
+
+class InterruptingHost(StandaloneHost):
+    def check_interrupt(self):
+        raise Interrupt
+
+
+# Full precision, whatever half precision this machine is good at.
+FULL = MemoryBudget(mode="quality")
+
+
+def opened(blueprint, work, sessions, budget=FULL, host=None, report=None, **options):
+    job = Job(blueprint, work, budget, host or StandaloneHost("cpu"), Options(**options))
+    return open_run(job, report or Report(), sessions)
+
+
+def test_crops_come_back_in_order_and_brighter():
+    crops = [torch.full((3, 64, 64), value / 10) for value in range(5)]
+    with opened(face_blueprint(), FACES, SessionCache()) as run:
+        results = list(run.crops(iter(crops)))
+    assert [round(float(result[0, 9, 9]), 4) for result in results] == [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+def test_pixels_that_are_no_numbers_count_as_black():
+    crop = torch.full((3, 64, 64), 0.5)
+    crop[:, 3, 3] = torch.nan
+    with opened(face_blueprint(), Work(64, 64, 1, False), SessionCache()) as run:
+        (result,) = run.crops([crop])
+    assert torch.isfinite(result).all() and float(result[0, 3, 3]) == pytest.approx(0.1)
+
+
+def test_a_second_run_builds_nothing():
+    sessions, blueprint = SessionCache(), face_blueprint()
+    reports = Report(), Report()
+    for report in reports:
+        with opened(blueprint, FACES, sessions, report=report) as run:
+            list(run.crops([torch.rand(3, 64, 64)]))
+    assert [report.sessions_built for report in reports] == [1, 0]
+
+
+def test_one_session_a_device_is_kept():
+    sessions, first, second = SessionCache(), face_blueprint("one"), face_blueprint("two")
+    for blueprint in (first, second):
+        with opened(blueprint, FACES, sessions):
+            pass
+    assert not sessions.is_open(first, CPU, "fp32") and sessions.is_open(second, CPU, "fp32")
+
+
+def test_release_gives_everything_back():
+    sessions, blueprint = SessionCache(), face_blueprint()
+    with opened(blueprint, FACES, sessions):
+        pass
+    assert sessions.held_bytes(CPU) == 84 * 4
+    assert sessions.release() == 84 * 4
+    assert sessions.held_bytes(CPU) == 0 and not sessions.is_open(blueprint, CPU, "fp32")
+
+
+def test_keep_loaded_off_leaves_nothing():
+    sessions = SessionCache()
+    with opened(face_blueprint(), FACES, sessions, MemoryBudget(mode="quality", keep_loaded=False)):
+        pass
+    assert sessions.held_bytes(CPU) == 0
+
+
+def test_an_interrupt_leaves_loaded_only_what_was_before():
+    sessions, blueprint = SessionCache(), face_blueprint()
+
+    def interrupted():
+        with pytest.raises(Interrupt), opened(blueprint, FACES, sessions, host=InterruptingHost("cpu")) as run:
+            list(run.crops([torch.rand(3, 64, 64)] * 5))
+
+    interrupted()
+    assert not sessions.is_open(blueprint, CPU, "fp32")
+    with opened(blueprint, FACES, sessions):
+        pass
+    interrupted()
+    assert sessions.is_open(blueprint, CPU, "fp32")
+
+
+def test_too_small_a_budget_says_both_numbers_before_anything_is_loaded():
+    sessions, blueprint = SessionCache(), face_blueprint()
+    with pytest.raises(BudgetError, match=r"needs .*\d+ bytes.* gives .*1000 bytes"), opened(
+        blueprint, FACES, sessions, MemoryBudget(1000)
+    ):
+        pass
+    assert sessions.opened == 0
+
+
+def test_a_frame_in_tiles_equals_the_whole_frame(tmp_path):
+    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
+    frame = torch.rand(150, 210, 3)
+    canvases = torch.empty(2, 600, 840, 3)
+    for canvas, tile in zip(canvases, (512, 128), strict=True):
+        with opened(blueprint, Work(150, 210, 1, True), SessionCache(), tile=tile) as run:
+            assert run.plan.tile == (min(150, tile), min(210, tile))
+            run.frame(frame, canvas)
+    assert (canvases[0] - canvases[1]).abs().max() <= 1e-5
+
+
+class Tight(Loaded):
+    """A network that runs out of memory above so many pixels, as the allocator would."""
+
+    limit = 128 * 128
+
+    def __call__(self, batch, fidelity):
+        if batch.shape[0] * batch.shape[2] * batch.shape[3] > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return super().__call__(batch, fidelity)
+
+
+def test_memory_that_runs_out_costs_a_step_and_no_picture(tmp_path, monkeypatch):
+    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
+    tight = replace(blueprint, build=lambda device, dtype: Tight(blueprint.build(device, dtype)))
+    frame, report = torch.rand(200, 200, 3), Report()
+    canvas, reference = torch.empty(800, 800, 3), torch.empty(800, 800, 3)
+    with opened(blueprint, Work(200, 200, 1, True), SessionCache()) as run:
+        run.frame(frame, reference)
+    with opened(tight, Work(200, 200, 1, True), SessionCache(), report=report) as run:
+        run.frame(frame, canvas)
+    assert report.tile == (128, 128)
+    assert "ran out of memory once and went one step down" in report.rungs
+    assert (canvas - reference).abs().max() <= 1e-5
+
+
+def test_when_no_step_is_left_a_sentence_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tight, "limit", 0)
+    tight = replace(face_blueprint(), build=lambda device, dtype: Tight(torch.nn.Identity()))
+    with pytest.raises(BudgetError, match="ran out of memory on cpu although"), opened(
+        tight, FACES, SessionCache()
+    ) as run:
+        list(run.crops([torch.rand(3, 64, 64)]))
+
+
+def test_other_errors_are_not_taken_for_memory():
+    assert engine.is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
+    assert not engine.is_out_of_memory(RuntimeError("expected scalar type Float but found Half"))
+
+
+class Overflowing(Loaded):
+    """A network that half precision is too small for, or that is broken altogether."""
+
+    def __call__(self, batch, fidelity):
+        result = super().__call__(batch, fidelity)
+        return result * torch.nan if result.dtype in self.too_small else result
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_half_precision_that_gives_no_numbers_is_left(monkeypatch, broken):
+    monkeypatch.setattr(meter, "half_precisions", lambda device: (("bf16",), ("bf16",)))
+    monkeypatch.setattr(Overflowing, "too_small", (torch.bfloat16, torch.float32)[: 1 + broken], raising=False)
+    blueprint = face_blueprint()
+    fragile = replace(blueprint, build=lambda device, dtype: Overflowing(blueprint.build(device, dtype)))
+    report, crop = Report(), torch.full((3, 64, 64), 0.5)
+    if broken:
+        with pytest.raises(ModelFileError, match="no numbers in fp32"), opened(
+            fragile, FACES, SessionCache(), MemoryBudget()
+        ) as run:
+            list(run.crops([crop]))
+        return
+    with opened(fragile, FACES, SessionCache(), MemoryBudget(), report=report) as run:
+        (result,) = run.crops([crop])
+    assert float(result[0, 9, 9]) == pytest.approx(0.6)
+    assert report.precision == "fp32"
+    assert report.rungs[-1] == "fp32 instead of bf16, which gave values that are no numbers"
+
+
+class Lost(Loaded):
+    def __call__(self, batch, fidelity):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+
+def test_a_lost_device_is_one_sentence_and_leaves_nothing_open():
+    sessions = SessionCache()
+    lost = replace(face_blueprint(), build=lambda device, dtype: Lost(torch.nn.Identity()))
+    sentence = "cpu stopped working in the middle of bright face"
+    with pytest.raises(DeviceError, match=sentence), opened(lost, FACES, sessions) as run:
+        list(run.crops([torch.rand(3, 64, 64)]))
+    assert not sessions.is_open(lost, CPU, "fp32")
+
+
+def test_what_does_not_fit_on_the_card_goes_to_the_cpu(monkeypatch):
+    """A card with 1 MiB, which this machine need not have."""
+    plans_on = planning._plans_on
+
+    def tiny_card(device, job, sessions, costs):
+        if device.type == "cuda":
+            raise BudgetError("too small", 2, 1)
+        return plans_on(device, job, sessions, costs)
+
+    class CardHost(StandaloneHost):
+        def device(self):
+            return torch.device("cuda", 0)
+
+    monkeypatch.setattr(planning, "_plans_on", tiny_card)
+    report = Report()
+    with opened(face_blueprint(), FACES, SessionCache(), host=CardHost("cpu"), report=report) as run:
+        assert run.device == CPU
+    assert report.rungs == ["cpu instead of cuda:0"]
+    with pytest.raises(BudgetError, match="too small"):
+        planning.planned(Job(face_blueprint(), FACES, MemoryBudget(on_low_memory="fail"), CardHost("cpu")))
+
+
+def test_a_network_of_the_hosts_is_used_and_left_to_it(tmp_path):
+    import spandrel
+
+    descriptor = spandrel.ModelLoader().load_from_file(save_upscaler(tmp_path / "net.pth"))
+    sessions = SessionCache()
+    canvas = torch.empty(80, 80, 3)
+    with opened(blueprint_from_descriptor(descriptor, "theirs"), Work(20, 20, 1, True), sessions) as run:
+        run.frame(torch.rand(20, 20, 3), canvas)
+    assert sessions.held_bytes(CPU) == 0
+    assert descriptor.device == CPU and torch.isfinite(canvas).all()
+
+
+def test_the_report_knows_what_happened():
+    report = Report()
+    report.begin(MemoryBudget(512 * MIB))
+    with opened(face_blueprint(), FACES, SessionCache(), MemoryBudget(512 * MIB), report=report) as run:
+        list(run.crops([torch.rand(3, 64, 64)] * 5))
+    content = report.as_dict()
+    assert (content["model"], content["device"], content["budget"]) == ("bright face", "cpu", 512 * MIB)
+    assert content["allowed"] <= 512 * MIB and set(content["seconds"]) == {"plan", "load", "restore"}
+    assert "watched" in report.as_text()
