@@ -11,6 +11,7 @@ import pytest
 import slimfusion
 import torch
 from slimfusion import cli
+from slimfusion.commands import restore
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.errors import BudgetError, OutputError
 from slimfusion.faces.picture_files import read_picture, write_picture
@@ -82,22 +83,22 @@ def test_a_picture_can_be_restored_whole(tmp_path, capsys):
 def test_a_broken_picture_does_not_stop_the_others(tmp_path, capsys):
     picture(tmp_path / "in" / "a.png"), picture(tmp_path / "in" / "c.png")
     (tmp_path / "in" / "b.png").write_bytes(b"not a picture")
-    assert run(tmp_path / "in", tmp_path / "out") == cli.SOME_FAILED
+    assert run(tmp_path / "in", tmp_path / "out") == restore.SOME_FAILED
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
     assert "b.png is not a picture that can be read" in said(capsys)
 
 
 def test_a_picture_that_does_not_fit_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
     picture(tmp_path / "in" / "a.png"), picture(tmp_path / "in" / "b.png")
-    restore_one = cli.restore_one
+    restore_one = restore.restore_one
 
     def tight(path, *rest):
         if path.name == "a.png":
             raise BudgetError("it needs more than there is", 2, 1)
         return restore_one(path, *rest)
 
-    monkeypatch.setattr(cli, "restore_one", tight)
-    assert run(tmp_path / "in", tmp_path / "out") == cli.SOME_FAILED
+    monkeypatch.setattr(restore, "restore_one", tight)
+    assert run(tmp_path / "in", tmp_path / "out") == restore.SOME_FAILED
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
     assert "needs more than there is" in said(capsys)
 
@@ -171,30 +172,30 @@ def test_a_picture_is_never_written_over_itself(tmp_path, capsys):
 
 def test_where_each_picture_goes(tmp_path):
     one, other = Path("in/a.png"), Path("else/a.png")
-    assert cli.targets([one], tmp_path / "b.jpg") == [tmp_path / "b.jpg"]
-    assert cli.targets([one], tmp_path / "folder") == [tmp_path / "folder" / "a.png"]
+    assert restore.targets([one], tmp_path / "b.jpg") == [tmp_path / "b.jpg"]
+    assert restore.targets([one], tmp_path / "folder") == [tmp_path / "folder" / "a.png"]
     (tmp_path / "v1.5").mkdir()
-    assert cli.targets([one], tmp_path / "v1.5") == [tmp_path / "v1.5" / "a.png"]
+    assert restore.targets([one], tmp_path / "v1.5") == [tmp_path / "v1.5" / "a.png"]
     with pytest.raises(OutputError, match=r"Several pictures are called a\.png"):
-        cli.targets([one, other], tmp_path / "folder")
+        restore.targets([one, other], tmp_path / "folder")
 
 
-def test_stopping_says_that_finished_pictures_are_written(tmp_path, capsys, monkeypatch):
+def test_stopping_says_that_what_was_finished_is_written(tmp_path, capsys, monkeypatch):
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "restore_one", stopped)
+    monkeypatch.setattr(restore, "restore_one", stopped)
     assert run(picture(tmp_path / "in.png"), tmp_path / "out.png") == 130
-    assert "stopped; pictures that were finished are written" in capsys.readouterr().err
+    assert "stopped; what was finished is written" in capsys.readouterr().err
 
 
 def test_the_bar_is_for_people_alone(capsys, monkeypatch):
-    silent = cli.ProgressBar(2)
+    silent = restore.ProgressBar(2)
     silent.begin("a.png")
     silent("restore", 1, 2), silent.clear()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    bar = cli.ProgressBar(2)
+    bar = restore.ProgressBar(2)
     bar.begin("a.png")
     bar("restore", 1, 2), bar("detect", 0, 0)
     lines = capsys.readouterr().err.split("\r")
