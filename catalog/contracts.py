@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Domain = Literal["face", "image"]
+Domain = Literal["face", "image", "tensors"]
 
 
 @dataclass(frozen=True)
 class Contract:
     """How a network wants its input.
 
-    domain: "face" takes one aligned crop of `size` px; "image" takes any size and can be tiled.
+    domain: "face" takes one aligned crop of `size` px; "image" takes any size and can be tiled; "tensors" is
+    not picture to picture.
     template: the alignment template of a face network. has_fidelity: it takes a weight from 0 (sharp) to
     1 (faithful). halo: px thrown away around a tile of an image network: its whole receptive field
     where a tile can afford that, else a usual value, with which tiles are close to the whole and not equal.

@@ -1,7 +1,8 @@
 """The one owner of all sessions of a process.
 
 A handle in a graph is a name and some settings; what has weights lives here. One heavy session a device is
-kept by default: the planner's arithmetic holds only when nobody else of us is on the card.
+kept by default, since two of them are what small cards have no room for. Light ones, such as detectors, stay
+beside it and are counted.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from .host import Host
 from .memory import meter
 from .session import Blueprint, Session
 
+# Bytes of weights from which a network counts as heavy: detectors and landmarkers have less, restorers more.
+HEAVY = 48 << 20
+
 
 class SessionCache:
     """Leases sessions and lets them go, least recently used first.
@@ -24,8 +28,9 @@ class SessionCache:
     opened: how often a network was loaded since the process started.
     """
 
-    def __init__(self, sessions_per_device: int = 1) -> None:
+    def __init__(self, sessions_per_device: int = 1, heavy: int = HEAVY) -> None:
         self.sessions_per_device = sessions_per_device
+        self.heavy = heavy
         self._sessions: OrderedDict[tuple[object, ...], Session] = OrderedDict()
         self._lock = threading.RLock()
         self._opened_by_gone = 0
@@ -38,15 +43,28 @@ class SessionCache:
         """Bytes of weights that our sessions hold on a device."""
         return sum(s.resident_bytes for s in self._sessions.values() if s.device == device)
 
+    def staying_bytes(self, blueprint: Blueprint, device: torch.device, precision: str) -> int:
+        """Bytes that others of our sessions will go on holding while this one works."""
+        wanted = (blueprint.key, device, precision)
+        leaving = {wanted, *self._leaving(blueprint, device, precision)}
+        kept = [s for key, s in self._sessions.items() if s.device == device and key not in leaving]
+        return sum(session.resident_bytes for session in kept)
+
     def is_open(self, blueprint: Blueprint, device: torch.device, precision: str) -> bool:
         session = self._sessions.get((blueprint.key, device, precision))
         return session is not None and session.is_open
 
     @contextlib.contextmanager
     def lease(
-        self, blueprint: Blueprint, device: torch.device, precision: str, working_bytes: int, host: Host
+        self,
+        blueprint: Blueprint,
+        device: torch.device,
+        precision: str,
+        working_bytes: int,
+        host: Host,
+        limit: int = 0,
     ) -> Iterator[Session]:
-        """An open session for the duration of the block.
+        """An open session for the duration of the block, within `limit` bytes where its engine can be told.
 
         When the block is left by an exception, an interrupt included, a session that it had to open is
         closed again: a failed run leaves nothing behind.
@@ -56,6 +74,7 @@ class SessionCache:
             self.make_way(blueprint, device, precision)
             session = self._sessions.setdefault(key, Session(blueprint, device, precision))
             self._sessions.move_to_end(key)
+            session.stay_within(limit)
             was_open = session.is_open
             try:
                 host.open(session, working_bytes)
@@ -81,16 +100,35 @@ class SessionCache:
             meter.release_unused(each)
         return freed
 
+    def release_others(self, blueprint: Blueprint, device: torch.device) -> None:
+        """Closes every session of the device but this network's, light ones too: memory is short."""
+        with self._lock:
+            others = [key for key, s in self._sessions.items() if s.device == device and key[0] != blueprint.key]
+            for key in others:
+                self._drop(key)
+        if others:
+            meter.release_unused(device)
+
     def make_way(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
         """Lets other sessions of the device go, so that this one will be within `sessions_per_device`."""
-        wanted = (blueprint.key, device, precision)
         with self._lock:
-            others = [key for key, s in self._sessions.items() if s.device == device and key != wanted]
-            surplus = others[: max(0, len(others) - self.sessions_per_device + 1)]
+            surplus = self._leaving(blueprint, device, precision)
             for key in surplus:
                 self._drop(key)
         if surplus:
             meter.release_unused(device)
+
+    def _leaving(self, blueprint: Blueprint, device: torch.device, precision: str) -> list[tuple[object, ...]]:
+        """The heavy sessions that must go before this one works, least recently used first."""
+        wanted = (blueprint.key, device, precision)
+        if blueprint.weight_bytes(precision, device) < self.heavy:
+            return []
+        others = [
+            key
+            for key, s in self._sessions.items()
+            if s.device == device and key != wanted and s.weight_bytes >= self.heavy
+        ]
+        return others[: max(0, len(others) - self.sessions_per_device + 1)]
 
     def _drop(self, key: tuple[object, ...]) -> None:
         session = self._sessions.pop(key)

@@ -45,13 +45,17 @@ DEFAULTS = Options()
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A network, what it has to do, and the conditions: all that a run is asked for."""
+    """A network, what it has to do, and the conditions: all that a run is asked for.
+
+    stage: what the report and the progress bar call it.
+    """
 
     blueprint: Blueprint
     work: Work
     budget: MemoryBudget
     host: Host
     options: Options = DEFAULTS
+    stage: str = "restore"
 
 
 def planned(
@@ -84,12 +88,18 @@ def _plans_on(device: torch.device, job: Job, sessions: SessionCache, costs: Cos
         room = planner.Room(device.type, allowed, free)
         return planner.ladder(job.work, blueprint.spec, needs, room, budget, options.tile, options.overlap)
 
-    best = plans(planner.UNLIMITED, planner.UNLIMITED)[0].predicted_peak
-    wanted = min(best, budget.limit or best)
-    ours = sessions.held_bytes(device)
-    total, free = meter.total_and_free(device)
-    if allowed_bytes(budget, total, free, ours) < wanted or free + ours < planner.LITTLE:
-        host.make_room(max(wanted, planner.LITTLE), device)
+    def room() -> tuple[int, int]:
+        """Bytes that we may use, less what light sessions go on holding, and bytes that are free at all."""
         total, free = meter.total_and_free(device)
         ours = sessions.held_bytes(device)
-    return plans(allowed_bytes(budget, total, free, ours), free + ours)
+        staying = sessions.staying_bytes(blueprint, device, usable[0])
+        return max(0, allowed_bytes(budget, total, free, ours) - staying), free + ours - staying
+
+    best = plans(planner.UNLIMITED, planner.UNLIMITED)[0].predicted_peak
+    wanted = min(best, budget.limit or best)
+    allowed, free = room()
+    if allowed < wanted or free < planner.LITTLE:
+        sessions.release_others(blueprint, device)
+        host.make_room(max(wanted, planner.LITTLE), device)
+        allowed, free = room()
+    return plans(allowed, free)

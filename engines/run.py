@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,9 @@ from .memory.costs import COSTS, CostStore
 from .memory.planner import Plan
 from .memory.report import Report
 from .planning import Job, planned
-from .session import Session
+from .session import Blueprint, Session, Tensors
+
+Result = TypeVar("Result", torch.Tensor, Tensors)
 
 
 class Run:
@@ -35,6 +38,7 @@ class Run:
         self.device = device
         self._plans = plans
         self._items = job.work.count
+        self._stage = job.stage
         self._options = job.options
         self._host = job.host
         self._report = report
@@ -64,14 +68,35 @@ class Run:
         while chunk := list(islice(waiting, self.plan.batch)):
             while chunk:
                 batch = torch.stack(chunk[: self.plan.batch])
-                results = self._attempt(batch)
+                results = self._attempt(self._pictures(batch))
                 if results is None:
                     continue
                 del chunk[: len(batch)]
-                self._done += len(batch)
-                self._host.check_interrupt()
-                self._host.progress("restore", self._done, self._items)
+                self._count(len(batch))
                 yield from results
+
+    def infer(self, items: Iterable[Tensors]) -> Iterator[Tensors]:
+        """Runs the items of a network that is not picture to picture, a batch at a time, and yields the results
+        in the same order.
+
+        items: one tensor for each input, without the batch's dimension, on the CPU.
+        """
+        waiting = iter(items)
+        while chunk := list(islice(waiting, self.plan.batch)):
+            while chunk:
+                size = 1 << (min(len(chunk), self.plan.batch).bit_length() - 1)
+                stacked = tuple(torch.stack(each) for each in zip(*chunk[:size], strict=True))
+                results = self._attempt(lambda session, stacked=stacked: session.infer(stacked))
+                if results is None:
+                    continue
+                del chunk[:size]
+                self._count(size)
+                yield from zip(*results, strict=True)
+
+    def _count(self, items: int) -> None:
+        self._done += items
+        self._host.check_interrupt()
+        self._host.progress(self._stage, self._done, self._items)
 
     def frame(self, frame: torch.Tensor, canvas: torch.Tensor) -> None:
         """Runs a whole frame in tiles.
@@ -100,14 +125,14 @@ class Run:
         steps = len(grid)
 
         def network(batch: torch.Tensor) -> torch.Tensor:
-            results = self._attempt(batch, self._buffers)
+            results = self._attempt(self._pictures(batch, self._buffers))
             if results is None:
                 raise _SteppedDown
             return results
 
         def after_batch(done: int) -> None:
             self._host.check_interrupt()
-            self._host.progress("restore", self._done * steps + done, self._items * steps)
+            self._host.progress(self._stage, self._done * steps + done, self._items * steps)
 
         try:
             tiles.run_tiled(frame, canvas, grid, plan.batch, spec.scale, network, after_batch, self._buffers)
@@ -115,12 +140,17 @@ class Run:
             return False
         return True
 
-    def _attempt(self, batch: torch.Tensor, buffers: Buffers | None = None) -> torch.Tensor | None:
+    def _pictures(
+        self, batch: torch.Tensor, buffers: Buffers | None = None
+    ) -> Callable[[Session], torch.Tensor]:
+        return lambda session: session.run(batch, self._options.fidelity, buffers)
+
+    def _attempt(self, work: Callable[[Session], Result]) -> Result | None:
         """The network's result, or None when memory ran out and the plan is now one rung further down."""
         assert self._session is not None
         try:
-            with self._report.stage("restore"):
-                results = self._session.run(batch, self._options.fidelity, buffers)
+            with self._report.stage(self._stage):
+                results = work(self._session)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 self._step_down(error)
@@ -133,7 +163,7 @@ class Run:
                 ) from error
             raise
 
-        if torch.isfinite(results).all():
+        if all(torch.isfinite(each).all() for each in results):
             return results
         self._leave_precision()
         return None
@@ -176,7 +206,9 @@ class Run:
 
     def _take_session(self) -> None:
         working = self.plan.predicted_peak - self.blueprint.weight_bytes(self.plan.precision, self.device)
-        lease = self._sessions.lease(self.blueprint, self.device, self.plan.precision, working, self._host)
+        lease = self._sessions.lease(
+            self.blueprint, self.device, self.plan.precision, working, self._host, self.plan.allowed
+        )
         self._session = self._lease.enter_context(lease)
 
 
@@ -206,7 +238,7 @@ def open_run(
     opened_before = sessions.opened
     run = Run(job, device, plans, report, sessions)
     try:
-        with enforce.capped(device, plan.allowed, ours) as enforcement, metered(device, report, ours):
+        with enforced(job.blueprint, device, plan, ours) as enforcement, metered(device, report, ours):
             report.enforcement = enforcement
             with contextlib.ExitStack() as stack:
                 if plan.keeps_freed:
@@ -220,6 +252,15 @@ def open_run(
         _learn(job, device, plan, report, costs)
     if not job.budget.keep_loaded:
         sessions.release(device)
+
+
+def enforced(
+    blueprint: Blueprint, device: torch.device, plan: Plan, ours: int
+) -> contextlib.AbstractContextManager[enforce.Enforcement]:
+    """Holds the run to its plan's bytes where anybody can: torch's allocator, or the engine's own."""
+    if blueprint.enforcer == "torch":
+        return enforce.capped(device, plan.allowed, ours)
+    return contextlib.nullcontext("enforced" if blueprint.enforcer == "engine" else "watched")
 
 
 @contextlib.contextmanager

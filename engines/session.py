@@ -8,9 +8,9 @@ memory back between two runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -22,11 +22,24 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat
 # Takes (n, 3, h, w) float32 0..1 RGB and a fidelity, gives (n, 3, h * scale, w * scale) in 0..1, any float type.
 Forward = Callable[[torch.Tensor, float], torch.Tensor]
 
+# What goes into a network that is not picture to picture and comes out of it: one tensor for each of its ports.
+Tensors = tuple[torch.Tensor, ...]
+
+# Runs such a network on items, each without the batch's dimension, and gives one result for each, in order.
+Infer = Callable[[Iterable[Tensors]], Iterator[Tensors]]
+
+# Who holds a network to its budget: torch's allocator, the engine's own, or nobody who could refuse.
+Enforcer = Literal["torch", "engine", "nobody"]
+
 
 class Network(Protocol):
-    """Weights on a device, ready to run."""
+    """Weights on a device, ready to run.
 
-    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor: ...
+    A picture network is a `Forward`. Any other takes `Tensors` with a batch dimension, one argument for each of
+    its inputs, and gives `Tensors`.
+    """
+
+    def __call__(self, *inputs: Any) -> Any: ...
 
     def close(self) -> None: ...
 
@@ -35,16 +48,19 @@ class Network(Protocol):
 class Blueprint:
     """What there is to know of a network before it is loaded.
 
-    key: changes when the file does. build: loads it on a device in a type. twin: the same network on tensors
-    without data and the mode they live in, for predicting its memory. borrowed: the spandrel descriptor that
-    somebody else has loaded and keeps; its weights are in the CPU's memory already.
+    key: changes when the file does. build: loads it on a device in a type, to stay within so many bytes where the
+    engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
+    its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
+    CPU's memory already. engine: what runs it, for the report.
     """
 
     spec: ModelSpec
     key: tuple[Any, ...]
-    build: Callable[[torch.device, torch.dtype], Network]
-    twin: Callable[[torch.dtype], tuple[Forward, Any]]
+    build: Callable[[torch.device, torch.dtype, int], Network]
+    twin: Callable[[torch.dtype], tuple[Callable[..., Any], Any]]
     borrowed: Any = None
+    engine: str = "torch"
+    enforcer: Enforcer = "torch"
 
     def weight_bytes(self, precision: str, device: torch.device) -> int:
         """Bytes that opening adds on a device; a borrowed network is in the CPU's memory already."""
@@ -56,7 +72,8 @@ class Blueprint:
 class Session:
     """A network on one device in one precision, open or closed.
 
-    `patcher` belongs to the host: what it needs to count and evict this session.
+    `patcher` belongs to the host: what it needs to count and evict this session. `limit`: bytes that it was
+    opened to stay within.
     """
 
     def __init__(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
@@ -65,6 +82,7 @@ class Session:
         self.precision = precision
         self.weight_bytes = blueprint.weight_bytes(precision, device)
         self.times_opened = 0
+        self.limit = 0
         self.patcher: Any = None
         self._network: Network | None = None
         self._lock = threading.RLock()
@@ -85,8 +103,17 @@ class Session:
         """Loads the network unless it is there. Raises ModelFileError."""
         with self._lock:
             if self._network is None:
-                self._network = self.blueprint.build(self.device, PRECISIONS[self.precision])
+                self._network = self.blueprint.build(self.device, PRECISIONS[self.precision], self.limit)
                 self.times_opened += 1
+
+    def stay_within(self, limit: int) -> None:
+        """Makes `limit` bytes hold from the next opening on, which is due now where the engine has a wider one."""
+        with self._lock:
+            if self.is_open and self.blueprint.enforcer == "engine" and limit >= self.limit:
+                return
+            if self.blueprint.enforcer == "engine":
+                self.close()
+            self.limit = limit
 
     def close(self) -> None:
         """Drops the network; waits for a run that is under way in another thread."""
@@ -111,3 +138,16 @@ class Session:
             assert self._network is not None
             on_device = batch.to(self.device, copy=True).nan_to_num_(0.0, 1.0, 0.0).clamp_(0.0, 1.0)
             return result.copy_(self._network(on_device, fidelity)).clamp_(0.0, 1.0)
+
+    def infer(self, inputs: Tensors) -> Tensors:
+        """Runs one batch of a network that is not picture to picture.
+
+        inputs: one tensor for each input, batch first, on the CPU. Returns the same of the outputs, floating ones
+        in float32, which the caller owns.
+        """
+        with self._lock, torch.inference_mode():
+            self.open()
+            assert self._network is not None
+            results = self._network(*(each.to(self.device) for each in inputs))
+            found = tuple(each.float() if each.is_floating_point() else each for each in results)
+        return tuple(torch.empty(each.shape, dtype=each.dtype).copy_(each) for each in found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from slimfusion.catalog.contracts import Contract
-from slimfusion.catalog.spec import ModelSpec
+from slimfusion.catalog.spec import ModelSpec, Port
 from slimfusion.engines.session import Blueprint
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -51,11 +51,49 @@ class Loaded:
         self.module = None
 
 
+class Measuring(torch.nn.Module):
+    """Two inputs, two outputs: a picture's mean colour times a vector of three, and whether its first is positive."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1, dtype=dtype), requires_grad=False)
+
+    def forward(self, picture: torch.Tensor, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        mean = picture.to(self.scale.dtype).mean((2, 3)) * self.scale
+        return mean * vector.to(self.scale.dtype), mean[:, 0] > 0
+
+
+def measuring_blueprint(name: str = "measuring", largest_batch: int | None = None) -> Blueprint:
+    """A network that is not picture to picture."""
+    ports = (Port("picture", (3, 8, 8)), Port("vector", (3,)))
+    contract = Contract("Measuring", "tensors", "Apache-2.0")
+    spec = ModelSpec(
+        name, None, contract, 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch
+    )
+
+    class Running(Loaded):
+        def __call__(self, *inputs):
+            assert self.module is not None
+            self.module.batches = [*getattr(self.module, "batches", []), len(inputs[0])]
+            return self.module(*inputs)
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Loaded:
+        return Running(Measuring(dtype).to(device))
+
+    def twin(dtype: torch.dtype):
+        mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with mode:
+            module = Measuring(dtype)
+        return module, mode
+
+    return Blueprint(spec, (name,), build, twin)
+
+
 def face_blueprint(name: str = "bright face", size: int = 64) -> Blueprint:
     contract = Contract("BrightFace", "face", "Apache-2.0", size, "ffhq_512")
     spec = ModelSpec(name, None, contract, 84, 1, 1, 0, 0, ("fp16", "bf16", "fp32"))
 
-    def build(device: torch.device, dtype: torch.dtype) -> Loaded:
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Loaded:
         return Loaded(BrightFace(dtype).to(device))
 
     def twin(dtype: torch.dtype):

@@ -107,7 +107,7 @@ def _blueprint_from_file(path: Path, name: str, modified: int, size: int) -> Blu
     layout = spandrel.canonicalize_state_dict(weights_file.shapes(path))
     descriptor, _ = _twin(layout, torch.float32, name)
 
-    def build(device: torch.device, dtype: torch.dtype) -> TorchNetwork:
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
         return TorchNetwork(_forward_of(_filled(layout, path, device, dtype, name), device, dtype))
 
     def twin(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode]:
@@ -124,7 +124,7 @@ def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
         raise ModelFileError(f"{name} is {type(descriptor).__name__}, not an image network that can be run here.")
     layout = {key: value.to("meta") for key, value in descriptor.model.state_dict().items()}
 
-    def build(device: torch.device, dtype: torch.dtype) -> TorchNetwork:
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
         home = descriptor.device
         descriptor.model.to(device)
         return BorrowedNetwork(_forward_of(descriptor, device, dtype), descriptor.model, home)

@@ -20,6 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ...catalog.spec import ModelSpec
 from ..session import PRECISIONS, Blueprint
 from . import meter
 
@@ -99,11 +100,26 @@ def live_peak(blueprint: Blueprint, precision: str, batch: int, height: int, wid
     """Bytes of activations that one forward pass holds at most, input and output included."""
     forward, mode = blueprint.twin(PRECISIONS[precision])
     with mode, torch.no_grad():
-        picture = torch.empty((batch, 3, height, width))
-        tracker = LivePeak([picture])
+        given = _sample(blueprint.spec, batch, height, width)
+        tracker = LivePeak(given)
         with tracker:
-            forward(picture, 0.5)
-    return tracker.peak + picture.numel() * picture.element_size()
+            forward(*given, *(() if blueprint.spec.inputs else (0.5,)))
+    return tracker.peak + sum(each.numel() * each.element_size() for each in given)
+
+
+def _sample(spec: ModelSpec, batch: int, height: int, width: int) -> list[torch.Tensor]:
+    """One tensor without content for each input of a network; what has any length is as large as asked for."""
+    if not spec.inputs:
+        return [torch.empty((batch, 3, height, width))]
+    free = {-2: height, -1: width}
+    shapes = [
+        [free.get(i - len(port.shape), 1) if length is None else length for i, length in enumerate(port.shape)]
+        for port in spec.inputs
+    ]
+    return [
+        torch.empty((batch, *shape), dtype=getattr(torch, port.dtype))
+        for shape, port in zip(shapes, spec.inputs, strict=True)
+    ]
 
 
 class CostStore:
@@ -183,19 +199,21 @@ def factor_key(blueprint: Blueprint, precision: str, device: torch.device) -> st
     """What a measured factor is valid for. Files of one architecture and size behave alike."""
     spec = blueprint.spec
     network = f"{spec.contract.architecture}-{spec.parameters}-x{spec.scale}"
-    return f"{network} torch {precision} {meter.device_name(device)}"
+    return f"{network} {blueprint.engine} {precision} {meter.device_name(device)}"
 
 
 def live_cost(blueprint: Blueprint, precision: str) -> Cost:
     """Bytes that live at the worst moment of a forward pass, by pixels.
 
-    A face network has one size, so batches of one and two are probed; any other is probed at two sizes.
+    A network of one size is probed with batches of one and two, any other at two sizes.
     """
-    size = blueprint.spec.contract.size
+    size = blueprint.spec.size
     if size is not None:
-        once = live_peak(blueprint, precision, 1, size, size)
-        twice = live_peak(blueprint, precision, 2, size, size)
-        return Cost(2 * once - twice, (twice - once) / size**2)
+        once = live_peak(blueprint, precision, 1, *size)
+        if blueprint.spec.largest_batch == 1:
+            return Cost(once, 0.0)
+        twice = live_peak(blueprint, precision, 2, *size)
+        return Cost(2 * once - twice, (twice - once) / (size[0] * size[1]))
     small, large = (live_peak(blueprint, precision, 1, side, side) for side in PROBES)
     per_pixel = (large - small) / (PROBES[1] ** 2 - PROBES[0] ** 2)
     return Cost(small - per_pixel * PROBES[0] ** 2, per_pixel)

@@ -197,6 +197,7 @@ def _candidates(
     working_size: tuple[int, int] | None,
 ) -> Iterator[Plan]:
     largest = LARGEST_BATCH.get(room.device_type, OTHER_LARGEST_BATCH)
+    largest = min(largest, spec.largest_batch or largest)
     for precision, need in needs.items():
         for shape, halo, fade in _shapes(work, spec, budget, tile, overlap):
             count = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
@@ -242,12 +243,9 @@ def _has_room_to_keep(plan: Plan, need: Need) -> bool:
 
 
 def _batches(largest: int) -> Iterator[int]:
-    """largest, then its halves down to one: few sizes, so that allocators can reuse their blocks."""
-    batch = largest
-    while batch > 1:
-        yield batch
-        batch //= 2
-    yield 1
+    """The powers of two up to the largest, downwards: few sizes, so that allocators can reuse their blocks."""
+    for exponent in reversed(range(largest.bit_length())):
+        yield 1 << exponent
 
 
 def _rungs(best: Plan, plan: Plan) -> tuple[str, ...]:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import Loaded, face_blueprint, save_upscaler
+from networks import Loaded, face_blueprint, measuring_blueprint, save_upscaler
 from slimfusion.engines import planning
 from slimfusion.engines import run as engine
 from slimfusion.engines.backends.torch_backend import blueprint_from_descriptor, blueprint_from_file
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
-from slimfusion.engines.memory import meter
+from slimfusion.engines.memory import meter, planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
@@ -64,12 +64,45 @@ def test_a_second_run_builds_nothing():
     assert [report.sessions_built for report in reports] == [1, 0]
 
 
-def test_one_session_a_device_is_kept():
-    sessions, first, second = SessionCache(), face_blueprint("one"), face_blueprint("two")
+def test_one_heavy_session_a_device_is_kept():
+    sessions, first, second = SessionCache(heavy=0), face_blueprint("one"), face_blueprint("two")
     for blueprint in (first, second):
         with opened(blueprint, FACES, sessions):
             pass
     assert not sessions.is_open(first, CPU, "fp32") and sessions.is_open(second, CPU, "fp32")
+
+
+def test_a_light_session_stays_beside_and_counts():
+    sessions, light, other = SessionCache(), face_blueprint("one"), face_blueprint("two")
+    for blueprint in (light, other):
+        with opened(blueprint, FACES, sessions):
+            pass
+    assert sessions.is_open(light, CPU, "fp32") and sessions.is_open(other, CPU, "fp32")
+    assert sessions.staying_bytes(other, CPU, "fp32") == 84 * 4
+
+
+def test_light_sessions_go_when_memory_is_short():
+    sessions, light, other = SessionCache(), face_blueprint("one"), face_blueprint("two", 512)
+    with opened(light, FACES, sessions):
+        pass
+    work = Work(512, 512, 1, False)
+    peak = planning.planned(Job(other, work, FULL, StandaloneHost("cpu")), SessionCache())[1][-1].predicted_peak
+    with opened(other, work, sessions, MemoryBudget(peak, mode="quality")):
+        assert not sessions.is_open(light, CPU, "fp32")
+
+
+@pytest.mark.parametrize(("count", "largest", "batches"), [(5, None, [4, 1]), (3, 1, [1, 1, 1])])
+def test_items_of_tensors_come_back_in_order(monkeypatch, count, largest, batches):
+    monkeypatch.setitem(planner.LARGEST_BATCH, "cpu", 4)
+    blueprint = measuring_blueprint(largest_batch=largest)
+    built = []
+    watched = replace(blueprint, build=lambda *how: built.append(blueprint.build(*how)) or built[-1])
+    items = [(torch.full((3, 8, 8), float(i - 1)), torch.tensor([1.0, 2.0, 3.0])) for i in range(count)]
+    with opened(watched, Work(8, 8, count, False), SessionCache()) as run:
+        results = list(run.infer(iter(items)))
+    assert [result[0].tolist() for result in results] == [[i - 1.0, 2 * (i - 1.0), 3 * (i - 1.0)] for i in range(count)]
+    assert [bool(result[1]) for result in results] == [i > 1 for i in range(count)]
+    assert built[0].module.batches == batches
 
 
 def test_release_gives_everything_back():
@@ -136,7 +169,7 @@ class Tight(Loaded):
 
 def test_memory_that_runs_out_costs_a_step_and_no_picture(tmp_path, monkeypatch):
     blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
-    tight = replace(blueprint, build=lambda device, dtype: Tight(blueprint.build(device, dtype)))
+    tight = replace(blueprint, build=lambda *how: Tight(blueprint.build(*how)))
     frame, report = torch.rand(200, 200, 3), Report()
     canvas, reference = torch.empty(800, 800, 3), torch.empty(800, 800, 3)
     with opened(blueprint, Work(200, 200, 1, True), SessionCache()) as run:
@@ -150,7 +183,7 @@ def test_memory_that_runs_out_costs_a_step_and_no_picture(tmp_path, monkeypatch)
 
 def test_when_no_step_is_left_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Tight, "limit", 0)
-    tight = replace(face_blueprint(), build=lambda device, dtype: Tight(torch.nn.Identity()))
+    tight = replace(face_blueprint(), build=lambda *_: Tight(torch.nn.Identity()))
     with pytest.raises(BudgetError, match="ran out of memory on cpu although"), opened(
         tight, FACES, SessionCache()
     ) as run:
@@ -175,7 +208,7 @@ def test_half_precision_that_gives_no_numbers_is_left(monkeypatch, broken):
     monkeypatch.setattr(meter, "half_precisions", lambda device: (("bf16",), ("bf16",)))
     monkeypatch.setattr(Overflowing, "too_small", (torch.bfloat16, torch.float32)[: 1 + broken], raising=False)
     blueprint = face_blueprint()
-    fragile = replace(blueprint, build=lambda device, dtype: Overflowing(blueprint.build(device, dtype)))
+    fragile = replace(blueprint, build=lambda *how: Overflowing(blueprint.build(*how)))
     report, crop = Report(), torch.full((3, 64, 64), 0.5)
     if broken:
         with pytest.raises(ModelFileError, match="no numbers in fp32"), opened(
@@ -197,7 +230,7 @@ class Lost(Loaded):
 
 def test_a_lost_device_is_one_sentence_and_leaves_nothing_open():
     sessions = SessionCache()
-    lost = replace(face_blueprint(), build=lambda device, dtype: Lost(torch.nn.Identity()))
+    lost = replace(face_blueprint(), build=lambda *_: Lost(torch.nn.Identity()))
     sentence = "cpu stopped working in the middle of bright face"
     with pytest.raises(DeviceError, match=sentence), opened(lost, FACES, sessions) as run:
         list(run.crops([torch.rand(3, 64, 64)]))
