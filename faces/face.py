@@ -1,5 +1,7 @@
 """What a detected face is, and the faces of a batch of frames."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +19,22 @@ class Face:
     landmarks: (5, 2) float32 x y with pixel centres at whole numbers: left eye, right eye, nose, left mouth
         corner, right mouth corner; left is the picture's left.
     score: the detector's confidence, 0..1.
+
+    What only some nodes ask for is None until a network has been asked:
+    landmarks68: (68, 2) float32 x y like the five points, in the order of iBUG 300-W.
+    embedding: (512,) float32, the recogniser's vector as it comes, not normalised.
+    gender: "female" or "male". age: the youngest and oldest year that it is taken for; equal where the network
+        gives one number.
     """
 
     frame: int
     box: np.ndarray
     landmarks: np.ndarray
     score: float
+    landmarks68: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+    gender: str | None = None
+    age: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

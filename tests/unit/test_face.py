@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,13 @@ FACES = Faces(((face(0), face(0)), (), (face(2),)), height=48, width=64)
 def test_count_and_text():
     assert FACES.count == 3
     assert repr(FACES) == "Faces(3 in 3 frames of 64 x 48)"
+
+
+def test_a_face_is_known_by_nothing_but_its_points_until_somebody_asks():
+    plain = face(0)
+    assert (plain.landmarks68, plain.embedding, plain.gender, plain.age) == (None,) * 4
+    known = replace(plain, embedding=np.ones(512, np.float32), gender="female", age=(20, 29))
+    assert known.landmarks is plain.landmarks and known.age == (20, 29)
 
 
 def test_the_same_batch_is_accepted_with_and_without_alpha():
