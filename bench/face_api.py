@@ -125,8 +125,7 @@ def _landmark_network(x: Tensor) -> Tensor:
         return F.conv2d(x, tensors[f"{name}/pointwise_filter"].permute(3, 2, 0, 1), tensors[f"{name}/bias"])
 
     for block in range(4):
-        total = convolved(x, f"dense{block}/conv0", 2)
-        total = F.relu(total) if block == 0 else total
+        total = F.relu(convolved(x, f"dense{block}/conv0", 2))
         for layer in (1, 2, 3):
             total = total + convolved(F.relu(total) if layer > 1 else total, f"dense{block}/conv{layer}", 1)
         x = F.relu(total)
