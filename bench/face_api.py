@@ -33,7 +33,12 @@ CHIP_PADDING = 0.25  # of the chip inside it, on each side
 MEAN = (122.782, 117.001, 104.298)
 # dlib's face chip without its padding: the five points as fractions of its side.
 CHIP_POINTS = np.array([[0.2255, 0.2160], [0.7547, 0.2160], [0.4901, 0.5156], [0.2541, 0.7802], [0.7261, 0.7802]])
-BOX_SCALES = (1.0, 1.05, 1.1)  # the landmarks are averaged over crops of the box at these sizes
+BOX_SCALES = (0.95, 1.0, 1.05)  # the landmarks are averaged over crops of the box at these sizes, and mirrored ones
+# Where each of the 68 points is found in a mirrored picture.
+MIRRORED = (
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+    41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1),
+)  # fmt: skip
 
 Weights = dict[str, Tensor]
 Image = NDArray[np.float32]
@@ -87,8 +92,11 @@ def landmarks68(frame: Image, face: Face) -> NDArray[np.float32]:
         shift = (LANDMARK_SIZE - 1) / 2 - middle / scale
         affine = np.column_stack([np.eye(2) / scale, shift])
         crops.append(_planes(warped(frame[..., :3], affine, (LANDMARK_SIZE, LANDMARK_SIZE))))
-    found = _landmark_network(torch.stack(crops)).reshape(-1, 68, 2).numpy() * LANDMARK_SIZE - 0.5
-    each = [(points - (LANDMARK_SIZE - 1) / 2) * scale + middle for points, scale in zip(found, scales, strict=True)]
+    upright = torch.stack(crops)
+    found = _landmark_network(torch.cat([upright, upright.flip(3)])).reshape(2, -1, 68, 2).numpy()
+    found = found * LANDMARK_SIZE - LANDMARK_SIZE / 2  # from the crop's middle
+    turned = found[1][:, MIRRORED] * (-1, 1)
+    each = [points * scale + middle for points, scale in zip((found[0] + turned) / 2, scales, strict=True)]
     return np.mean(each, 0).astype(np.float32)
 
 
