@@ -22,6 +22,12 @@ SIDE = 8
 WEIGHT = 0.5
 EXPECTED = 9 * WEIGHT  # ones under a 3x3 kernel
 
+# What onnxruntime writes to its log, on Linux and on Windows, when a provider's library does not load.
+MISSING_LIBRARY = re.compile(
+    r"(?:Failed to load library .+? with error: |Error loading .+? which depends on |LoadLibrary failed with )(.+)"
+)
+REQUIREMENT = re.compile(r"Require (cuDNN \d+\.\* and CUDA \d+\.\*)")
+
 _FLOAT, _INTS = 1, 7  # of TensorProto.DataType and AttributeProto.AttributeType
 _VARINT, _LENGTH = 0, 2  # protobuf's wire types
 _IR_VERSION, _OPSET = 8, 13
@@ -42,9 +48,7 @@ def probe(provider: Provider, request: Request, seconds: float = SECONDS) -> Pro
         "engines.backends.probing:probe_here", {"key": provider.key, "request": asdict(request)}, seconds
     )
     reason = answer.failure or answer.value["reason"]
-    if reason and (told := last_complaint(answer.log)) and told not in reason:
-        reason = f"{reason} ({told})"
-    return Probe(provider.key, not reason, reason)
+    return Probe(provider.key, not reason, explained(reason, answer.log) if reason else "")
 
 
 @cache
@@ -74,11 +78,17 @@ def one_line(text: str, longest: int = 300) -> str:
     return words if len(words) <= longest else words[:longest] + " ..."
 
 
-def last_complaint(log: str) -> str:
-    """The last error that onnxruntime wrote to its log: it says which library is missing."""
+def explained(reason: str, log: str) -> str:
+    """Why a provider did not run: the library that is missing, where the log names one, else the error itself.
+
+    The error is then only that the CPU would have been taken, which says nothing.
+    """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
-    lines = [line for line in plain.splitlines() if "[E:" in line or "Failed to load" in line]
-    return one_line(lines[-1].split("]", 1)[-1]) if lines else ""
+    if found := MISSING_LIBRARY.search(plain):
+        reason = f"a library does not load: {one_line(found[1])}"
+    if found := REQUIREMENT.search(plain):
+        reason = f"{reason}; it requires {found[1]}"
+    return reason
 
 
 def one_convolution() -> bytes:

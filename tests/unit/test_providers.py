@@ -288,9 +288,15 @@ def test_the_one_node_network_is_a_network():
 
 
 def test_the_library_that_is_missing_is_found_in_the_log():
-    log = "\x1b[0;93m[W:x] quiet\n\x1b[1;31m[E:onnxruntime:, x.cc:1] Failed to load lib.so:\tlibcublas.so.13\x1b[m\nend"
-    assert probing.last_complaint(log) == "Failed to load lib.so: libcublas.so.13"
-    assert probing.last_complaint("nothing") == ""
+    log = (
+        "\x1b[1;31m2026 [E:onnxruntime:Default, x.cc:1] Failed to load library /a b/libcuda_ep.so with error: "
+        "libcublasLt.so.13: cannot open\n\x1b[m[W:x] Failed to create CUDA. Require cuDNN 9.* and CUDA 13.*. Please\n"
+    )
+    reason = "a library does not load: libcublasLt.so.13: cannot open; it requires cuDNN 9.* and CUDA 13.*"
+    assert probing.explained("fallback is disabled", log) == reason
+    windows = '[E] Error loading "C:\\cuda.dll" which depends on "cublasLt64_13.dll" which is missing.\n'
+    assert probing.explained("", windows) == 'a library does not load: "cublasLt64_13.dll" which is missing.'
+    assert probing.explained("an error", "nothing of use") == "an error"
 
 
 def test_a_child_answers_without_torch_and_whatever_is_printed(capfd):
