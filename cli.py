@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import restore
+from .commands import doctor, export, restore
 from .errors import SlimFusionError
 
-COMMANDS = {"restore": restore}
+COMMANDS = {"restore": restore, "export": export, "doctor": doctor}
 NOTHING_DONE, STOPPED = 2, 130
 
 

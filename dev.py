@@ -51,6 +51,7 @@ DEVELOPMENT_REQUIREMENTS = (
     "scikit-image",
     "onnx",  # the memory bench times us against onnxruntime's CPU session
     "onnxruntime",
+    "onnxscript",  # what torch exports to ONNX with
     "websocket-client",
     "pytest",
     "hypothesis",
