@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .detect import DetectFaces
+from .doctor import Doctor
 from .guard import MemoryGuard
 from .host import ComfyExtension, io, register_model_folders
 from .load import LoadModel
@@ -13,4 +14,13 @@ from .restore import RestoreFaces, RestoreImage
 class SlimFusionExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_model_folders()  # the loader's schema lists them; older hosts ask for it before on_load
-        return [MemoryGuard, LoadModel, DetectFaces, RestoreFaces, RestoreImage, MemoryReport, ReleaseModels]
+        return [
+            MemoryGuard,
+            LoadModel,
+            DetectFaces,
+            RestoreFaces,
+            RestoreImage,
+            MemoryReport,
+            ReleaseModels,
+            Doctor,
+        ]

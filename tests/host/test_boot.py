@@ -13,6 +13,7 @@ NODES = {
     "SlimFusionRestoreImage": ["IMAGE", "SLIMFUSION_REPORT"],
     "SlimFusionMemoryReport": ["IMAGE", "STRING"],
     "SlimFusionReleaseModels": ["*", "STRING"],
+    "SlimFusionDoctor": ["STRING"],
 }
 
 
