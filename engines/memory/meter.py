@@ -14,11 +14,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 
 import psutil
 import torch
+
+from . import resident
 
 # Short enough to see the peaks of single layers (a convolution of a 512 px face takes about 20 ms on a
 # laptop's core), long enough not to slow the work down.
@@ -26,9 +27,6 @@ SAMPLE_SECONDS = 0.005
 
 # Of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")
 
 
 @dataclass
@@ -76,7 +74,7 @@ def used_bytes(device: torch.device) -> int:
         return torch.xpu.memory_reserved(device)
     if device.type == "mps":
         return torch.mps.driver_allocated_memory()
-    return psutil.Process().memory_info().rss
+    return resident.resident_bytes()
 
 
 def half_precisions(device: torch.device) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -152,7 +150,7 @@ def peak(device: torch.device) -> Iterator[Measured]:
     high-water mark catches what falls between two samples.
     """
     measured = Measured(used_bytes(device))
-    exact_kernel_peak = device.type == "cpu" and _reset_high_water()
+    exact_kernel_peak = device.type == "cpu" and resident.reset_high_water()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     stop = threading.Event()
@@ -167,7 +165,7 @@ def peak(device: torch.device) -> Iterator[Measured]:
         if device.type == "cuda":
             highest = max(highest, torch.cuda.max_memory_reserved(device))
         if exact_kernel_peak:
-            highest = max(highest, _high_water())
+            highest = max(highest, resident.high_water())
         measured.peak = max(0, highest - measured.base)
 
 
@@ -176,19 +174,3 @@ def _sample(device: torch.device, measured: Measured, stop: threading.Event) -> 
         measured.samples.append((perf_counter(), used_bytes(device) - measured.base))
         if stop.wait(SAMPLE_SECONDS):
             return
-
-
-def _reset_high_water() -> bool:
-    """Starts the kernel's VmHWM anew (Linux 4.0 and later, where /proc is writable)."""
-    try:
-        _CLEAR_REFS.write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def _high_water() -> int:
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.engines.memory import meter
+from slimfusion.engines.memory import meter, resident
 from slimfusion.engines.memory.budget import MIB
 
 CPU = torch.device("cpu")
@@ -31,7 +31,7 @@ def test_what_was_there_before_does_not_count():
 
 
 def test_without_the_kernels_help_samples_are_taken(monkeypatch):
-    monkeypatch.setattr(meter, "_reset_high_water", lambda: False)
+    monkeypatch.setattr(resident, "reset_high_water", lambda: False)
     meter.release_unused(CPU)
     with meter.peak(CPU) as measured:
         held = touched(SIZE)
@@ -43,11 +43,11 @@ def test_without_the_kernels_help_samples_are_taken(monkeypatch):
 
 
 def test_where_proc_cannot_be_written_it_is_said(monkeypatch, tmp_path):
-    monkeypatch.setattr(meter, "_CLEAR_REFS", tmp_path)
-    assert meter._reset_high_water() is False
+    monkeypatch.setattr(resident, "_CLEAR_REFS", tmp_path)
+    assert resident.reset_high_water() is False
     (tmp_path / "status").write_text("Name:\tpython\n")
-    monkeypatch.setattr(meter, "_STATUS", tmp_path / "status")
-    assert meter._high_water() == 0
+    monkeypatch.setattr(resident, "_STATUS", tmp_path / "status")
+    assert resident.high_water() == 0
 
 
 def test_a_peak_is_filled_in_also_after_an_error():
