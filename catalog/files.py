@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import ModelFileError
+from .found import leads_out
 
 BUNDLED = "SlimFusion restorer (bundled)"
 BUNDLED_FILE = Path(__file__).resolve().parent.parent / "weights" / "slim_restorer.safetensors"
@@ -17,8 +18,16 @@ def model_path(name: str, folders: Iterable[Path]) -> Path:
     if name == BUNDLED:
         return BUNDLED_FILE
     folders = list(folders)
-    for candidate in (Path(name).expanduser(), *(folder / name for folder in folders)):
+    chosen = Path(name).expanduser()
+    if chosen.is_file():
+        return chosen.resolve()
+    for candidate in (folder / name for folder in folders):
         if candidate.is_file():
+            if leads_out(candidate, folders):
+                raise ModelFileError(
+                    f"{candidate} is a link to {candidate.resolve()}, outside the model folders, and was not opened. "
+                    "Put the file itself there, or name its folder in extra_model_paths.yaml."
+                )
             return candidate.resolve()
     places = ", ".join(str(folder) for folder in folders) or "no model folder"
     raise ModelFileError(

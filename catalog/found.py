@@ -1,0 +1,226 @@
+"""Which model files lie in the folders that users have already, told by their content.
+
+A file whose length is known is hashed. One of unknown content still works when its inputs and outputs are those
+of a known family; it is then said to be unverified. Names decide nothing; they only help to say what a broken
+file was meant to be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import ModelFileError
+from .families import Family, Kind
+from .hashes import HashCache
+from .known import BY_HASH, KNOWN, SIZES, SUFFIXES_OF_ANY_SIZE, UNSTATED, KnownFile
+from .signatures import Signature, recognised
+
+MODEL_SUFFIXES = (".onnx", ".pth", ".pt", ".ckpt", ".safetensors")
+PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".download", ".crdownload", ".incomplete", ".aria2")
+
+# verified: the hash is known. unverified: the shapes are, the hash is not. unknown: neither. damaged: cannot be
+# used, such as half a download. refused: must not be opened.
+State = Literal["verified", "unverified", "unknown", "damaged", "refused"]
+_ORDER: tuple[State, ...] = ("verified", "unverified", "unknown", "damaged", "refused")
+
+# Reads a file's inputs and outputs; None for a kind of file that states none. Raises ModelFileError.
+ReadSignature = Callable[[Path], Signature | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file in a folder. known, family: None where they are not known. note: what the user should be told."""
+
+    path: Path
+    size: int
+    state: State
+    known: KnownFile | None = None
+    family: Family | None = None
+    note: str = ""
+
+    @property
+    def licence(self) -> str:
+        return UNSTATED[0] if self.known is None else self.known.licence
+
+    @property
+    def commercial(self) -> bool | None:
+        """Whether a business may use it; None where that is not known."""
+        return None if self.known is None else self.known.commercial
+
+    @property
+    def usable(self) -> bool:
+        return self.family is not None and self.state in ("verified", "unverified")
+
+    def check_commercial(self) -> None:
+        """Raises ModelFileError unless the licence is known to let a business use the file."""
+        if not self.commercial:
+            raise ModelFileError(
+                f"{self.path.name} is not known to be free for commercial use (licence: {self.licence}), and only "
+                "such files are wanted. Choose another model, or switch 'commercial use only' off."
+            )
+
+
+def search(folders: Iterable[Path], hashes: HashCache, read_signature: ReadSignature) -> tuple[Found, ...]:
+    """Every model file in the folders and below, best known first.
+
+    Folders that do not exist are passed over. A link that leads out of all of them is refused.
+    """
+    roots = [folder.resolve() for folder in folders if folder.is_dir()]
+    found: dict[Path, Found] = {}
+    for root in roots:
+        for path in _files(root):
+            real = path.resolve()
+            if real.is_dir() and not leads_out(path, roots):
+                continue  # searched where it lies
+            if real not in found or path == real:  # the file itself tells more than a link to it
+                found[real] = _in_folders(path, roots, hashes, read_signature)
+    hashes.save()
+    return tuple(sorted(found.values(), key=lambda each: (_ORDER.index(each.state), str(each.path).lower())))
+
+
+def identified(path: Path, hashes: HashCache, read_signature: ReadSignature) -> Found:
+    """What one file is. Raises ModelFileError when it does not exist or cannot be read."""
+    try:
+        found = _identified(path, path.stat().st_size, hashes, read_signature)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
+    hashes.save()
+    return found
+
+
+def best(found: Iterable[Found], kind: Kind, families: Iterable[str] = (), commercial_only: bool = False) -> Found:
+    """The usable file of a kind that is known best. families: those that will do, best first; () for all.
+
+    Raises ModelFileError, which names the files that would do.
+    """
+    names = list(families)
+    fitting = [
+        each
+        for each in found
+        if each.usable
+        and each.family is not None
+        and each.family.kind == kind
+        and (not names or each.family.name in names)
+        and (each.commercial or not commercial_only)
+    ]
+    if fitting:
+        return min(fitting, key=lambda each: (_ORDER.index(each.state), _rank(each, names), str(each.path)))
+    wanted = [
+        file
+        for file in KNOWN
+        if file.contract.kind == kind
+        and (not names or file.family in names)
+        and (file.commercial or not commercial_only)
+    ]
+    places = "; ".join(f"{file.name} from {file.source} into {file.folder}" for file in wanted[:3])
+    free = " that is free for commercial use" if commercial_only else ""
+    advice = f"Known files are {places}." if places else "No such file is known."
+    raise ModelFileError(f"No {kind}{free} was found in the model folders. {advice}")
+
+
+def missing(found: Iterable[Found]) -> tuple[KnownFile, ...]:
+    """The known files that are not there, one a family and name."""
+    there = {each.known.sha256 for each in found if each.known is not None and each.state == "verified"}
+    names = {(file.family, file.name.lower()) for file in KNOWN if file.sha256 in there and file.sha256}
+    absent = {(file.family, file.name.lower()): file for file in reversed(KNOWN)}
+    return tuple(file for key, file in reversed(absent.items()) if key not in names)
+
+
+def leads_out(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path in one of the folders is a link, or below one, to a place outside all of them."""
+    real = path.resolve()
+    return not any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def _rank(found: Found, names: list[str]) -> int:
+    return names.index(found.family.name) if names and found.family is not None else 0
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Files that may be models, and links to folders elsewhere, which are not walked into."""
+    for place, folders, files in os.walk(root):
+        folders.sort()
+        here = Path(place)
+        yield from (here / name for name in folders if leads_out(here / name, [root]))
+        for name in sorted(files):
+            if _model_name(name) is not None:
+                yield here / name
+
+
+def _model_name(name: str) -> str | None:
+    """The model's file name in lower case without the ending of an unfinished download; None for other files."""
+    lower = name.lower()
+    for suffix in PARTIAL_SUFFIXES:
+        lower = lower.removesuffix(suffix)
+    return lower if lower.endswith(MODEL_SUFFIXES) else None
+
+
+def _in_folders(path: Path, roots: list[Path], hashes: HashCache, read_signature: ReadSignature) -> Found:
+    if leads_out(path, roots):
+        note = (
+            f"is a link to {path.resolve()}, outside the model folders, and was not opened; put the file itself "
+            "there, or name its folder in extra_model_paths.yaml"
+        )
+        return Found(path, 0, "refused", note=note)
+    try:
+        return _identified(path, path.stat().st_size, hashes, read_signature)
+    except OSError as error:
+        return Found(path, 0, "damaged", note=f"cannot be read: {error.strerror}")
+
+
+def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSignature) -> Found:
+    suffix = path.suffix.lower()
+    if suffix in PARTIAL_SUFFIXES:
+        return Found(path, size, "damaged", note=_half(path, size) or f"is an unfinished download of {size} bytes")
+    if size in SIZES or suffix in SUFFIXES_OF_ANY_SIZE:
+        known = BY_HASH.get(hashes.sha256(path))
+        if known is not None:
+            return Found(path, size, "verified", known, known.contract)
+    try:
+        signature = read_signature(path)
+    except ModelFileError as error:
+        return Found(path, size, "damaged", note=_half(path, size) or str(error))
+    same_size = [file for file in KNOWN if file.size == size and file.suffix == suffix]
+    if signature is not None:
+        return _by_shapes(path, size, signature, same_size)
+    if half := _half(path, size):
+        return Found(path, size, "damaged", note=half)
+    return Found(path, size, "unknown", note=_differs(same_size) or "its content is not known")
+
+
+def _by_shapes(path: Path, size: int, signature: Signature, same_size: list[KnownFile]) -> Found:
+    """A file of unknown hash, told by its inputs and outputs."""
+    recognition = recognised(signature)
+    of_no_hash = [file for file in same_size if not file.sha256 and file.family in recognition.candidates]
+    if len(of_no_hash) == 1:
+        known = of_no_hash[0]
+        note = f"unverified: as long as {known.name} and of its shapes, but no hash of that file is known"
+        return Found(path, size, "unverified", known, known.contract, note)
+    differs = _differs(same_size)
+    if recognition.family is None:
+        several = ", ".join(recognition.candidates)
+        reason = f"may be any of {several}, which its shapes do not tell" if several else f"unknown: {signature}"
+        return Found(path, size, "unknown", note="; ".join(filter(None, (differs, reason))))
+    note = f"unverified: its content is not known, its shapes are those of {recognition.family.name}"
+    return Found(path, size, "unverified", None, recognition.family, "; ".join(filter(None, (differs, note))))
+
+
+def _half(path: Path, size: int) -> str:
+    """The sentence for half a download of a file that is called like a known one; "" for others."""
+    name = _model_name(path.name)
+    sizes = [file.size for file in KNOWN if file.size is not None and file.name.lower() == name]
+    if not sizes or size >= min(sizes):
+        return ""
+    return f"is half a download: {size} of {min(sizes)} bytes; delete it and get it again"
+
+
+def _differs(same_size: list[KnownFile]) -> str:
+    """The sentence for a file as long as a known one with another hash; "" where there is none."""
+    names = sorted({file.name for file in same_size if file.sha256})
+    if not names:
+        return ""
+    return f"is as long as {' and '.join(names)} but its hash is another: it was changed or damaged"

@@ -1,0 +1,103 @@
+"""`slimfusion models`: which model files are there, which are not, and on which terms. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..catalog.found import Found, missing
+from ..catalog.known import MODEL_SUBFOLDERS, KnownFile
+from ..errors import SettingError
+
+# Where the pack lies inside ComfyUI: custom_nodes/<pack>, beside models.
+_COMFYUI_MODELS = Path(__file__).resolve().parents[3] / "models"
+_TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser("models", help="list the model files that are there and those that are not")
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="folders to search, such as ComfyUI/models; without, the models folder of the ComfyUI around this pack",
+    )
+    parser.add_argument("--commercial", action="store_true", help="only files that a business may use")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what was found and what is missing."""
+    from ..faces.model_files import search
+
+    folders = searched_folders(args.folders)
+    there = search(folders)
+    absent = missing(there)
+    if args.commercial:
+        there = tuple(found for found in there if found.commercial or found.state in ("damaged", "refused"))
+        absent = tuple(file for file in absent if file.commercial)
+    if args.json:
+        print(json.dumps({"found": [described(each) for each in there], "missing": [asdict(each) for each in absent]}))
+    else:
+        print("\n".join(text(there, absent, folders)))
+    return 0
+
+
+def searched_folders(given: list[Path]) -> list[Path]:
+    """The folders to search: inside a folder of models only those that hold what this program may use.
+
+    Raises SettingError for one that does not exist.
+    """
+    for folder in given:
+        if not folder.is_dir():
+            raise SettingError(f"There is no folder {folder}. Name a folder with model files.")
+    folders = []
+    for folder in given or [_COMFYUI_MODELS]:
+        inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
+        folders += inside or [folder]
+    return folders
+
+
+def described(found: Found) -> dict[str, Any]:
+    return {
+        "path": str(found.path),
+        "size": found.size,
+        "state": found.state,
+        "name": None if found.known is None else found.known.name,
+        "family": None if found.family is None else found.family.name,
+        "kind": None if found.family is None else found.family.kind,
+        "sha256": None if found.known is None else found.known.sha256,
+        "licence": found.licence,
+        "commercial": found.commercial,
+        "note": found.note,
+    }
+
+
+def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[Path]) -> Iterable[str]:
+    yield f"Searched: {', '.join(map(str, folders))}"
+    yield ""
+    there = list(there)
+    yield "There:" if there else "No model file was found."
+    for found in there:
+        what = "" if found.family is None else f"  {found.family.name} ({found.family.kind})"
+        yield f"  {found.state:<10} {found.path}  {found.size} bytes{what}"
+        if found.known is not None:
+            yield f"             {terms(found.known)}; sha256 {found.known.sha256 or 'not known'}"
+        if found.note:
+            yield f"             {found.note}"
+    yield ""
+    yield "Not there (nothing is downloaded; get what you want and put it into the folder named):"
+    for file in absent:
+        size = "size not known" if file.size is None else f"{file.size} bytes"
+        yield f"  {file.name}  {file.family} ({file.contract.kind})  {size}"
+        yield f"             {terms(file)}; sha256 {file.sha256 or 'not known'}"
+        yield f"             {file.source} -> {file.folder}"
+
+
+def terms(file: KnownFile) -> str:
+    return f"{file.licence}: {_TERMS[file.commercial]}"

@@ -1,0 +1,44 @@
+"""The user's model files, told by their content: the catalogue's search with the engines' readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..catalog import found
+from ..catalog.found import Found
+from ..catalog.hashes import HashCache, nothing
+from ..catalog.signatures import Signature, Value
+from ..engines.backends import onnx_file, weights_file
+from ..engines.host import Host
+
+
+def signature(path: Path) -> Signature | None:
+    """What goes into a file's network and comes out; None for files of weights alone. Raises ModelFileError."""
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        weights_file.shapes(path)  # only the header is read: enough to tell that the file is whole
+    if suffix != ".onnx":
+        return None
+    graph = onnx_file.read(path)
+    return Signature(tuple(map(_value, graph.inputs)), tuple(map(_value, graph.outputs)))
+
+
+def search(folders: Iterable[Path], state_folder: Path | None = None, host: Host | None = None) -> tuple[Found, ...]:
+    """Every model file in the folders, best known first; hashes are kept in the state folder, or the host's."""
+    return found.search(folders, _hashes(state_folder, host), signature)
+
+
+def identified(path: Path, state_folder: Path | None = None, host: Host | None = None) -> Found:
+    """What one file is. Raises ModelFileError when it cannot be read."""
+    return found.identified(path, _hashes(state_folder, host), signature)
+
+
+def _hashes(state_folder: Path | None, host: Host | None) -> HashCache:
+    if host is None:
+        return HashCache(state_folder, nothing)
+    return HashCache(state_folder or host.state_folder(), host.check_interrupt)
+
+
+def _value(value: onnx_file.Value) -> Value:
+    return value.name, str(value.dtype).removeprefix("torch."), value.shape or ()
