@@ -28,7 +28,8 @@ Result = TypeVar("Result", torch.Tensor, Tensors)
 class Run:
     """A session at work under a plan. Made by `open_run`.
 
-    plans: what may be tried on the device, best first; the first is in use.
+    plans: what may be tried on the device, best first; the first is in use. outside_peak: bytes that were taken at
+    most in another process.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Run:
         self._lease = contextlib.ExitStack()
         self._session: Session | None = None
         self._done = 0
+        self.outside_peak = 0
 
     @property
     def plan(self) -> Plan:
@@ -151,6 +153,10 @@ class Run:
         try:
             with self._report.stage(self._stage):
                 results = work(self._session)
+            self.outside_peak = max(self.outside_peak, self._session.outside_peak)
+        except BudgetError as error:  # of an engine that holds itself to its budget
+            self._step_down(error)
+            return None
         except RuntimeError as error:
             if is_out_of_memory(error):
                 self._step_down(error)
@@ -179,7 +185,7 @@ class Run:
             )
         self._change_to(full, f"fp32 instead of {failed}, which gave values that are no numbers")
 
-    def _step_down(self, error: RuntimeError) -> None:
+    def _step_down(self, error: Exception) -> None:
         failed = self.plan
         lower = tuple(plan for plan in self._plans[1:] if plan.predicted_peak < failed.predicted_peak)
         if not lower:
@@ -231,7 +237,8 @@ def open_run(
         sessions.make_way(job.blueprint, device, plan.precision)
     if device != job.host.device():
         report.rungs.append(f"{device} instead of {job.host.device()}")
-    report.model, report.device = job.blueprint.spec.name, str(device)
+    report.model, report.device, report.engine = job.blueprint.spec.name, str(device), job.blueprint.engine
+    report.notes += [note for note in job.blueprint.notes if note not in report.notes]
     _describe(report, plan)
     is_open = sessions.is_open(job.blueprint, device, plan.precision)
     ours = job.blueprint.weight_bytes(plan.precision, device) if is_open else 0
@@ -248,6 +255,7 @@ def open_run(
                 yield run
     finally:
         report.sessions_built += sessions.opened - opened_before
+        report.measured_peak += run.outside_peak
     if run.plan is plan and not plan.keeps_freed:  # what the gaps take is no property of the network
         _learn(job, device, plan, report, costs)
     if not job.budget.keep_loaded:

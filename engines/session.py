@@ -51,7 +51,8 @@ class Blueprint:
     key: changes when the file does. build: loads it on a device in a type, to stay within so many bytes where the
     engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
     its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
-    CPU's memory already. engine: what runs it, for the report.
+    CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. weight_factor:
+    what the engine holds for each byte of weights.
     """
 
     spec: ModelSpec
@@ -61,12 +62,14 @@ class Blueprint:
     borrowed: Any = None
     engine: str = "torch"
     enforcer: Enforcer = "torch"
+    weight_factor: float = 1.0
+    notes: tuple[str, ...] = ()
 
     def weight_bytes(self, precision: str, device: torch.device) -> int:
         """Bytes that opening adds on a device; a borrowed network is in the CPU's memory already."""
         if self.borrowed is not None and device.type == "cpu":
             return 0
-        return self.spec.parameters * PRECISIONS[precision].itemsize
+        return int(self.spec.parameters * PRECISIONS[precision].itemsize * self.weight_factor)
 
 
 class Session:
@@ -105,6 +108,11 @@ class Session:
             if self._network is None:
                 self._network = self.blueprint.build(self.device, PRECISIONS[self.precision], self.limit)
                 self.times_opened += 1
+
+    @property
+    def outside_peak(self) -> int:
+        """Bytes that the last run took in a process beside this one, which no meter here sees."""
+        return getattr(self._network, "outside_peak", 0)
 
     def stay_within(self, limit: int) -> None:
         """Makes `limit` bytes hold from the next opening on, which is due now where the engine has a wider one."""

@@ -33,6 +33,7 @@ class Report:
 
     model: str = ""
     device: str = ""
+    engine: str = ""
     precision: str = ""
     mode: str = ""
     enforcement: str = "watched"
@@ -92,7 +93,7 @@ class Report:
         budget = "automatic" if self.budget is None else format_bytes(self.budget)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in self.seconds.items())
         lines = [
-            f"{self.model} in {self.precision} on {self.device}, mode {self.mode}",
+            f"{self.model} in {self.precision} by {self.engine} on {self.device}, mode {self.mode}",
             f"{self.frames} frames, {self.faces} faces; batch {self.batch}, tile {self.tile[1]}x{self.tile[0]}",
             f"memory: budget {budget}, allowed {format_bytes(self.allowed)} ({self.enforcement}), predicted "
             f"{format_bytes(self.predicted_peak)}, measured {format_bytes(self.measured_peak)}",

@@ -20,7 +20,8 @@ from slimfusion.engines.memory.report import Report, Span
 
 def filled(**changes) -> Report:
     values = {
-        "model": "net", "device": "cpu", "precision": "fp32", "mode": "auto", "budget": GIB, "allowed": 400 * MIB,
+        "model": "net", "engine": "torch", "device": "cpu", "precision": "fp32", "mode": "auto",
+        "budget": GIB, "allowed": 400 * MIB,
         "predicted_peak": 300 * MIB, "measured_peak": 250 * MIB, "batch": 2, "tile": (256, 512), "frames": 3,
         "faces": 4, "rungs": ["batch 2 instead of 8"], "notes": ["a note"],
         "timeline": [Span("plan", 0.0, 0.5), Span("restore", 0.5, 1.5), Span("paste", 1.5, 2.0), Span("restore", 2, 4)],
@@ -84,7 +85,7 @@ def test_json_there_and_back():
 
 def test_the_text_names_plan_memory_time_and_what_was_given_up():
     text = filled(enforcement="enforced").as_text()
-    assert "net in fp32 on cpu, mode auto" in text and "3 frames, 4 faces; batch 2, tile 512x256" in text
+    assert "net in fp32 by torch on cpu, mode auto" in text and "3 frames, 4 faces; batch 2, tile 512x256" in text
     assert "budget 1.00 GiB, allowed 400 MiB (enforced), predicted 300 MiB, measured 250 MiB" in text
     assert "plan 0.50 s, restore 3.00 s, paste 0.50 s" in text
     assert text.endswith("given up: batch 2 instead of 8\na note")
