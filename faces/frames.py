@@ -33,3 +33,18 @@ def checked_frames(frames: torch.Tensor) -> torch.Tensor:
         raise ImageError(f"Pixels of type {frames.dtype} are not known; use float, 8-bit or 16-bit pictures.")
     frames = frames.to("cpu", torch.float32)
     return frames.expand(-1, -1, -1, 3) if frames.shape[3] == 1 else frames
+
+
+def checked_mask(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The user's mask (H, W) or (1 or B, H, W) as (1 or B, H, W) float32 0..1 on the CPU; no numbers become 0.
+
+    shape: of the frames it belongs to, (B, H, W). Raises ImageError for another size.
+    """
+    mask = mask.to("cpu", torch.float32)
+    mask = mask[None] if mask.ndim == 2 else mask
+    if mask.shape[1:] != tuple(shape[1:]) or len(mask) not in (1, shape[0]):
+        raise ImageError(
+            f"The mask is {tuple(mask.shape)} but the image {tuple(shape)}: make it the size of the image, one for "
+            "all frames or one for each."
+        )
+    return mask.nan_to_num(0.0).clamp(0, 1)

@@ -23,12 +23,12 @@ from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Job, Options, planned
 from ..engines.run import metered, open_run
 from ..engines.session import Blueprint
-from ..errors import ImageError, SettingError
+from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
 from .detect.mtcnn import Mtcnn
 from .face import Face, Faces
-from .frames import checked_frames
+from .frames import checked_frames, checked_mask
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.
@@ -109,8 +109,9 @@ def restore_faces(
     """
     report = Report()
     report.begin(budget)
+    _check_restores(blueprint)
     frames = checked_frames(frames)
-    mask = _checked_mask(mask, frames)
+    mask = None if mask is None else checked_mask(mask, frames.shape[:3])
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
     if faces is None:
@@ -161,6 +162,7 @@ def restore_image(
     """
     report = Report()
     report.begin(budget)
+    _check_restores(blueprint)
     frames = checked_frames(frames)
     spec = blueprint.spec
     if spec.is_face_network:
@@ -182,18 +184,14 @@ def restore_image(
     return result, report
 
 
-def _checked_mask(mask: torch.Tensor | None, frames: torch.Tensor) -> torch.Tensor | None:
-    """The user's mask as (1 or B, H, W) float32 on the CPU. Raises ImageError for another size."""
-    if mask is None:
-        return None
-    mask = mask.to("cpu", torch.float32)
-    mask = mask[None] if mask.ndim == 2 else mask
-    if mask.shape[1:] != frames.shape[1:3] or len(mask) not in (1, len(frames)):
-        raise ImageError(
-            f"The mask is {tuple(mask.shape)} but the image {tuple(frames.shape[:3])}: make it the size of the "
-            "image, one for all frames or one for each."
+def _check_restores(blueprint: Blueprint) -> None:
+    """Raises SettingError for a network that takes or gives something else than a picture."""
+    spec = blueprint.spec
+    if spec.contract.domain == "tensors":
+        raise SettingError(
+            f"{spec.name} is a network of the family {spec.contract.architecture} and restores nothing. Choose a "
+            "restorer such as the bundled one."
         )
-    return mask.nan_to_num(0.0).clamp(0, 1)
 
 
 def _restore_aligned(
