@@ -262,7 +262,9 @@ def described(error: Exception) -> dict[str, Any]:
     return {"error": "", "reason": f"{type(error).__name__}: {reason}"}
 
 
-def serve(reader: BinaryIO, writer: BinaryIO, tasks: Mapping[str, Callable[[Mapping[str, Any]], Task]]) -> None:
+def serve(
+    reader: BinaryIO, writer: BinaryIO, tasks: Mapping[str, Callable[[Mapping[str, Any]], Task]] = TASKS
+) -> None:
     """The child's whole life; it ends with the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if sys.platform == "linux":  # when the system runs out of memory, it shall take this process and not the server

@@ -1,4 +1,4 @@
-"""The script that a worker process is started with: it finds the package and hands over to worker_child.
+"""The script that a child process is started with: it finds the package and hands over to one of its modules.
 
 The package's name in the parent is of no use here (ComfyUI loads the folder under one of its own), so it is loaded
 from its folder under a private name. Only Python's own modules are imported before the parent has said where the
@@ -46,15 +46,16 @@ def loaded(module: str) -> Any:
 
 
 def ready() -> tuple[Any, BinaryIO, BinaryIO]:
-    """The module worker_child and the two pipes, once the parent has said where modules are."""
+    """The module that serves, worker_child unless the parent names another, and the two pipes."""
     reader, writer = taken_pipes()
     first = reader.readline()
     if not first:  # the parent is gone already
         sys.exit()
-    sys.path[:] = json.loads(first)["path"]
-    return loaded("engines.backends.worker_child"), reader, writer
+    start = json.loads(first)
+    sys.path[:] = start["path"]
+    return loaded(start.get("serves", "engines.backends.worker_child")), reader, writer
 
 
 if __name__ == "__main__":
-    child, reader, writer = ready()
-    child.serve(reader, writer, child.TASKS)
+    module, reader, writer = ready()
+    module.serve(reader, writer)

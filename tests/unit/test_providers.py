@@ -315,6 +315,7 @@ def test_a_child_answers_without_torch_and_whatever_is_printed(capfd):
     ],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_child_that_hangs_or_dies_is_a_sentence(monkeypatch, body, seconds, failure):
-    monkeypatch.setattr(child, "command", lambda: [sys.executable, "-c", body])
+def test_a_child_that_hangs_or_dies_is_a_sentence(monkeypatch, tmp_path, body, seconds, failure):
+    monkeypatch.setattr(child, "START", tmp_path / "start.py")
+    child.START.write_text(body)
     assert child.ask("x:y", None, seconds).failure == failure
