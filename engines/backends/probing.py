@@ -26,6 +26,7 @@ EXPECTED = 9 * WEIGHT  # ones under a 3x3 kernel
 MISSING_LIBRARY = re.compile(
     r"(?:Failed to load library .+? with error: |Error loading .+? which depends on |LoadLibrary failed with )(.+)"
 )
+CUDA_FAILURE = re.compile(r"(CUDA failure \d+: .+?) ;")  # what follows names the source file and the machine
 REQUIREMENT = re.compile(r"Require (cuDNN \d+\.\* and CUDA \d+\.\*)")
 
 _FLOAT, _INTS = 1, 7  # of TensorProto.DataType and AttributeProto.AttributeType
@@ -86,6 +87,8 @@ def explained(reason: str, log: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
     if found := MISSING_LIBRARY.search(plain):
         reason = f"a library does not load: {one_line(found[1])}"
+    elif found := CUDA_FAILURE.search(plain):
+        reason = found[1]
     if found := REQUIREMENT.search(plain):
         reason = f"{reason}; it requires {found[1]}"
     return reason

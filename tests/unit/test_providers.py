@@ -296,6 +296,8 @@ def test_the_library_that_is_missing_is_found_in_the_log():
     assert probing.explained("fallback is disabled", log) == reason
     windows = '[E] Error loading "C:\\cuda.dll" which depends on "cublasLt64_13.dll" which is missing.\n'
     assert probing.explained("", windows) == 'a library does not load: "cublasLt64_13.dll" which is missing.'
+    driver = "[E:x] CUDA failure 35: CUDA driver version is insufficient ; GPU=-1 ; hostname=mine ; file=/src/x.cc"
+    assert probing.explained("", driver) == "CUDA failure 35: CUDA driver version is insufficient"
     assert probing.explained("an error", "nothing of use") == "an error"
 
 
