@@ -1,0 +1,194 @@
+"""Who somebody is: a recogniser's vector with a name, made from pictures, blended, kept as a file.
+
+Files are ReActor's face models (models/reactor/faces): a safetensors file with one tensor for each of the values
+that InsightFace knows of a face. ReActor reads ours; what theirs hold besides the vector is kept. Ours say in their
+metadata which recogniser made the vector; theirs do not, and come from InsightFace's w600k_r50.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ..errors import FacesError, ModelFileError, OutputError, SettingError
+from .face import Face
+from .select import likeness
+
+Combine = Literal["mean", "median"]
+COMBINE = ("mean", "median")
+RECOGNISER = "arcface"  # the family of InsightFace's w600k_r50, whose vectors ReActor keeps
+DIMENSION = 512
+SUFFIX = ".safetensors"
+
+_FORMAT = "slimfusion identity 1"
+# What InsightFace knows of a face besides its vector, and the shape that readers expect.
+_OTHERS: dict[str, tuple[tuple[int, ...], type]] = {
+    "bbox": ((4,), np.float32),
+    "kps": ((5, 2), np.float32),
+    "det_score": ((), np.float32),
+    "landmark_3d_68": ((68, 3), np.float32),
+    "pose": ((3,), np.float32),
+    "landmark_2d_106": ((106, 2), np.float32),
+    "gender": ((), np.int64),
+    "age": ((), np.int64),
+}
+_GENDERS = ("female", "male")  # InsightFace's 0 and 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Identity:
+    """SLIMFUSION_IDENTITY.
+
+    embedding: (512,) float32, the recogniser's vector as it comes, not normalised. recogniser: the family of the
+    network that made it; vectors of different ones cannot be compared. count: of how many faces it is made.
+    others: what a file of ReActor's holds besides, by its names there. Raises FacesError for a vector that is none.
+    """
+
+    name: str
+    embedding: np.ndarray
+    recogniser: str = RECOGNISER
+    count: int = 1
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vector = self.embedding
+        if vector.shape != (DIMENSION,):
+            raise FacesError(
+                f"The identity {self.name!r} is a vector of shape {vector.shape}, not of {DIMENSION} numbers: it comes "
+                "from another recogniser and cannot be used here. Make it anew."
+            )
+        if not np.isfinite(vector).all() or not np.any(vector):
+            raise FacesError(f"The identity {self.name!r} is empty or has values that are no numbers: make it anew.")
+
+    def __repr__(self) -> str:
+        return f"Identity({self.name!r} from {self.count} faces by {self.recogniser})"
+
+    @property
+    def unit(self) -> np.ndarray:
+        """The vector with length 1, float32."""
+        return self.embedding / np.linalg.norm(self.embedding)
+
+    def check_recogniser(self, recogniser: str) -> None:
+        """Raises FacesError unless its vector comes from this family of networks."""
+        if self.recogniser != recogniser:
+            raise FacesError(
+                f"The identity {self.name!r} was made by the recogniser {self.recogniser}, but {recogniser} is in "
+                "use, whose vectors mean something else. Make the identity anew."
+            )
+
+
+def identity_from_faces(
+    name: str, faces: Sequence[Face], combine: Combine = "mean", recogniser: str = RECOGNISER
+) -> Identity:
+    """One identity from faces of the same person, all of which have an embedding. Raises FacesError for none."""
+    if not faces:
+        raise FacesError("There is no face to make an identity from. Lower the least score, or use other pictures.")
+    parts = [_of_face(name, face, recogniser) for face in faces]
+    if len(parts) == 1:
+        return parts[0]
+    return replace(combined(name, parts, combine), others=parts[0].others)
+
+
+def combined(
+    name: str, identities: Sequence[Identity], combine: Combine = "mean", weights: Sequence[float] | None = None
+) -> Identity:
+    """One identity from several; with weights (mean only) more of some than of others.
+
+    Directions are combined, because they are what tells people apart, and the lengths are averaged. weights: 0 or
+    more, not all 0. Raises FacesError for different recognisers, SettingError for weights that cannot be used.
+    """
+    if not identities:
+        raise FacesError("There is no identity to combine.")
+    if combine not in COMBINE:
+        raise SettingError(f"Identities are combined by {' or '.join(COMBINE)}, not by {combine!r}.")
+    shares = np.array([1.0] * len(identities) if weights is None else list(weights), np.float64)
+    if len(shares) != len(identities) or not np.isfinite(shares).all() or shares.min() < 0 or shares.sum() == 0:
+        raise SettingError(f"Weights are 0 or more, one for each of {len(identities)} identities, not {weights}.")
+    for identity in identities:
+        identity.check_recogniser(identities[0].recogniser)
+    shares /= shares.sum()
+    vectors = np.array([identity.embedding for identity in identities], np.float64)
+    lengths = np.linalg.norm(vectors, axis=1)
+    units = vectors / lengths[:, None]
+    direction = np.median(units, 0) if combine == "median" else shares @ units
+    length = np.linalg.norm(direction)
+    if length < 1e-6:
+        raise FacesError("The identities cancel each other out: they have nothing in common that could be blended.")
+    vector = (direction / length * (shares @ lengths)).astype(np.float32)
+    count = sum(identity.count for identity, share in zip(identities, shares, strict=True) if share > 0)
+    return Identity(name, vector, identities[0].recogniser, count)
+
+
+def alike(first: Identity, second: Identity) -> float:
+    """The cosine of two identities, -1..1; the same person is mostly above 0.3. Raises FacesError."""
+    second.check_recogniser(first.recogniser)
+    return likeness(first.embedding, second.embedding)
+
+
+def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> None:
+    """Writes a file that ReActor reads too. Raises OutputError."""
+    if path.suffix != SUFFIX:
+        raise OutputError(f"An identity is kept as {SUFFIX}, not as {path.name}.")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists. Choose another name, or let it be overwritten.")
+    tensors = {name: np.zeros(shape, kind) for name, (shape, kind) in _OTHERS.items()}
+    tensors |= {name: np.array(value, order="C") for name, value in identity.others.items()}
+    tensors["embedding"] = np.array(identity.embedding, np.float32, order="C")
+    notes = {"format": _FORMAT, "recogniser": identity.recogniser, "name": identity.name, "count": str(identity.count)}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(save(tensors, notes))
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}). Choose a folder that you may write to."
+        ) from error
+
+
+def load_identity(path: Path) -> Identity:
+    """Reads an identity of ours or a face model of ReActor's. Raises ModelFileError, FacesError."""
+    if not path.is_file():
+        raise ModelFileError(f"The identity {path} does not exist. Save one first, or choose another.")
+    try:
+        with safe_open(path, framework="np") as file:
+            notes = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dict
+    except (SafetensorError, OSError, TypeError) as error:
+        raise ModelFileError(f"{path.name} is damaged or no identity: {error}. Make it anew.") from error
+    if "embedding" not in tensors:
+        there = ", ".join(sorted(tensors)[:5]) or "nothing"
+        raise ModelFileError(f"{path.name} holds no embedding, so it is no identity; it has {there}.")
+    vector = np.asarray(tensors.pop("embedding"), np.float32)
+    if vector.ndim == 2 and len(vector) == 1:
+        vector = vector[0]
+    ours = notes.get("format") == _FORMAT
+    name = notes.get("name", path.stem) if ours else path.stem
+    recogniser = notes.get("recogniser", RECOGNISER) if ours else RECOGNISER
+    count = int(notes["count"]) if ours and notes.get("count", "").isdecimal() else 1
+    return Identity(name, vector, recogniser, count, tensors)
+
+
+def _of_face(name: str, face: Face, recogniser: str) -> Identity:
+    if face.embedding is None:
+        raise FacesError("A face has no embedding yet: it must be looked at by a recogniser first.")
+    others: dict[str, np.ndarray] = {
+        "bbox": np.asarray(face.box, np.float32),
+        "kps": np.asarray(face.landmarks, np.float32),
+        "det_score": np.array(face.score, np.float32),
+    }
+    if face.gender in _GENDERS:
+        others["gender"] = np.array(_GENDERS.index(face.gender), np.int64)
+    if face.age is not None:
+        others["age"] = np.array(sum(face.age) // 2, np.int64)
+    return Identity(name, np.asarray(face.embedding, np.float32), recogniser, 1, others)
