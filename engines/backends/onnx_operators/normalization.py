@@ -1,0 +1,97 @@
+"""Normalisations, all with statistics that are stored or taken from one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .registry import Call, dense, operator
+
+
+@operator("BatchNormalization", overwrites=(0,), exact=(1, 2, 3, 4))
+def batch_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    if call.number("training_mode", 0):
+        raise call.refused("it was exported for training")
+    # Two constants for each channel: the same in one rounding less, and the input's memory can be the output's.
+    gain = scale.float() * torch.rsqrt(variance.float() + call.number("epsilon", 1e-5))
+    shift = bias.float() - mean.float() * gain
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    gain, shift = gain.to(x.dtype).reshape(shape), shift.to(x.dtype).reshape(shape)
+    if 0 in call.reuse and dense(x):
+        return x.mul_(gain).add_(shift)
+    return torch.addcmul(shift, x, gain)
+
+
+@operator("InstanceNormalization")
+def instance_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    return F.instance_norm(x, weight=scale, bias=bias, eps=call.number("epsilon", 1e-5))
+
+
+@operator("GroupNormalization")
+def group_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    groups, epsilon = call.attributes["num_groups"], call.number("epsilon", 1e-5)
+    if call.opset < 21:  # one pair of numbers for each group instead of each channel
+        size = x.shape[1] // groups
+        scale, bias = scale.repeat_interleave(size), bias.repeat_interleave(size)
+    return F.group_norm(x, groups, scale, bias, epsilon)
+
+
+@operator("LayerNormalization")
+def layer_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    if call.outputs > 1:
+        raise call.refused("its statistics are asked for")
+    axis = call.number("axis", -1) % x.dim()
+    shape, epsilon = x.shape[axis:], call.number("epsilon", 1e-5)
+    if scale.shape == shape and (bias is None or bias.shape == shape):
+        return F.layer_norm(x, shape, scale, bias, epsilon)
+    result = F.layer_norm(x, shape, eps=epsilon) * scale
+    return result if bias is None else result + bias
+
+
+@operator("RMSNormalization")
+def rms_norm(call: Call, x: Tensor, scale: Tensor) -> Tensor:
+    axis = call.number("axis", -1) % x.dim()
+    return F.rms_norm(x, x.shape[axis:], eps=call.number("epsilon", 1e-5)) * scale
+
+
+@operator("LpNormalization")
+def lp_normalization(call: Call, x: Tensor) -> Tensor:
+    power, axis = call.number("p", 2), call.number("axis", -1)
+    norm = torch.linalg.vector_norm(x, power, dim=axis, keepdim=True)
+    return x / torch.where(norm == 0, torch.ones_like(norm), norm)
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance_normalization(call: Call, x: Tensor) -> Tensor:
+    axes = call.ints("axes") or (0, 2, 3)
+    centred = x - x.mean(dim=axes, keepdim=True)
+    return centred / (centred.square().mean(dim=axes, keepdim=True).sqrt() + 1e-9)
+
+
+@operator("LRN")
+def local_response_normalization(call: Call, x: Tensor) -> Tensor:
+    size, alpha = call.attributes["size"], call.number("alpha", 1e-4)
+    if size % 2 == 0:
+        raise call.refused("its window has an even size")
+    return F.local_response_norm(x, size, alpha, call.number("beta", 0.75), call.number("bias", 1.0))
+
+
+@operator("Softmax")
+def softmax(call: Call, x: Tensor) -> Tensor:
+    return _over_axis(call, x, torch.softmax)
+
+
+@operator("LogSoftmax")
+def log_softmax(call: Call, x: Tensor) -> Tensor:
+    return _over_axis(call, x, torch.log_softmax)
+
+
+def _over_axis(call: Call, x: Tensor, run: Callable[[Tensor, int], Tensor]) -> Tensor:
+    if call.opset >= 13:
+        return run(x, call.number("axis", -1))
+    # Until opset 12 all axes from the given one on are one.
+    axis = call.number("axis", 1) % max(1, x.dim())
+    return run(x.flatten(axis), -1).reshape(x.shape)

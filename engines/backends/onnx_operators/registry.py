@@ -1,0 +1,134 @@
+"""What an operator is to the interpreter, and the table of all of them.
+
+Two kinds of values flow through a graph. Tensors are data, on the device in the run's type. Host values are numpy
+arrays: sizes, axes, indices and what is computed from them. They stay on the CPU whatever the device, so that a
+graph runs without waiting for it, and on tensors without data too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from ....errors import ModelFileError
+
+Array = np.ndarray[Any, Any]
+Run = Callable[..., Any]
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """How an operator is run.
+
+    run: takes a Call and its inputs (None for one that is left out), gives a tensor or as many as the node has
+    outputs. host_inputs: positions that are wanted as numpy arrays. scalars: constants of one element come as
+    Python numbers. aliases: outputs may share memory with inputs. overwrites: inputs whose memory may become the
+    output's, where nobody else needs them. exact: constants there stay float32 whatever the run's type. on_host: the
+    same on numpy arrays alone, for sizes and indices.
+    """
+
+    run: Run | None = None
+    host_inputs: frozenset[int] = frozenset()
+    scalars: bool = False
+    aliases: bool = False
+    overwrites: frozenset[int] = frozenset()
+    exact: frozenset[int] = frozenset()
+    on_host: Run | None = None
+
+
+# By name; ('com.microsoft.' and such) before the names of what is not in the standard.
+OPERATORS: dict[str, Operator] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node as its operator sees it.
+
+    dtype: of the run, for every floating tensor. reuse: positions of inputs that may be overwritten. seed: the
+    same for the same node of the same graph.
+    """
+
+    op: str
+    name: str
+    opset: int
+    outputs: int
+    attributes: dict[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    reuse: tuple[int, ...] = ()
+    seed: int = 0
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+    def number(self, name: str, default: Any) -> Any:
+        value = self.attributes.get(name)
+        return default if value is None else value
+
+    def ints(self, name: str) -> tuple[int, ...] | None:
+        return self.attributes.get(name)
+
+    def tensor_type(self, onnx_type: int) -> torch.dtype:
+        """The torch type that stands for an ONNX type in this run: floating types are all the run's."""
+        from ..onnx_tensors import DTYPES
+
+        dtype = DTYPES.get(onnx_type)
+        if dtype is None:
+            raise self.refused(f"its type {onnx_type} is not known here")
+        return self.dtype if dtype.is_floating_point else dtype
+
+    def refused(self, why: str) -> ModelFileError:
+        return ModelFileError(
+            f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. "
+            "onnxruntime may run this file: choose it as the engine."
+        )
+
+
+def operator(
+    *names: str,
+    host: Iterable[int] = (),
+    scalars: bool = False,
+    aliases: bool = False,
+    overwrites: Iterable[int] = (),
+    exact: Iterable[int] = (),
+) -> Callable[[AnyRun], AnyRun]:
+    """Enters a function on tensors under its operators' names."""
+
+    def enter(run: AnyRun) -> AnyRun:
+        for name in names:
+            known = OPERATORS.get(name, Operator())
+            OPERATORS[name] = Operator(
+                run, frozenset(host), scalars, aliases, frozenset(overwrites), frozenset(exact), known.on_host
+            )
+        return run
+
+    return enter
+
+
+def host_operator(*names: str) -> Callable[[AnyRun], AnyRun]:
+    """Enters a function on numpy arrays under its operators' names."""
+
+    def enter(run: AnyRun) -> AnyRun:
+        for name in names:
+            OPERATORS[name] = replace(OPERATORS.get(name, Operator()), on_host=run)
+        return run
+
+    return enter
+
+
+def find(kind: str) -> Operator | None:
+    """An operator by its name as `Node.kind` has it."""
+    return OPERATORS.get(kind)
+
+
+def numbers(array: Array | None) -> list[int]:
+    """A host value as whole numbers."""
+    return [] if array is None else [int(x) for x in np.asarray(array).reshape(-1)]
+
+
+def dense(x: torch.Tensor) -> bool:
+    """Whether every element has a place of its own, so that it can be overwritten."""
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))

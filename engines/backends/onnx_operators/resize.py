@@ -1,0 +1,194 @@
+"""Resize in all its modes, Upsample before it, and GridSample.
+
+What F.interpolate does the same way it does; everything else is one small matrix an axis, made from the formulas
+of onnx.ai/onnx/operators/onnx__Resize.html.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .registry import Array, Call, numbers, operator
+
+_INTERPOLATE = {
+    ("linear", 1): "linear", ("linear", 2): "bilinear", ("linear", 3): "trilinear",
+    ("nearest", 1): "nearest", ("nearest", 2): "nearest", ("nearest", 3): "nearest", ("cubic", 2): "bicubic",
+}  # fmt: skip
+
+
+@operator("Upsample", host=(1,))
+def upsample(call: Call, x: Tensor, scales: Array | None = None) -> Tensor:
+    given = call.attributes["scales"] if scales is None else scales.reshape(-1)
+    mode = str(call.number("mode", "nearest"))
+    return _resized(
+        call, x, "linear" if mode.endswith("linear") else mode, "asymmetric", "floor", [float(s) for s in given], None
+    )
+
+
+@operator("Resize", host=(1, 2, 3), aliases=True)
+def resize(
+    call: Call,
+    x: Tensor,
+    roi: Array | None = None,
+    scales: Array | None = None,
+    sizes: Array | None = None,
+) -> Tensor:
+    if call.opset < 11:
+        factors = [float(s) for s in (roi if roi is not None else np.ones(0)).reshape(-1)]
+        return _resized(call, x, call.number("mode", "nearest"), "asymmetric", "floor", factors, None)
+    coordinates = call.number("coordinate_transformation_mode", "half_pixel")
+    factors = [] if scales is None else [float(s) for s in scales.reshape(-1)]
+    wanted = numbers(sizes)
+    axes = call.ints("axes")
+    if axes is not None:
+        at = {axis % x.dim(): k for k, axis in enumerate(axes)}
+        factors = [factors[at[axis]] if axis in at else 1.0 for axis in range(x.dim())] if factors else []
+        wanted = [wanted[at[axis]] if axis in at else x.shape[axis] for axis in range(x.dim())] if wanted else []
+    if coordinates == "tf_crop_and_resize" or call.number("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise call.refused("it crops or keeps the aspect ratio while it resizes")
+    nearest = call.number("nearest_mode", "round_prefer_floor")
+    return _resized(call, x, call.number("mode", "nearest"), coordinates, nearest, factors, wanted or None)
+
+
+def _resized(
+    call: Call, x: Tensor, mode: str, coordinates: str, nearest: str, factors: list[float], sizes: list[int] | None
+) -> Tensor:
+    if sizes is None:
+        sizes = [math.floor(size * factor) for size, factor in zip(x.shape, factors, strict=True)]
+    else:
+        factors = [new / old for new, old in zip(sizes, x.shape, strict=True)]
+    changed = [axis for axis in range(x.dim()) if sizes[axis] != x.shape[axis] or factors[axis] != 1.0]
+    if not changed:
+        return x
+    plain = _as_torch_does(call, x, mode, coordinates, nearest, changed, factors, sizes)
+    if plain is not None:
+        return plain
+    for axis in changed:
+        x = _along_axis(call, x, axis, mode, coordinates, nearest, factors[axis], sizes[axis])
+    return x
+
+
+def _as_torch_does(
+    call: Call,
+    x: Tensor,
+    mode: str,
+    coordinates: str,
+    nearest: str,
+    changed: list[int],
+    factors: list[float],
+    sizes: list[int],
+) -> Tensor | None:
+    """F.interpolate's result where it computes the same, else None."""
+    inner = x.dim() - 2
+    kind = _INTERPOLATE.get((mode, inner))
+    if kind is None or min(changed) < 2 or call.number("antialias", 0) or not x.is_floating_point():
+        return None
+    whole = all(factors[axis] == round(factors[axis]) >= 1 for axis in changed)
+    if mode == "nearest":
+        floors = coordinates == "asymmetric" and nearest == "floor"
+        # Enlarged by whole factors, every rule that rounds from a pixel's centre repeats pixels.
+        repeats = whole and coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+        if not (floors and whole) and not (repeats and nearest.startswith("round")):
+            return None
+        return F.interpolate(x, size=sizes[2:], mode=kind)
+    if call.number("exclude_outside", 0) or call.number("cubic_coeff_a", -0.75) != -0.75:
+        return None
+    if coordinates == "align_corners":
+        return F.interpolate(x, size=sizes[2:], mode=kind, align_corners=True)
+    # Where the factor and the sizes disagree, or only one pixel is left, the rules differ.
+    exact = all(sizes[axis] == x.shape[axis] * factors[axis] and sizes[axis] > 1 for axis in changed)
+    if coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric") and exact:
+        return F.interpolate(x, size=sizes[2:], mode=kind, align_corners=False)
+    return None
+
+
+def _along_axis(
+    call: Call, x: Tensor, axis: int, mode: str, coordinates: str, nearest: str, factor: float, size: int
+) -> Tensor:
+    key = (axis, x.shape[axis], size, factor)
+    if key not in call.cache:
+        places = _coordinates(call, coordinates, x.shape[axis], size, factor)
+        if mode == "nearest":
+            call.cache[key] = _nearest(places, nearest, x.shape[axis])
+        else:
+            call.cache[key] = _weights(call, places, mode, x.shape[axis], factor)
+    table = call.cache[key]
+    if mode == "nearest":
+        return x.index_select(axis, torch.from_numpy(table).to(x.device))
+    matrix = torch.from_numpy(table).to(x.device, x.dtype)
+    return torch.matmul(x.movedim(axis, -1), matrix.T).movedim(-1, axis)
+
+
+def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Array:
+    """Where in the input each element of the output lies."""
+    places = np.arange(new, dtype=np.float64)
+    if rule == "asymmetric":
+        return np.asarray(places / factor)
+    if rule == "align_corners":
+        return np.asarray(places * ((old - 1) / (new - 1) if new > 1 else 0.0))
+    if rule == "tf_half_pixel_for_nn":
+        return np.asarray((places + 0.5) / factor)
+    if rule == "pytorch_half_pixel" and new == 1:
+        return np.zeros(1)
+    if rule == "half_pixel_symmetric":
+        middle = old / 2 * (1 - new / (factor * old))
+        return np.asarray(middle + (places + 0.5) / factor - 0.5)
+    if rule in ("half_pixel", "pytorch_half_pixel"):
+        return np.asarray((places + 0.5) / factor - 0.5)
+    raise call.refused(f"its coordinates follow {rule}, which is not known here")
+
+
+def _nearest(places: Array, rule: str, old: int) -> Array:
+    rounded = {
+        "floor": np.floor(places),
+        "ceil": np.ceil(places),
+        "round_prefer_floor": np.ceil(places - 0.5),
+        "round_prefer_ceil": np.floor(places + 0.5),
+    }[rule]
+    return np.clip(rounded, 0, old - 1).astype(np.int64)
+
+
+def _weights(call: Call, places: Array, mode: str, old: int, factor: float) -> Array:
+    """(new, old): how much of each input element is in each output element."""
+    shrink = min(factor, 1.0) if call.number("antialias", 0) else 1.0
+    reach = math.ceil((2 if mode == "cubic" else 1) / shrink)
+    taps = np.floor(places)[:, None] + np.arange(1 - reach, reach + 1)
+    distance = np.abs(taps - places[:, None]) * shrink
+    if mode == "cubic":
+        weight = _cubic(distance, call.number("cubic_coeff_a", -0.75))
+    else:
+        weight = np.clip(1 - distance, 0, None)
+    outside = (taps < 0) | (taps >= old)
+    if call.number("exclude_outside", 0) or shrink < 1.0:
+        weight = np.where(outside, 0.0, weight)
+    if mode == "cubic" or shrink < 1.0:
+        weight = weight / weight.sum(1, keepdims=True)
+    table = np.zeros((len(places), old))
+    np.add.at(table, (np.arange(len(places))[:, None], np.clip(taps, 0, old - 1).astype(np.int64)), weight)
+    return table.astype(np.float32)
+
+
+def _cubic(distance: Array, a: float) -> Array:
+    """Keys, Cubic convolution interpolation for digital image processing, 1981."""
+    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    far = a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+@operator("GridSample")
+def grid_sample(call: Call, x: Tensor, grid: Tensor) -> Tensor:
+    names = {"linear": "bilinear", "cubic": "bicubic"}
+    mode = call.number("mode", "linear")
+    padding, aligned = call.number("padding_mode", "zeros"), bool(call.number("align_corners", 0))
+    return F.grid_sample(x, grid, names.get(mode, mode), padding, aligned)
+
+
+@operator("AffineGrid", host=(1,))
+def affine_grid(call: Call, theta: Tensor, size: Any) -> Tensor:
+    return F.affine_grid(theta, numbers(size), bool(call.number("align_corners", 0)))

@@ -1,0 +1,99 @@
+"""Operators that look for the largest, and those that make tensors out of sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .registry import Array, Call, numbers, operator
+
+
+@operator("ArgMax")
+def arg_max(call: Call, x: Tensor) -> Tensor:
+    return _arg(call, x, torch.argmax)
+
+
+@operator("ArgMin")
+def arg_min(call: Call, x: Tensor) -> Tensor:
+    return _arg(call, x, torch.argmin)
+
+
+def _arg(call: Call, x: Tensor, run) -> Tensor:  # type: ignore[no-untyped-def]
+    axis, keep = call.number("axis", 0), bool(call.number("keepdims", 1))
+    if call.number("select_last_index", 0):
+        return x.shape[axis] - 1 - run(x.flip(axis), dim=axis, keepdim=keep)  # type: ignore[no-any-return]
+    return run(x, dim=axis, keepdim=keep)  # type: ignore[no-any-return]
+
+
+@operator("TopK", host=(1,))
+def top_k(call: Call, x: Tensor, count: Array | None = None) -> tuple[Tensor, Tensor]:
+    k = call.attributes["k"] if count is None else numbers(count)[0]
+    axis = call.number("axis", -1)
+    if k > x.shape[axis]:
+        raise call.refused(f"it wants the best {k} of {x.shape[axis]}")
+    values, places = torch.topk(x, k, axis, bool(call.number("largest", 1)), bool(call.number("sorted", 1)))
+    return values, places
+
+
+@operator("CumSum", host=(1,))
+def cumulative_sum(call: Call, x: Tensor, axis: Array) -> Tensor:
+    along = numbers(axis)[0]
+    backwards = bool(call.number("reverse", 0))
+    given = x.flip(along) if backwards else x
+    result = given.cumsum(along).to(x.dtype)
+    if call.number("exclusive", 0):
+        result = result - given
+    return result.flip(along) if backwards else result
+
+
+@operator("ConstantOfShape", host=(0,))
+def constant_of_shape(call: Call, shape: Array) -> Tensor:
+    value = call.cache.get("value")
+    if value is None:
+        given = call.attributes.get("value")
+        value = torch.zeros(1) if given is None else given.load()
+        call.cache["value"] = value
+    dtype = call.dtype if value.dtype.is_floating_point else value.dtype
+    return torch.full(numbers(shape), value.reshape(-1)[0].item(), dtype=dtype, device=call.device)
+
+
+@operator("EyeLike")
+def eye_like(call: Call, x: Tensor) -> Tensor:
+    dtype = call.tensor_type(call.attributes["dtype"]) if "dtype" in call.attributes else x.dtype
+    columns = torch.arange(x.shape[1], device=x.device)
+    rows = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
+    return (columns == rows + call.number("k", 0)).to(dtype)
+
+
+@operator("RandomNormal")
+def random_normal(call: Call) -> Tensor:
+    return _drawn(call, call.attributes["shape"], "normal")
+
+
+@operator("RandomNormalLike")
+def random_normal_like(call: Call, x: Tensor) -> Tensor:
+    return _drawn(call, tuple(x.shape), "normal")
+
+
+@operator("RandomUniform")
+def random_uniform(call: Call) -> Tensor:
+    return _drawn(call, call.attributes["shape"], "uniform")
+
+
+@operator("RandomUniformLike")
+def random_uniform_like(call: Call, x: Tensor) -> Tensor:
+    return _drawn(call, tuple(x.shape), "uniform")
+
+
+def _drawn(call: Call, shape: tuple[int, ...], kind: str) -> Tensor:
+    """The same numbers at every run, on every device, for every sample: a face looks the same twice."""
+    key = (shape, kind)
+    if key not in call.cache:
+        source = np.random.default_rng(call.seed)
+        if kind == "normal":
+            drawn = source.normal(call.number("mean", 0.0), call.number("scale", 1.0), shape)
+        else:
+            drawn = source.uniform(call.number("low", 0.0), call.number("high", 1.0), shape)
+        call.cache[key] = torch.from_numpy(drawn).to(call.device, call.dtype)
+    return call.cache[key].clone()  # type: ignore[no-any-return]
