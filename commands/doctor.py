@@ -5,23 +5,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingError
+from .models import searched_folders
+
+if TYPE_CHECKING:
+    from ..engines.doctor import Finding
+
 
 PROBLEM = 1
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def add(commands: Any) -> None:
     parser = commands.add_parser("doctor", help="say what works here, and the command that mends what does not")
     parser.add_argument(
-        "--models",
+        "folders",
+        nargs="*",
         type=Path,
-        action="append",
         metavar="FOLDER",
-        help="search this folder for models; may be given several times (those of the ComfyUI around this folder)",
+        help="folders to search for models, such as ComfyUI/models; without, those of the ComfyUI around this pack",
     )
     parser.add_argument("--hash", action="store_true", help="also compute the SHA-256 of every model")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -31,10 +35,14 @@ def run(args: argparse.Namespace) -> int:
     """Returns 1 when there is a problem; advice is none."""
     from ..engines.doctor import as_dict, as_text, examine
 
-    for folder in args.models or []:
-        if not folder.is_dir():
-            raise SettingError(f"There is no folder {folder} to search for models. Check the path.")
-    findings = examine(args.models or comfyui_models(ROOT), args.hash, progress)
+    folders = searched_folders(args.folders)
+
+    def models() -> Iterator[Finding]:
+        from ..faces.model_findings import model_findings  # needs torch, which may be what is broken
+
+        return model_findings(folders, args.hash)
+
+    findings = examine(models, progress)
     progress("")
     content = as_dict(findings)
     print(json.dumps(content, indent=2) if args.json else as_text(findings))
@@ -45,11 +53,3 @@ def progress(stage: str) -> None:
     """One line on a terminal that is written over; nothing where nobody watches."""
     if sys.stderr.isatty():
         print(f"\r{f'looking at {stage} ...' if stage else '':<79.79}\r", end="", file=sys.stderr, flush=True)
-
-
-def comfyui_models(root: Path) -> list[Path]:
-    """The model folders of the ComfyUI in whose custom_nodes this folder lies; none elsewhere."""
-    if root.parent.name != "custom_nodes":
-        return []
-    models = root.parent.parent / "models"
-    return [folder for name in ("facerestore_models", "upscale_models") if (folder := models / name).is_dir()]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 from .backends.probing import Probe, probe
@@ -40,6 +39,7 @@ PACKAGES = (
     ("lz4", "lz4", "the built-in face detector"),
     ("spandrel_extra_arches", "spandrel_extra_arches", "CodeFormer"),
 )
+OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35
 NOT_IMPORTED = ("mtcnn",)  # only its files are read; its code wants TensorFlow
 
 
@@ -78,8 +78,8 @@ class Level:
     free: int
 
 
-def examine(models: Sequence[Path], hashes: bool = False, say: Say = lambda text: None) -> list[Finding]:
-    """Looks at everything. models: folders to search. hashes: also read every model file whole. say: what is next."""
+def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: None) -> list[Finding]:
+    """Looks at everything. models: what is said of model files; asked only where torch loads. say: what is next."""
     say("torch")
     torch, error = imported("torch")
     facts = torch_facts(torch) if torch is not None else Torch(error=error)
@@ -97,12 +97,8 @@ def examine(models: Sequence[Path], hashes: bool = False, say: Say = lambda text
         findings.append(provider_finding(result, facts, found, sys.platform))
     say("memory")
     findings.append(memory_finding(levels(torch)))
-    if torch is None:  # without it no model can be described
-        return findings
-    from .doctor_models import model_findings
-
     say("models")
-    return [*findings, *model_findings(models, hashes, say)]
+    return [*findings, *(models() if torch is not None else ())]
 
 
 def imported(name: str) -> tuple[Any, str]:
@@ -235,6 +231,8 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
         return Finding(provider.title, "ok", "does not run, and no NVIDIA card was found that it could use")
     meant = {"cuda": torch.capability is not None, "directml": True, "cpu": True}.get(result.key, False)
     detail = f"does not run: {result.reason}"
+    if OLD_DRIVER in result.reason:
+        return Finding(provider.title, "problem", f"{detail}. Update the NVIDIA driver.")
     return Finding(provider.title, "problem" if meant else "advice", detail, provider_mend(result, found, system))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .host import io, model_folders, schema
+from .host import ComfyHost, io, model_folders, schema
 
 
 class Doctor(io.ComfyNode):
@@ -34,6 +34,7 @@ class Doctor(io.ComfyNode):
     @classmethod
     def execute(cls, hash_models: bool) -> io.NodeOutput:
         from ..engines.doctor import as_text, examine
+        from ..faces.model_findings import model_findings
 
-        text = as_text(examine(model_folders(), hash_models))
+        text = as_text(examine(lambda: model_findings(model_folders(), hash_models, ComfyHost())))
         return io.NodeOutput(text, ui={"text": [text]})

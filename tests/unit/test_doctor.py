@@ -1,20 +1,26 @@
 """The doctor's findings, on machines that are not this one, and a whole look at the one that is."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch as real_torch
 from slimfusion import cli
+from slimfusion.catalog.families import FAMILIES
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
-from slimfusion.commands.doctor import PROBLEM, comfyui_models
+from slimfusion.catalog.found import Found
+from slimfusion.catalog.known import KNOWN
+from slimfusion.commands.doctor import PROBLEM
 from slimfusion.engines import doctor
 from slimfusion.engines.backends.probing import Probe
 from slimfusion.engines.backends.runtime import Installation, Wheel
 from slimfusion.engines.doctor import GIB, Finding, Level, Torch
-from slimfusion.engines.doctor_models import model_files, model_finding
+from slimfusion.faces import model_findings as model_findings_module
+from slimfusion.faces.model_findings import model_finding, model_findings
 
 PIP = f"{sys.executable} -m pip "
 RTX = Torch("2.13.0+cu130", "CUDA 13.0", "13.0", 9, "RTX 3060", (8, 6))
@@ -144,6 +150,7 @@ def test_a_provider_that_runs_says_how_its_memory_is_kept():
         ("webgpu", "The plugin does not load: x", "advice",
          PIP + "install --force-reinstall --no-deps onnxruntime-ep-webgpu"),
         ("migraphx", "no", "advice", ""),
+        ("cuda", "CUDA failure 35: CUDA driver version is insufficient", "problem", ""),
     ],
 )  # fmt: skip
 def test_a_provider_that_does_not_run_says_why(key, reason, state, mend):
@@ -164,21 +171,39 @@ def test_little_memory_is_worth_a_word():
     assert finding.state == "advice" and "Less than 1 GiB is free on RTX" in finding.detail
 
 
-def test_models_are_found_below_their_folders_once(tmp_path):
-    for name in ("a/x.safetensors", "y.PTH", "notes.txt", "z.onnx.part"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    found = [path.name for path in model_files([tmp_path, tmp_path / "a"])]
-    assert found == ["x.safetensors", "y.PTH"]
-
-
 def test_a_model_says_what_it_is_and_a_damaged_one_why_not(tmp_path):
-    finding = model_finding(BUNDLED_FILE, BUNDLED, hashes=True)
-    assert finding.state == "ok" and "SlimUnet for whole images, 2.5 M parameters" in finding.detail
-    assert "licence: Apache-2.0" in finding.detail and "SHA-256 0e2c6d41" in finding.detail
+    shutil.copy(BUNDLED_FILE, tmp_path / "a copy.safetensors")
     (tmp_path / "名 x.pth").write_bytes(b"<html>")
-    finding = model_finding(tmp_path / "名 x.pth", "名 x.pth", hashes=False)
-    assert finding.state == "advice" and "is damaged or not a model file" in finding.detail
+    bundled, *others = model_findings([tmp_path], hashes=True)
+    assert (bundled.title, bundled.state) == (BUNDLED, "ok")
+    assert "SlimUnet for whole images, 2.5 M parameters" in bundled.detail and "SHA-256 0e2c6d41" in bundled.detail
+    assert "licence: Apache-2.0" in bundled.detail
+    copy, damaged = sorted(others, key=lambda each: each.title)
+    assert copy.state == "ok" and copy.detail.splitlines()[1:] == [
+        str(tmp_path / "a copy.safetensors"), bundled.detail.splitlines()[-1]
+    ]  # fmt: skip
+    assert damaged.state == "advice" and "is damaged or not a model file" in damaged.detail
+
+
+def test_a_bundled_network_that_does_not_load_is_a_problem(monkeypatch, tmp_path):
+    (tmp_path / "slim.safetensors").write_bytes(b"half")
+    monkeypatch.setattr(model_findings_module, "BUNDLED_FILE", tmp_path / "slim.safetensors")
+    (finding,) = model_findings([], hashes=False)
+    assert finding.state == "problem"
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "words"),
+    [
+        (Found(Path("a.onnx"), 3_000_000, "verified", KNOWN[0], FAMILIES["yunet"]), "ok", "verified, yunet (detector)"),
+        (Found(Path("a.onnx"), 3, "unverified", None, FAMILIES["yunet"], "n"), "ok", "licence: not stated, commercial"),
+        (Found(Path("a.onnx"), 3, "unknown", note="its content is not known"), "advice", "its content is not known"),
+        (Found(Path("a.pth"), 3, "damaged", note="is half a download"), "advice", "is half a download"),
+    ],
+)
+def test_what_the_catalogue_knows_is_said(found, state, words):
+    finding = model_finding(found)
+    assert finding.state == state and words in finding.detail
 
 
 def test_the_text_has_the_commands_below_what_they_mend():
@@ -202,7 +227,7 @@ def quick(monkeypatch):
 
 @pytest.mark.usefixtures("quick")
 def test_the_command_prints_json_and_text(capsys, tmp_path):
-    status = cli.main(["doctor", "--json", "--models", str(tmp_path)])
+    status = cli.main(["doctor", "--json", str(tmp_path)])
     content = json.loads(capsys.readouterr().out)
     assert status == (0 if content["ok"] else PROBLEM)
     titles = [each["title"] for each in content["findings"]]
@@ -222,17 +247,10 @@ def test_a_problem_is_an_exit_status(monkeypatch, capsys):
 def test_without_torch_the_rest_is_still_said(monkeypatch):
     monkeypatch.setattr(doctor, "imported", lambda name: (None, f"ModuleNotFoundError: No module named '{name}'"))
     monkeypatch.setattr(doctor, "installed", lambda: Installation("missing", sentence="It is not there.", mend="m"))
-    findings = doctor.examine([])
+    findings = doctor.examine(list)
     assert states(findings)["torch"] == "problem" and findings[-1] == Finding("Memory", "ok", "no meter works here")
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(capsys, tmp_path):
-    assert cli.main(["doctor", "--models", str(tmp_path / "none")]) == cli.NOTHING_DONE
+    assert cli.main(["doctor", str(tmp_path / "none")]) == cli.NOTHING_DONE
     assert "There is no folder" in capsys.readouterr().err
-
-
-def test_inside_comfyui_its_folders_are_searched(tmp_path):
-    pack = tmp_path / "custom_nodes" / "slimfusion"
-    (tmp_path / "models" / "upscale_models").mkdir(parents=True)
-    assert comfyui_models(pack) == [tmp_path / "models" / "upscale_models"]
-    assert comfyui_models(tmp_path / "elsewhere") == []
