@@ -1,0 +1,61 @@
+"""Colours: taken over where the mask says, by as much as is asked, unmoved by a few odd pixels."""
+
+import numpy as np
+import pytest
+from slimfusion.faces.colour import matched_colour
+from slimfusion.faces.pyramid import blended
+
+
+def skin(red: float, green: float, blue: float, seed: int = 0, size: int = 64) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 0.03, (size, size, 1))
+    return (np.array([red, green, blue]) + noise).clip(0, 1).astype(np.float32)
+
+
+PALE, DARK = skin(0.85, 0.7, 0.62), skin(0.45, 0.32, 0.25, 1)
+ALL = np.ones((64, 64), np.float32)
+
+
+def test_the_mean_becomes_that_of_the_reference():
+    changed = matched_colour(PALE, DARK, ALL)
+    assert np.abs(changed.mean((0, 1)) - DARK.mean((0, 1))).max() < 0.01
+    assert changed.std() == pytest.approx(DARK.std(), rel=0.2)
+
+
+def test_half_the_amount_lies_between():
+    half = matched_colour(PALE, DARK, ALL, 0.5).mean((0, 1))
+    assert (half < PALE.mean((0, 1)) - 0.1).all() and (half > DARK.mean((0, 1)) + 0.1).all()
+
+
+def test_nothing_asked_nothing_changed():
+    assert matched_colour(PALE, DARK, ALL, 0.0) is PALE
+    assert matched_colour(PALE, DARK, 0 * ALL) is PALE
+
+
+def test_a_few_odd_pixels_and_what_lies_outside_the_mask_do_not_count():
+    odd, mask = DARK.copy(), ALL.copy()
+    odd[32:], mask[32:] = 1.0, 0.0
+    assert np.array_equal(matched_colour(PALE, odd, mask), matched_colour(PALE, DARK, mask))
+    odd[:1] = (0, 1, 0)
+    assert np.abs(matched_colour(PALE, odd, mask) - matched_colour(PALE, DARK, mask)).mean() < 0.01
+
+
+def test_an_even_picture_stays_even():
+    grey = np.full((64, 64, 3), 0.4, np.float32)
+    assert np.ptp(matched_colour(grey, DARK, ALL), (0, 1)).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (61, 47), (5, 9)])
+def test_a_blend_is_the_one_where_the_weight_is_1_and_the_other_where_it_is_0(shape):
+    rng = np.random.default_rng(3)
+    first, second = (rng.random((*shape, 3)).astype(np.float32) for _ in range(2))
+    ones = np.ones(shape, np.float32)
+    assert np.abs(blended(first, second, ones) - first).max() < 1e-5
+    assert np.abs(blended(first, second, 0 * ones) - second).max() < 1e-5
+
+
+def test_a_step_in_lightness_becomes_a_slope():
+    weight = np.zeros((128, 128), np.float32)
+    weight[:, 64:] = 1
+    bright, dark = np.full((2, 128, 128, 3), 0.8, np.float32)[0], np.full((128, 128, 3), 0.2, np.float32)
+    row = blended(bright, dark, weight)[64, :, 0]
+    assert np.abs(np.diff(row)).max() < 0.1 and row[0] < 0.3 and row[-1] > 0.7
