@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..catalog.files import BUNDLED, model_path
 from ..errors import BudgetError, FacesError, ImageError, OutputError
+from .progress import ProgressBar
 
 if TYPE_CHECKING:
     from ..engines.host import StandaloneHost
@@ -17,33 +18,7 @@ if TYPE_CHECKING:
     from ..engines.memory.report import Report
     from ..engines.session import Blueprint
 
-BAR_WIDTH = 24
 SOME_FAILED, NOTHING_DONE = 1, 2
-
-
-class ProgressBar:
-    """One line on a terminal that says which file and how far; silent when nobody watches."""
-
-    def __init__(self, files: int) -> None:
-        self._files = files
-        self._number = 0
-        self._name = ""
-        self._watched = sys.stderr.isatty()
-
-    def begin(self, name: str) -> None:
-        self._number += 1
-        self._name = name
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if self._watched:
-            filled = BAR_WIDTH * done // max(1, total)
-            bar = "#" * filled + "." * (BAR_WIDTH - filled)
-            line = f"\r[{bar}] {self._number}/{self._files} {stage} {self._name}"
-            print(f"{line:<79.79}", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._watched:
-            print("\r" + " " * 79, end="\r", file=sys.stderr, flush=True)
 
 
 def add(commands: Any) -> None:
@@ -56,6 +31,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--mode", default="auto", help="auto, performance, quality or compatibility")
     parser.add_argument("--on-low-memory", default="degrade", help="degrade or fail")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu")
+    parser.add_argument("--engine", default="auto", help="auto, torch, onnxruntime or tensorrt")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--strength", type=float, default=1.0, help="0 to 1, how much of the restored face")
     parser.add_argument("--fidelity", type=float, default=0.5, help="0 sharp to 1 faithful, where known")
@@ -66,17 +42,18 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restores every picture of the source; one that fails is named and the rest goes on."""
-    from ..engines.backends.torch_backend import blueprint_from_file
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import MemoryBudget, parse_bytes
+    from ..faces.networks import blueprint_from_path
     from ..faces.picture_files import picture_paths
 
     paths = picture_paths(args.source)
     limit = None if args.budget == "auto" else parse_bytes(args.budget)
     budget = MemoryBudget(limit, args.mode, args.on_low_memory)
-    blueprint = blueprint_from_file(model_path(args.model, []), Path(args.model).name)
     bar = ProgressBar(len(paths))
     host = StandaloneHost(args.device, bar)
+    name = Path(args.model).name
+    blueprint = blueprint_from_path(model_path(args.model, []), name, host, args.engine, args.precision, budget.mode)
     reports: dict[str, Report] = {}
     failed = 0
     for path, target in zip(paths, targets(paths, args.out), strict=True):

@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
 from ..catalog.spec import ModelSpec
 from .buffers import Buffers
+
+if TYPE_CHECKING:
+    from .memory.costs import Cost
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -52,7 +55,7 @@ class Blueprint:
     engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
     its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
     CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. weight_factor:
-    what the engine holds for each byte of weights.
+    what the engine holds for each byte of weights. cost: of its activations, where the engine knows it exactly.
     """
 
     spec: ModelSpec
@@ -63,6 +66,7 @@ class Blueprint:
     engine: str = "torch"
     enforcer: Enforcer = "torch"
     weight_factor: float = 1.0
+    cost: Cost | None = None
     notes: tuple[str, ...] = ()
 
     def weight_bytes(self, precision: str, device: torch.device) -> int:

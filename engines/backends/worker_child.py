@@ -106,7 +106,13 @@ class OnnxTask:
             raise
 
 
-TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {"onnx": OnnxTask}
+def tensorrt_task(settings: Mapping[str, Any]) -> Task:
+    from .tensorrt_build import BuildTask
+
+    return BuildTask(settings)
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {"onnx": OnnxTask, "tensorrt": tensorrt_task}
 
 
 def reason_of(error: Exception) -> str:

@@ -136,6 +136,8 @@ class CostStore:
 
     def cost(self, blueprint: Blueprint, precision: str, device: torch.device, folder: Path | None) -> Cost:
         """Bytes of activations on a device, kernels' scratch included."""
+        if blueprint.cost is not None:
+            return blueprint.cost
         self._read(folder)
         factor = self._factors.get(factor_key(blueprint, precision, device))
         return self._probed(blueprint, precision).scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH))
@@ -153,6 +155,8 @@ class CostStore:
 
         A factor rises at once and falls by halves: one quiet run must not lead the next one over the budget.
         """
+        if blueprint.cost is not None:
+            return
         probed = self._probed(blueprint, precision).bytes_for(pixels)
         if probed < LEARNABLE:
             return
