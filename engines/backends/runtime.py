@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -120,6 +122,7 @@ def loaded() -> Any:
 
 
 def _imported() -> tuple[Any, Exception | None]:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.32 it reports to its maker; read at the first import
     try:
         import onnxruntime
     except Exception as error:  # native libraries, other versions of numpy: there is no end to what comes here
@@ -127,8 +130,9 @@ def _imported() -> tuple[Any, Exception | None]:
     return onnxruntime, None
 
 
+@cache
 def owners() -> tuple[Wheel, ...]:
-    """The wheels that bring the module onnxruntime, by name."""
+    """The wheels that bring the module onnxruntime, by name; looked for once, as it is imported once."""
     found = {}
     for distribution in metadata.distributions():
         name = str(distribution.metadata["Name"] or "")
