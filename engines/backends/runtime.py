@@ -25,6 +25,8 @@ State = Literal["usable", "old", "doubled", "empty", "broken", "missing"]
 
 WHEELS_BEGIN_WITH = ("onnxruntime", "ort")
 CUDA_KEYS = ("cuda", "tensorrt", "tensorrt_rtx")
+# Windows has no runtime of Visual C++ of its own, and an old one does not load what newer compilers made.
+VISUAL_C = "winget install --exact --id Microsoft.VCRedist.2015+.x64"
 # Provider libraries are registered in a process once, under a name of their own.
 REGISTERED_AS = "slimfusion.{}"
 
@@ -109,7 +111,8 @@ def _unusable(wheels: tuple[Wheel, ...], module: Any, error: Exception | None) -
         return Installation("missing", sentence=sentence, mend=pip(f"install {fitting_wheel()}"))
     first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
     sentence = f"onnxruntime ({names}) is installed but does not load: {type(error).__name__}: {first}."
-    return Installation("broken", wheels, sentence=sentence, mend=reinstall(wheels))
+    mend = VISUAL_C if sys.platform == "win32" and "DLL load failed" in first else reinstall(wheels)
+    return Installation("broken", wheels, sentence=sentence, mend=mend)
 
 
 def loaded() -> Any:

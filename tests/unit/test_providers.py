@@ -190,12 +190,19 @@ def test_a_missing_one_is_said_and_everything_else_goes_on(monkeypatch):
 
 def test_one_that_does_not_load_is_broken(monkeypatch):
     monkeypatch.setattr(runtime, "owners", lambda: (Wheel("onnxruntime-gpu", "1.31.1"),))
-    monkeypatch.setattr(runtime, "_imported", lambda: (None, ImportError("DLL load failed.\nmore")))
+    monkeypatch.setattr(runtime, "_imported", lambda: (None, ImportError("libx.so: cannot open.\nmore")))
     found = installed()
     assert found.state == "broken" and not found.usable
-    assert "(onnxruntime-gpu 1.31.1) is installed but does not load: ImportError: DLL load failed." in found.sentence
+    assert "onnxruntime-gpu 1.31.1) is installed but does not load: ImportError: libx.so: cannot" in found.sentence
     take_away, put_back = found.mend.splitlines()
     assert take_away.endswith("-m pip uninstall -y onnxruntime-gpu") and "pip install --no-cache-dir onnx" in put_back
+
+
+def test_on_windows_the_runtime_of_visual_c_is_what_is_missing(monkeypatch):
+    monkeypatch.setattr(runtime, "owners", lambda: (Wheel("onnxruntime", "1.32.0"),))
+    monkeypatch.setattr(runtime, "_imported", lambda: (None, ImportError("DLL load failed while importing x")))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert installed().mend.startswith("winget install --exact --id Microsoft.VCRedist")
 
 
 def test_an_empty_folder_is_not_taken_for_onnxruntime(monkeypatch):
