@@ -10,7 +10,7 @@ from .found import leads_out
 
 BUNDLED = "SlimFusion restorer (bundled)"
 BUNDLED_FILE = Path(__file__).resolve().parent.parent / "weights" / "slim_restorer.safetensors"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
 
 
 def model_path(name: str, folders: Iterable[Path]) -> Path:

@@ -8,9 +8,9 @@ from typing import Any
 from ..catalog.files import BUNDLED, model_path
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Blueprint
-from .host import Budget, Model, io, model_folders, model_names, schema
+from .host import Budget, ComfyHost, Model, io, model_folders, model_names, schema
 
-ENGINES = ("auto", "torch")
+ENGINES = ("auto", "torch", "onnxruntime", "tensorrt")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 
 
@@ -43,11 +43,17 @@ class LoadModel(io.ComfyNode):
             display_name="Load Fusion Model",
             category="SlimFusion",
             description="Chooses a restoration network: the bundled one, or a file from "
-            "models/facerestore_models or models/upscale_models (GFPGAN, RestoreFormer, CodeFormer, ESRGAN ...).",
-            search_aliases=["gfpgan", "codeformer", "restoreformer", "face restore", "upscale model"],
+            "models/facerestore_models or models/upscale_models (GFPGAN, RestoreFormer, CodeFormer, ESRGAN ...), "
+            "as .safetensors, .pth or .onnx.",
+            search_aliases=["gfpgan", "onnx", "codeformer", "restoreformer", "face restore", "upscale model"],
             inputs=[
                 io.Combo.Input("model", options=model_names(), default=BUNDLED, tooltip="The model file."),
-                io.Combo.Input("engine", options=list(ENGINES), default="auto", tooltip="What runs the network."),
+                io.Combo.Input(
+                    "engine",
+                    options=list(ENGINES),
+                    default="auto",
+                    tooltip="auto: torch where it can, else onnxruntime. tensorrt builds an engine first, for minutes.",
+                ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
@@ -55,6 +61,12 @@ class LoadModel(io.ComfyNode):
                     tooltip="auto follows the mode of the Memory Budget Guard.",
                 ),
                 Budget.Input("budget", optional=True, tooltip="From the Memory Budget Guard; automatic without."),
+                io.Boolean.Input(
+                    "commercial_only",
+                    default=False,
+                    optional=True,
+                    tooltip="Refuse files whose licence is not known to allow commercial use.",
+                ),
             ],
             outputs=[Model.Output(display_name="model")],
         )
@@ -67,9 +79,16 @@ class LoadModel(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: str, engine: str, precision: str, budget: MemoryBudget | None = None
+        cls,
+        model: str,
+        engine: str,
+        precision: str,
+        budget: MemoryBudget | None = None,
+        commercial_only: bool = False,
     ) -> io.NodeOutput:
-        from ..engines.backends.torch_backend import blueprint_from_file
+        from ..faces.networks import blueprint_from_path
 
-        blueprint = blueprint_from_file(model_path(model, model_folders()), model)
-        return io.NodeOutput(FusionModel(blueprint, precision, budget or MemoryBudget()))
+        budget = budget or MemoryBudget()
+        path = model_path(model, model_folders())
+        blueprint = blueprint_from_path(path, model, ComfyHost(), engine, precision, budget.mode, commercial_only)
+        return io.NodeOutput(FusionModel(blueprint, precision, budget))

@@ -1,0 +1,336 @@
+"""ONNX files as networks: rebuilt under torch, where a budget can be enforced, or run by onnxruntime.
+
+Torch is taken where every operator of the file is known and runs as well as in onnxruntime. Otherwise, or when the
+user asks for it, a session of onnxruntime: on CUDA in this process with its arena limited, on any other provider in a
+worker process, where an arena's limit holds for the whole process and what cannot be limited can be ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...catalog.families import Family
+from ...catalog.signatures import Signature, input_order
+from ...catalog.spec import ModelSpec, Port
+from ...errors import DeviceError, ModelFileError
+from ..session import Blueprint, Network, Tensors
+from . import onnx_as_torch, onnx_file, runtime
+from .onnx_file import OnnxGraph
+from .providers import PROVIDERS, Provider, Request, order, this_machine
+from .worker import Worker
+
+# onnxruntime keeps a second copy of the weights that its kernels like better: 483 MiB were measured for GFPGAN's 340.
+PACKED_WEIGHTS = 1.45
+
+Adapter = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A file with what it is. order: for each of the family's inputs, its place among the file's."""
+
+    graph: OnnxGraph
+    family: Family
+    order: tuple[int, ...]
+    name: str
+    licence: str
+
+    @property
+    def largest_batch(self) -> int | None:
+        """1 where the file was exported for a single sample, None where it leaves the batch open."""
+        lengths = [value.shape[0] for value in self.graph.inputs if value.shape]
+        return min((each for each in lengths if isinstance(each, int) and each > 0), default=None)
+
+
+def blueprint_from_onnx(
+    path: Path, name: str, family: Family, licence: str, engine: str = "auto", mode: str = "auto"
+) -> Blueprint:
+    """Describes an .onnx file of a known family; its weights stay on the disk.
+
+    engine: "auto", "torch" or "onnxruntime". mode: the budget's; "compatibility" means onnxruntime unless torch is
+    asked for. Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
+    """
+    stat = path.stat()
+    model = _model(path, name, family, licence, stat.st_mtime_ns, stat.st_size)
+    missing = onnx_as_torch.unsupported(model.graph)
+    if engine == "torch" and missing:
+        raise ModelFileError(
+            f"{name} has operators that are not known to torch here ({', '.join(missing)}). Choose the engine "
+            "onnxruntime, which may know them."
+        )
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if engine == "torch" or (engine == "auto" and not missing and mode != "compatibility"):
+        return _under_torch(model, key)
+    return _under_onnxruntime(model, key, mode, not missing)
+
+
+@lru_cache(maxsize=16)
+def _model(path: Path, name: str, family: Family, licence: str, modified: int, size: int) -> OnnxModel:
+    graph = onnx_file.read(path)
+    order = input_order(family, signature(graph))
+    if order is None:
+        raise ModelFileError(
+            f"{name} does not have the inputs and outputs of a {family.name} network ({signature(graph)})."
+        )
+    return OnnxModel(graph, family, order, name, licence)
+
+
+def signature(graph: OnnxGraph) -> Signature:
+    """What goes into a network and comes out, as the catalogue wants it."""
+
+    def values(those: tuple[onnx_file.Value, ...]) -> tuple[Any, ...]:
+        return tuple((each.name, str(each.dtype).removeprefix("torch."), each.shape or ()) for each in those)
+
+    return Signature(values(graph.inputs), values(graph.outputs))
+
+
+def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | None) -> ModelSpec:
+    contract = model.family.contract(model.licence)
+    tensors = contract.domain == "tensors"
+    scale = _scale(model) if contract.domain == "image" else 1
+    return ModelSpec(
+        name=model.name,
+        path=model.graph.path,
+        contract=contract,
+        parameters=model.graph.parameters,
+        scale=scale,
+        multiple=1,
+        halo=contract.halo,
+        exact_halo=contract.halo,
+        precisions=precisions,
+        inputs=_input_ports(model) if tensors else (),
+        outputs=model.family.outputs if tensors else (),
+        largest_batch=largest_batch,
+    )
+
+
+def _input_ports(model: OnnxModel) -> tuple[Port, ...]:
+    """The family's inputs with the lengths that this file fixes."""
+    ports = []
+    for port, place in zip(model.family.inputs, model.order, strict=True):
+        shape = (model.graph.inputs[place].shape or ())[-len(port.shape) or None :]
+        lengths = [
+            given if isinstance(given, int) and given > 0 else None if wanted == -1 else wanted
+            for wanted, given in zip(port.shape, shape, strict=True)
+        ]
+        ports.append(replace(port, shape=tuple(lengths)))
+    return tuple(ports)
+
+
+def _scale(model: OnnxModel) -> int:
+    """Output px for one input px, by running the network without data."""
+    module, mode = onnx_as_torch.twin(model.graph, torch.float32)
+    side = 64
+    with mode, torch.no_grad():
+        (result, *_) = module(torch.empty(1, 3, side, side))
+    return int(result.shape[-1]) // side
+
+
+def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
+    adapter = _adapter(model)
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
+        return TorchModule(adapter(onnx_as_torch.build(model.graph, device, dtype), dtype))
+
+    def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
+        module, mode = onnx_as_torch.twin(model.graph, dtype)
+        return adapter(module, dtype), mode
+
+    precisions = ("bf16", "fp32") if model.family.kind in ("restorer", "image network") else ("fp32",)
+    spec = _spec(model, precisions, None)  # what was exported for one sample is run for many all the same
+    return Blueprint(spec, (*key, "torch"), build, twin, engine="torch (from ONNX)")
+
+
+class TorchModule:
+    """A rebuilt graph on a device."""
+
+    def __init__(self, forward: Adapter) -> None:
+        self._forward: Adapter | None = forward
+
+    def __call__(self, *inputs: Any) -> Any:
+        assert self._forward is not None
+        return self._forward(*inputs)
+
+    def close(self) -> None:
+        self._forward = None
+
+
+def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, has_twin: bool) -> Blueprint:
+    if not has_twin:
+        raise ModelFileError(
+            f"{model.name} has operators whose memory cannot be foreseen "
+            f"({', '.join(onnx_as_torch.unsupported(model.graph))}), so that it cannot be run inside a budget. Get "
+            "another export of the model."
+        )
+    provider, refused = provider_for(mode)
+    adapter = _adapter(model)
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
+        session = _session(model.graph.path, provider, limit)
+        return RuntimeNetwork(adapter(session, _file_dtype(model)), session)
+
+    def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
+        module, mode = onnx_as_torch.twin(model.graph, dtype)
+        return adapter(module, dtype), mode
+
+    spec = _spec(model, ("fp32",), model.largest_batch)
+    return Blueprint(
+        spec,
+        (*key, provider.key),
+        build,
+        twin,
+        engine=f"onnxruntime {provider.title}",
+        enforcer="engine" if provider.enforced else "nobody",
+        weight_factor=PACKED_WEIGHTS,
+        notes=refused,
+    )
+
+
+@lru_cache(maxsize=4)
+def provider_for(mode: str) -> tuple[Provider, tuple[str, ...]]:
+    """The first provider that really runs here, and why the ones before it do not. Raises DeviceError."""
+    from .probing import probed
+
+    refused = []
+    for provider in order(mode, this_machine(), runtime.installed().offered):
+        found = probed(provider.key)
+        if found.ran:
+            return provider, tuple(refused)
+        refused.append(f"{provider.title} was not used: {found.reason}")
+    runtime.loaded()  # says what is wrong with onnxruntime itself, where that is the reason
+    raise DeviceError(f"onnxruntime runs on nothing here. {'; '.join(refused)}.")
+
+
+def _file_dtype(model: OnnxModel) -> torch.dtype:
+    """The type in which the file wants its pictures."""
+    dtype = model.graph.inputs[model.order[0]].dtype
+    return dtype if dtype is not None and dtype.is_floating_point else torch.float32
+
+
+def _session(path: Path, provider: Provider, limit: int) -> CudaSession | WorkerSession:
+    as_plugin = provider.key in runtime.installed().plugins
+    if provider.key == "cuda":
+        return CudaSession(path, limit)
+    return WorkerSession(path, provider, limit, as_plugin)
+
+
+class RuntimeNetwork(TorchModule):
+    """A session of onnxruntime, called in its family's way."""
+
+    def __init__(self, forward: Adapter, session: CudaSession | WorkerSession) -> None:
+        super().__init__(forward)
+        self._session = session
+
+    @property
+    def outside_peak(self) -> int:
+        """Bytes that another process took in the last run."""
+        return self._session.outside_peak
+
+    def close(self) -> None:
+        super().close()
+        self._session.close()
+
+
+class WorkerSession:
+    """A session in a process of its own; takes and gives tensors on the CPU."""
+
+    def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool) -> None:
+        request = {"budget": limit, "as_plugin": as_plugin}
+        task = {"kind": "onnx", "model": str(path), "provider": provider.key, "request": request}
+        self._worker = Worker(task, limit or None)
+        self._worker.start()
+
+    @property
+    def outside_peak(self) -> int:
+        return self._worker.peak_bytes
+
+    def __call__(self, *inputs: torch.Tensor) -> Tensors:
+        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs])
+        return tuple(torch.from_numpy(array) for array in arrays)
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class CudaSession:
+    """A session on torch's own CUDA stream; inputs and outputs stay on the card."""
+
+    outside_peak = 0
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._ort = runtime.loaded()
+        device = torch.cuda.current_device()
+        request = Request(limit or None, device, stream=torch.cuda.current_stream().cuda_stream)
+        provider = PROVIDERS["cuda"]
+        self._session: Any = runtime.open_session(str(path), provider, request)
+        self._device = device
+        self._run = self._ort.RunOptions()
+        for name, value in provider.settings(request).last_run.items():
+            self._run.add_run_config_entry(name, value)
+
+    def __call__(self, *inputs: torch.Tensor) -> Tensors:
+        binding = self._session.io_binding()
+        for port, tensor in zip(self._session.get_inputs(), inputs, strict=True):
+            kept = tensor.contiguous()
+            binding.bind_ortvalue_input(port.name, self._ort.OrtValue.from_dlpack(kept))
+        for port in self._session.get_outputs():
+            binding.bind_output(port.name, "cuda", self._device)
+        torch.cuda.current_stream().synchronize()  # what is on its way into the inputs
+        self._session.run_with_iobinding(binding, self._run)
+        return tuple(torch.from_dlpack(value).clone() for value in binding.get_outputs())
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _adapter(model: OnnxModel) -> Callable[[Adapter, torch.dtype], Adapter]:
+    """Turns a graph, called with its own tensors, into what a session calls: pictures or the family's tensors."""
+    places = [model.order.index(place) for place in range(len(model.order))]
+    dtypes = [value.dtype or torch.float32 for value in model.graph.inputs]
+    ports = model.family.outputs
+
+    def tensors(graph: Adapter, dtype: torch.dtype) -> Adapter:
+        def forward(*inputs: torch.Tensor) -> Tensors:
+            given = [inputs[place] for place in places]
+            results = graph(*(_as(each, want, dtype) for each, want in zip(given, dtypes, strict=True)))
+            wanted = zip(results[: len(ports)], ports, strict=True)
+            # Some exports for one sample leave the batch out of what they give.
+            return tuple(x if x.dim() > len(port.shape) else x.unsqueeze(0) for x, port in wanted)
+
+        return forward
+
+    def pictures(graph: Adapter, dtype: torch.dtype) -> Adapter:
+        run = tensors(graph, dtype)
+
+        def forward(batch: torch.Tensor, fidelity: float) -> torch.Tensor:
+            given = [_scaled(batch, model.family.mean, model.family.std)]
+            if model.family.has_fidelity:
+                shape = model.graph.inputs[model.order[1]].shape or ()
+                given.append(torch.full([1] * len(shape), fidelity, device=batch.device))
+            result: torch.Tensor = run(*given)[0].float()
+            return result.add_(1.0).div_(2.0) if model.family.signed else result
+
+        return forward
+
+    return tensors if model.family.contract("").domain == "tensors" else pictures
+
+
+def _as(tensor: torch.Tensor, wanted: torch.dtype, dtype: torch.dtype) -> torch.Tensor:
+    """In the type of the run where the file has a float of usual length, else in the file's own."""
+    usual = (torch.float32, torch.float16, torch.bfloat16)
+    return tensor.to(dtype if wanted in usual else wanted)
+
+
+def _scaled(batch: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """(n, 3, h, w) in 0..1 as (batch - mean) / std."""
+    if set(mean) == {0.0} and set(std) == {1.0}:
+        return batch
+    of = batch.new_tensor
+    return (batch - of(mean)[:, None, None]) / of(std)[:, None, None]

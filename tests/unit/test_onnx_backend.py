@@ -1,0 +1,168 @@
+"""ONNX files as networks: recognised, planned, run under torch and by onnxruntime with the same result."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from slimfusion.engines.backends import onnx_backend
+from slimfusion.engines.cache import SessionCache
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MIB, MemoryBudget
+from slimfusion.engines.memory.costs import CostStore
+from slimfusion.engines.memory.planner import Work
+from slimfusion.engines.memory.report import Report
+from slimfusion.engines.planning import Job, Options
+from slimfusion.engines.run import open_run
+from slimfusion.errors import BudgetError, ModelFileError, SettingError
+from slimfusion.faces.networks import blueprint_from_path
+from slimfusion.faces.restore import restore_faces
+
+HOST = StandaloneHost("cpu")
+ENGINES = ["torch", "onnxruntime"]
+FLOAT = TensorProto.FLOAT
+
+
+def save(path, nodes, inputs, outputs, weights=()):
+    values = [[helper.make_tensor_value_info(n, t, s) for n, t, s in each] for each in (inputs, outputs)]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights]
+    graph = helper.make_graph(nodes, "network", *values, initializer=tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def restorer(path, size=512, weight=False):
+    """Takes -1..1 and makes it a quarter brighter; with a weight, by so much of that."""
+    nodes = [helper.make_node("Identity", ["more"], ["by"])]
+    inputs = [("x", FLOAT, [1, 3, size, size])]
+    if weight:
+        inputs.append(("w", TensorProto.DOUBLE, [1]))
+        nodes = [
+            helper.make_node("Cast", ["w"], ["w32"], to=FLOAT),
+            helper.make_node("Mul", ["w32", "more"], ["by"]),
+        ]
+    nodes.append(helper.make_node("Add", ["x", "by"], ["y"]))
+    return save(path, nodes, inputs, [("y", FLOAT, [1, 3, size, size])], [("more", np.float32([0.25]))])
+
+
+def upscaler(path):
+    """Twice as large, dynamic in all sides."""
+    nodes = [helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")]
+    shape = ["n", 3, "h", "w"]
+    scales = [("scales", np.float32([1, 1, 2, 2]))]
+    return save(path, nodes, [("x", FLOAT, shape)], [("y", FLOAT, ["n", 3, "h2", "w2"])], scales)
+
+
+def recogniser(path):
+    """512 times the mean, times 1 to 512."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"], axis=1),
+        helper.make_node("MatMul", ["f", "m"], ["y"]),
+    ]
+    matrix = np.arange(1, 513, dtype=np.float32)[None].repeat(3, 0) / 3
+    return save(path, nodes, [("x", FLOAT, ["n", 3, 112, 112])], [("y", FLOAT, ["n", 512])], [("m", matrix)])
+
+
+def blueprint(path, engine="auto", mode="auto"):
+    return blueprint_from_path(path, path.name, HOST, engine, mode=mode)
+
+
+def job(made, work, budget=None, **options):
+    return Job(made, work, budget or MemoryBudget(mode="quality"), HOST, Options(**options))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("weight", "fidelity", "more"), [(False, 0.5, 0.125), (True, 0.5, 0.0625), (True, 0.0, 0.0)])
+def test_a_restorer_takes_and_gives_pictures(tmp_path, engine, weight, fidelity, more):
+    made = blueprint(restorer(tmp_path / "模型 1.onnx", weight=weight), engine)
+    assert made.spec.is_face_network and made.spec.contract.template == "ffhq_512"
+    crops = [torch.full((3, 512, 512), value) for value in (0.25, 0.5)]
+    report, sessions = Report(), SessionCache()
+    with open_run(job(made, Work(512, 512, 2, False), fidelity=fidelity), report, sessions, CostStore()) as run:
+        results = list(run.crops(crops))
+    sessions.release()
+    assert [round(float(result[0, 9, 9]), 4) for result in results] == [0.25 + more, 0.5 + more]
+    assert report.engine == {"torch": "torch (from ONNX)", "onnxruntime": "onnxruntime CPU"}[engine]
+    assert report.enforcement == {"torch": "watched", "onnxruntime": "enforced"}[engine]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_upscaler_runs_in_tiles(tmp_path, engine):
+    made = blueprint(upscaler(tmp_path / "x2.onnx"), engine)
+    assert (made.spec.scale, made.spec.is_face_network) == (2, False)
+    frame, canvas, sessions = torch.rand(90, 130, 3), torch.zeros(180, 260, 3), SessionCache()
+    with open_run(job(made, Work(90, 130, 1, True), tile=96), Report(), sessions, CostStore()) as run:
+        run.frame(frame, canvas)
+    sessions.release()
+    torch.testing.assert_close(canvas, frame.repeat_interleave(2, 0).repeat_interleave(2, 1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_recogniser_gives_vectors(tmp_path, engine):
+    made, sessions = blueprint(recogniser(tmp_path / "w.onnx"), engine), SessionCache()
+    assert made.spec.contract.domain == "tensors" and made.spec.size == (112, 112)
+    items = [(torch.full((3, 112, 112), float(value)),) for value in (1, 2, 3)]
+    with open_run(job(made, Work(112, 112, 3, False)), Report(), sessions, CostStore()) as run:
+        results = [vector for (vector,) in run.infer(items)]
+    sessions.release()
+    assert [(vector.shape, round(float(vector[9]))) for vector in results] == [((512,), 10 * n) for n in (1, 2, 3)]
+
+
+def test_compatibility_means_onnxruntime_and_auto_means_torch(tmp_path):
+    path = restorer(tmp_path / "net.onnx")
+    assert blueprint(path).engine == "torch (from ONNX)"
+    assert blueprint(path, mode="compatibility").engine.startswith("onnxruntime ")
+
+
+def test_a_network_that_restores_nothing_is_refused(tmp_path):
+    made = blueprint(recogniser(tmp_path / "w.onnx"))
+    with pytest.raises(SettingError, match="family arcface and restores nothing"):
+        restore_faces(torch.rand(1, 64, 64, 3), made, MemoryBudget(), HOST)
+
+
+def test_what_does_not_fit_is_said_before_anything_is_loaded(tmp_path):
+    made, sessions = blueprint(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
+    tight = MemoryBudget(2 * MIB, mode="quality")
+    with pytest.raises(BudgetError, match="needs"), open_run(
+        job(made, Work(512, 512, 1, False), tight), Report(), sessions, CostStore()
+    ):
+        pass
+    assert sessions.opened == 0
+
+
+def test_an_operator_that_nobody_knows(tmp_path):
+    path = tmp_path / "net.onnx"
+    shape = [1, 3, 512, 512]
+    node = helper.make_node("Dream", ["x"], ["y"], domain="some.where")
+    save(path, [node], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
+    with pytest.raises(ModelFileError, match=r"not known to torch here \(some\.where\.Dream\)"):
+        blueprint(path, "torch")
+    with pytest.raises(ModelFileError, match="memory cannot be foreseen"):
+        blueprint(path)
+
+
+def test_settings_that_do_not_fit_the_file(tmp_path):
+    path = restorer(tmp_path / "net.onnx")
+    with pytest.raises(SettingError, match="no engine 'directml'"):
+        blueprint(path, "directml")
+    with pytest.raises(SettingError, match="built from torch's weights"):
+        blueprint(path, "tensorrt")
+    with pytest.raises(ModelFileError, match="no ONNX model that is known here"):
+        blueprint(restorer(tmp_path / "odd.onnx", size=300))
+
+
+def test_the_first_provider_that_runs_is_taken_and_the_others_are_explained(monkeypatch):
+    from types import SimpleNamespace
+
+    onnx_backend.provider_for.cache_clear()
+    monkeypatch.setattr(onnx_backend.runtime, "installed", lambda: SimpleNamespace(offered=("cuda", "webgpu")))
+    probes = {"cuda": "no driver", "webgpu": "no device", "cpu": ""}
+    monkeypatch.setattr(
+        "slimfusion.engines.backends.probing.probed",
+        lambda key: SimpleNamespace(ran=not probes[key], reason=probes[key]),
+    )
+    provider, refused = onnx_backend.provider_for("performance")
+    onnx_backend.provider_for.cache_clear()
+    assert provider.key == "cpu"
+    assert refused == ("CUDA was not used: no driver", "WebGPU was not used: no device")
