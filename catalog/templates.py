@@ -15,6 +15,14 @@ WARP_TEMPLATES: dict[str, FivePoints] = {
         (0.39308822, 0.72541100),
         (0.61150205, 0.72490465),
     ),
+    # A looser crop of older recognition networks: SimSwap, Ghost.
+    "arcface_112_v1": (
+        (0.35473214, 0.45658929),
+        (0.64526786, 0.45658929),
+        (0.50000000, 0.61154464),
+        (0.37913393, 0.77687500),
+        (0.62086607, 0.77687500),
+    ),
     # InsightFace's crop for sizes divisible by 112: recognition networks.
     "arcface_112_v2": (
         (0.34191607, 0.46157411),
@@ -23,7 +31,15 @@ WARP_TEMPLATES: dict[str, FivePoints] = {
         (0.37097589, 0.82469196),
         (0.63151696, 0.82325089),
     ),
-    # The same points in pixels of 112, shifted 8 px to the right, in a crop of 128: swappers.
+    # MTCNN's crop: HifiFace.
+    "mtcnn_512": (
+        (0.36562865, 0.46733799),
+        (0.63305391, 0.46585885),
+        (0.50019127, 0.61942959),
+        (0.39032951, 0.77598822),
+        (0.61178945, 0.77476328),
+    ),
+    # The points of arcface_112_v2 in pixels of 112, shifted 8 px to the right, in a crop of 128: swappers.
     "arcface_128": (
         (0.36167656, 0.40387734),
         (0.63696719, 0.40235469),
