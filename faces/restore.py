@@ -118,7 +118,7 @@ def restore_faces(
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
         planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options))
-        faces = _metered_faces(frames, host, report)
+        faces = metered_faces(frames, host, report)
     faces.check_size(frames)
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
@@ -133,7 +133,7 @@ def restore_faces(
     return Restored(result, painted, faces, report)
 
 
-def _metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
+def metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
     """`detect_faces`, with its time and memory in the report."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(report.stage("detect"))
