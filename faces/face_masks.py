@@ -106,7 +106,8 @@ def lay(canvas: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
     if min(extent) < 1:
         return
     back[:, 2] -= columns.start, rows.start
-    there = align.warped(mask, back, extent, zero=True)
+    # Not averaged where it shrinks: it is smooth already, and averaging would widen small faces' feathers.
+    there = cv2.warpAffine(mask, back, extent, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     np.maximum(canvas[rows, columns], there, out=canvas[rows, columns])
 
 
