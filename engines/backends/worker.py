@@ -81,6 +81,7 @@ class Child:
                 "another engine."
             )
         self.base: int | None = None
+        self._heard = False
         self._inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         try:
             self._process = subprocess.Popen(
@@ -121,11 +122,12 @@ class Child:
     ) -> dict[str, Any]:
         """Waits for the next answer. budget: for the resident set above the base, None where it does not count.
 
+        Before its first sign of life a child is silent while it imports, and may be for as long as `seconds`.
+
         Raises Died, OverBudget, and what check_interrupt raises.
         """
         waited = silent = 0.0
         before = time.monotonic()
-        heard = False
         while True:
             try:
                 message = self._inbox.get(timeout=TICK_SECONDS)
@@ -142,11 +144,11 @@ class Child:
             before = time.monotonic()
             waited += passed
             silent = 0.0 if message else silent + passed
-            heard = heard or bool(message)
+            self._heard = self._heard or bool(message)
             self.base = message.get("base", self.base)
             check_interrupt()
             self._check_level(budget)
-            if heard and silent > silent_seconds:
+            if self._heard and silent > silent_seconds:
                 raise Died(f"gave no sign of life for {silent_seconds:g} s and was ended")
             if waited > seconds:
                 raise Died(f"did not finish within {seconds:g} s and was ended")

@@ -163,6 +163,7 @@ class Watch:
         self._parent = os.getppid()
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._busy = threading.Event()
+        self._setting_timer = threading.Lock()
         self._base: int | None = None
         self._budget: int | None = None
         self._peak = 0
@@ -186,10 +187,12 @@ class Watch:
         if self._exact:
             resident.reset_high_water()
         self._busy.set()
+        self._set_timer()  # here too: the work may stop Python before another sample is taken
         try:
             yield
         finally:
             self._busy.clear()
+            self._set_timer()
             self._peak = max(self._peak, self._level())
             if self._exact and self._base is not None:
                 self._peak = max(self._peak, resident.high_water() - self._base)
@@ -201,7 +204,6 @@ class Watch:
         next_beat = 0.0
         while True:
             if not self._busy.wait(BEAT_SECONDS):
-                faulthandler.cancel_dump_traceback_later()
                 self._leave_with_parent()
                 continue
             level = self._level()
@@ -213,8 +215,15 @@ class Watch:
                 next_beat = time.monotonic() + BEAT_SECONDS
                 self._leave_with_parent()
                 self._channel.send({"beat": level})
-                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
+                self._set_timer()
             time.sleep(SAMPLE_SECONDS)
+
+    def _set_timer(self) -> None:
+        with self._setting_timer:
+            if self._busy.is_set():
+                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
+            else:
+                faulthandler.cancel_dump_traceback_later()
 
     def _leave_with_parent(self) -> None:
         """Another parent has adopted us: a process forked from the first one may still hold its end of the pipe."""
