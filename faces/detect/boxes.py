@@ -1,14 +1,13 @@
-"""Arithmetic on boxes: float64 rows x0 y0 x1 y1 in pixel edges, so the whole frame is 0 0 W H."""
+"""Arithmetic on boxes: rows x0 y0 x1 y1 in pixel edges, so the whole frame is 0 0 W H."""
 
 import numpy as np
 
 
 def squared(boxes: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Squares with the boxes' centres and their longer sides times `scale`, on whole pixels."""
+    """Squares with the boxes' centres and their longer sides times `scale`, at least 1 px."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    side = np.maximum(1, np.round((boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * scale))
-    corner = np.round(centre - side / 2)
-    return np.concatenate([corner, corner + side], 1)
+    side = np.maximum(1, (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * scale)
+    return np.concatenate([centre - side / 2, centre + side / 2], 1)
 
 
 def moved(boxes: np.ndarray, moves: np.ndarray) -> np.ndarray:

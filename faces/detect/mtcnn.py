@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from ...errors import ImageError, SettingError
-from ...opencv import cv2
 from ..face import Face
+from .area import Sums, level, patches, sums
 from .boxes import kept, moved, squared
-from .mtcnn_networks import run_onet, run_pnet, run_rnet
+from .mtcnn_networks import channels_last, phased, run_onet, run_pnet, run_rnet
 from .mtcnn_weights import load_weights
 
 CELL, STRIDE = 12, 2  # P-net's window and the step of its output
 PYRAMID_STEP = 0.709
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
-FRAMES_AT_ONCE = 4
+BASE_FACE = 16  # px of the smallest face in the copy of a large frame that the pyramid is made of
+TABLE_PIXELS = 1 << 21  # of the frames looked at together, whose tables of sums take 12 bytes for each
 P_PIXELS_AT_ONCE = 1 << 18  # of one piece of P-net's input, whose first layer takes 80 bytes for each
 PATCHES_AT_ONCE = 256
-BAND_BYTES = 8 << 20
 FOREIGN_BOX_SCALES = (1.0, 0.8, 1.25)  # other detectors draw their boxes tighter or looser
 
 Check = Callable[[], None]
@@ -33,7 +33,8 @@ class Mtcnn:
 
     def __init__(self) -> None:
         """Raises DependencyError when the `mtcnn` package or a reader of its files is missing or damaged."""
-        self.pnet, self.rnet, self.onet = (load_weights(name) for name in ("pnet", "rnet", "onet"))
+        self.pnet, self.rnet, self.onet = (channels_last(load_weights(name)) for name in ("pnet", "rnet", "onet"))
+        self.pnet = channels_last(phased(self.pnet))
 
     @torch.inference_mode()
     def detect(
@@ -58,8 +59,11 @@ class Mtcnn:
         smallest = max(24, min(frames.shape[1:3]) // 36) if min_face is None else min_face
         call = check or nothing
         found: list[list[Face]] = []
-        for first in range(0, len(frames), FRAMES_AT_ONCE):
-            views = [frame.numpy() for frame in frames[first : first + FRAMES_AT_ONCE]]
+        shrink = max(1, smallest // BASE_FACE)
+        height, width = (length // shrink for length in frames.shape[1:3])
+        together = max(1, TABLE_PIXELS // max(1, height * width))
+        for first in range(0, len(frames), together):
+            views = [sums(frame.numpy(), shrink) for frame in frames[first : first + together]]
             boxes, owners = self._proposed(views, smallest, call)
             boxes, owners = self._refined(views, boxes, owners, call)
             for faces in self._decided(views, boxes, owners, score, first, call):
@@ -80,74 +84,71 @@ class Mtcnn:
             raise SettingError(f"Boxes must be finite rows of x0 y0 x1 y1, not {boxes.shape} numbers.")
         if not len(boxes):
             return np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
-        views, owners = [frame.numpy()], np.zeros(len(boxes), int)
+        views, owners = [sums(frame.numpy(), max(1, min(frame.shape[:2]) // 1024))], np.zeros(len(boxes), int)
         tries = []
         for scale in FOREIGN_BOX_SCALES:
             box = squared(boxes, scale)
             box = squared(moved(box, run_patches(run_rnet, self.rnet, 24, views, box, owners, nothing)[1]))
             box = squared(moved(box, run_patches(run_onet, self.onet, 48, views, box, owners, nothing)[1]))
             scores, _, places = run_patches(run_onet, self.onet, 48, views, box, owners, nothing)
-            tries.append((scores, in_pixels(box, places)))
+            tries.append((scores, in_pixels(np.floor(box), places)))
         all_scores = np.stack([scores for scores, _ in tries])
         best = all_scores.argmax(0), np.arange(len(boxes))
         points = np.stack([points for _, points in tries])[best]
         return points.astype(np.float32), all_scores[best].astype(np.float32)
 
     def _proposed(
-        self, views: list[np.ndarray], min_face: int, check: Check
+        self, views: list[Sums], min_face: int, check: Check
     ) -> tuple[np.ndarray, np.ndarray]:
         """P-net over the pyramid: square boxes (N, 4) and the index of each box's frame (N,)."""
-        shrink = max(1, min_face // (2 * CELL))
-        rows, columns = (length // shrink * shrink for length in views[0].shape[:2])
-        sizes = level_sizes(rows, columns, min_face)
-        pyramids = [pyramid(view, shrink, sizes) for view in views]
-        found: list[list[np.ndarray]] = [[np.empty((0, 5))] for _ in views]
-        for index, (height, width) in enumerate(sizes):
-            scale = np.array([columns / width, rows / height] * 2 + [1.0])
-            for owner, cells in enumerate(self._cells([levels[index] for levels in pyramids], check)):
-                cells = cells * scale
+        found: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
+        for scale, height, width in levels(views[0].height, views[0].width, min_face):
+            for owner, cells in enumerate(self._cells(views, scale, height, width, check)):
                 found[owner].append(cells[kept(cells[:, :4], cells[:, 4], 0.5)])
-        boxes = [np.concatenate(parts) for parts in found]
-        boxes = [squared(part[kept(part[:, :4], part[:, 4], 0.7), :4]) for part in boxes]
+        boxes = []
+        for parts in found:
+            cells = np.concatenate(parts)
+            cells = cells[kept(cells[:, :4], cells[:, 4], 0.7)]
+            boxes.append(squared(cells_moved(cells[:, :4], cells[:, 5:])))
         return np.concatenate(boxes), np.repeat(np.arange(len(views)), [len(part) for part in boxes])
 
-    def _cells(self, level: list[np.ndarray], check: Check) -> list[np.ndarray]:
-        """P-net's candidates on one pyramid level: for each frame (N, 5) x0 y0 x1 y1 score in level pixels.
+    def _cells(
+        self, views: list[Sums], scale: float, height: int, width: int, check: Check
+    ) -> list[np.ndarray]:
+        """P-net's candidates on one pyramid level: for each frame (N, 9) cell, score, moves.
 
         The level is cut into bands of rows that overlap by the window less the step, so that memory stays
         bounded and the result is that of the whole level.
         """
-        height, width = level[0].shape[:2]
         band = max(1, P_PIXELS_AT_ONCE // width // STRIDE) * STRIDE
         together = max(1, P_PIXELS_AT_ONCE // (height * width))
-        found: list[list[np.ndarray]] = [[np.empty((0, 5))] for _ in level]
-        for first in range(0, len(level), together):
-            for top in range(0, height - CELL + 1, band):
+        found: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
+        for first in range(0, len(views), together):
+            for top in range(0, height - CELL + 1 + height % 2, band):
                 check()
                 rows = slice(top, top + band + CELL - STRIDE)
-                pieces = np.stack([frame[rows] for frame in level[first : first + together]])
+                pieces = np.stack([level(view, height, width, rows) for view in views[first : first + together]])
                 scores, moves = run_pnet(self.pnet, network_input(pieces))
                 owner, y, x = np.nonzero(scores > P_THRESHOLD)
-                corner = np.stack([x * STRIDE, y * STRIDE + top], 1)
-                cells = moved(np.concatenate([corner, corner + CELL], 1), moves[owner, :, y, x])
-                cells = np.concatenate([cells, scores[owner, y, x][:, None]], 1)
+                cells = cell_boxes(x * STRIDE, y * STRIDE + top, scale)
+                cells = np.concatenate([cells, scores[owner, y, x, None], moves[owner, y, x]], 1)
                 for i in range(len(pieces)):
                     found[first + i].append(cells[owner == i])
         return [np.concatenate(parts) for parts in found]
 
     def _refined(
-        self, views: list[np.ndarray], boxes: np.ndarray, owners: np.ndarray, check: Check
+        self, views: list[Sums], boxes: np.ndarray, owners: np.ndarray, check: Check
     ) -> tuple[np.ndarray, np.ndarray]:
         """R-net: the proposals that look like faces, refined and squared, with their frames."""
         scores, moves = run_patches(run_rnet, self.rnet, 24, views, boxes, owners, check)
-        sure = scores > R_THRESHOLD
-        boxes, owners, scores = moved(boxes, moves)[sure], owners[sure], scores[sure]
-        chosen = kept_by_frame(boxes, scores, owners, len(views))
-        return squared(boxes[chosen]), owners[chosen]
+        sure = np.flatnonzero(scores > R_THRESHOLD)
+        # Compared before they are refined: MTCNN's authors do so, and which of many equals wins depends on it.
+        chosen = sure[kept_by_frame(boxes[sure], scores[sure], owners[sure], len(views))]
+        return squared(moved(boxes[chosen], moves[chosen])), owners[chosen]
 
     def _decided(
         self,
-        views: list[np.ndarray],
+        views: list[Sums],
         boxes: np.ndarray,
         owners: np.ndarray,
         score: float,
@@ -157,9 +158,9 @@ class Mtcnn:
         """O-net: the faces of each frame, sorted."""
         scores, moves, places = run_patches(run_onet, self.onet, 48, views, boxes, owners, check)
         sure = scores >= score
-        points = in_pixels(boxes, places)[sure].astype(np.float32)
-        boxes, owners, scores = moved(boxes, moves)[sure], owners[sure], scores[sure]
-        height, width = views[0].shape[:2]
+        points = in_pixels(np.floor(boxes), places)[sure].astype(np.float32)
+        boxes, owners, scores = moved(np.floor(boxes), moves)[sure], owners[sure], scores[sure]
+        height, width = views[0].frame.shape[:2]
         found: list[list[Face]] = [[] for _ in views]
         for i in kept_by_frame(boxes, scores, owners, len(views), of_smaller=True):
             box = boxes[i].clip(0, [width, height, width, height]).astype(np.float32)
@@ -193,87 +194,47 @@ def run_patches(
     run: Callable[..., tuple[np.ndarray, ...]],
     weights: list[torch.Tensor],
     size: int,
-    views: list[np.ndarray],
+    views: list[Sums],
     boxes: np.ndarray,
     owners: np.ndarray,
     check: Check,
 ) -> tuple[np.ndarray, ...]:
-    """What R-net or O-net returns for the boxes (N, 4), each in its frame `owners` (N,)."""
+    """What R-net or O-net returns for the boxes (N, 4), each in its frame `owners` (N,); the frames in order."""
     outputs = []
     for first in range(0, max(1, len(boxes)), PATCHES_AT_ONCE):
         check()
-        piece = slice(first, first + PATCHES_AT_ONCE)
-        patches = np.zeros((len(boxes[piece]), size, size, 3), np.float32)
-        for target, box, owner in zip(patches, boxes[piece].astype(int), owners[piece], strict=True):
-            fill_patch(target, views[owner], box)
-        outputs.append(run(weights, network_input(patches)))
+        some, of = np.floor(boxes[first : first + PATCHES_AT_ONCE]).astype(int), owners[first : first + PATCHES_AT_ONCE]
+        parts = [patches(view, some[of == index], size) for index, view in enumerate(views)]
+        outputs.append(run(weights, network_input(np.concatenate(parts))))
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
 
 
-def fill_patch(patch: np.ndarray, frame: np.ndarray, box: np.ndarray) -> None:
-    """Writes what the frame has inside a square whole-pixel box into its place in patch (S, S, 3)."""
-    height, width = frame.shape[:2]
-    x0, y0, x1, _ = box
-    inside = box.clip(0, [width, height, width, height])
-    if inside[2] <= inside[0] or inside[3] <= inside[1]:
-        return
-    scale = len(patch) / (x1 - x0)
-    left, top, right, bottom = np.round((inside - [x0, y0, x0, y0]) * scale).astype(int)
-    if right > left and bottom > top:
-        part = frame[inside[1] : inside[3], inside[0] : inside[2]]
-        patch[top:bottom, left:right] = resized(part, bottom - top, right - left)
-
-
-def level_sizes(height: int, width: int, min_face: int) -> list[tuple[int, int]]:
-    """Height and width of each pyramid level, from the one where the smallest face fills P-net's window."""
-    scale, sizes = CELL / min_face, []
+def levels(height: int, width: int, min_face: int) -> list[tuple[float, int, int]]:
+    """Scale, height and width of each pyramid level, from the one where the smallest face fills P-net's window."""
+    scale, result = CELL / min_face, []
     while min(height, width) * scale >= CELL:
-        sizes.append((round(height * scale), round(width * scale)))
+        result.append((scale, int(height * scale + 1), int(width * scale + 1)))
         scale *= PYRAMID_STEP
-    return sizes
-
-
-def pyramid(frame: np.ndarray, shrink: int, sizes: list[tuple[int, int]]) -> list[np.ndarray]:
-    """The levels (h, w, 3) float32 of a frame (H, W, 3 or 4).
-
-    All come from one copy that is `shrink` times smaller and still twice as fine as the first level, so that
-    a large frame is read once and never copied.
-    """
-    base = shrunk(frame, shrink) if shrink > 1 and sizes else frame
-    return [resized(base, *size) for size in sizes]
-
-
-def shrunk(frame: np.ndarray, factor: int) -> np.ndarray:
-    """Averages over factor x factor pixels of a frame (H, W, 3 or 4) at H // factor, W // factor.
-
-    NaN is read as black. Made band by band, so that a large frame is not copied on the way.
-    """
-    height, width = (length // factor for length in frame.shape[:2])
-    result = np.empty((height, width, 3), np.float32)
-    band = max(1, BAND_BYTES // (frame[0].nbytes * factor))
-    for top in range(0, height, band):
-        rows = frame[top * factor : min(top + band, height) * factor, : width * factor]
-        if not np.isfinite(rows.sum()):
-            rows = np.nan_to_num(rows, posinf=1.0, neginf=0.0)
-        size = (width, len(rows) // factor)
-        result[top : top + band] = cv2.resize(rows, size, interpolation=cv2.INTER_AREA)[..., :3]
     return result
 
 
-def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A frame (H, W, 3 or 4) at another size as (height, width, 3) float32, NaN read as black."""
-    enlarged = height > frame.shape[0] or width > frame.shape[1]
-    method = cv2.INTER_LINEAR if enlarged else cv2.INTER_AREA
-    result = cv2.resize(frame, (width, height), interpolation=method)
-    if not np.isfinite(result.sum()):
-        factor = max(1, min(frame.shape[0] // height, frame.shape[1] // width) // 4)
-        result = cv2.resize(shrunk(frame, factor), (width, height), interpolation=method)
-    return result[..., :3]
+def cell_boxes(x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
+    """Where P-net's windows, whose first pixels in the level are x, y (N,), lie in the frame: (N, 4).
+
+    As MTCNN's authors have it: the first and the last pixel, counted from 1 and rounded down in the frame.
+    """
+    corner = np.stack([x, y], 1)
+    return np.concatenate([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale)], 1)
+
+
+def cells_moved(cells: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """P-net's cells with their moves, as boxes (N, 4) in pixel edges."""
+    return moved(cells, moves) - [1, 1, 0, 0]
 
 
 def network_input(images: np.ndarray) -> torch.Tensor:
-    """Images (N, H, W, 3) float32 0..1 as (N, 3, H, W) in the range the networks know."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().mul_(255 / 128).sub_(127.5 / 128)
+    """Images (N, H, W, 3) float32 0..255 as (N, 3, H, W), channels last, in the range the networks know."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).sub_(127.5).mul_(1 / 128)
 
 
 def check_frames(frames: torch.Tensor) -> None:

@@ -104,20 +104,9 @@ def test_nan_counts_as_black(detector):
     holes = np.random.default_rng(1).random((512, 512)) < 0.02
     holed, black = ASTRONAUT.copy(), ASTRONAUT.copy()
     holed[holes], black[holes] = np.nan, 0
-    (face,), (other,) = (detector.detect(batch(picture))[0] for picture in (holed, black))
-    assert np.abs(face.landmarks - other.landmarks).max() < 1e-2
+    some, others = (detector.detect(batch(picture))[0] for picture in (holed, black))
+    assert [face.box.tolist() for face in some] == [face.box.tolist() for face in others] != []
     assert detector.detect(torch.full((1, 80, 90, 3), float("nan"))) == [[]]
-
-
-def test_a_large_frame_is_read_in_bands(detector, monkeypatch):
-    """The pyramid's base of a large frame does not depend on the bands, and NaN in it is black."""
-    frame = np.random.default_rng(2).random((333, 401, 4), np.float32)
-    frame[100:110, 50:60] = np.nan
-    whole = mtcnn.shrunk(frame, 4)
-    monkeypatch.setattr(mtcnn, "BAND_BYTES", 1)
-    assert np.array_equal(mtcnn.shrunk(frame, 4), whole)
-    means = np.nan_to_num(frame)[:332, :400, :3].reshape(83, 4, 100, 4, 3).mean((1, 3))
-    assert whole.shape == (83, 100, 3) and np.abs(whole - means).max() < 1e-5
 
 
 def test_pieces_of_a_level_give_the_whole(detector, monkeypatch):
