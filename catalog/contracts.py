@@ -40,7 +40,7 @@ CONTRACTS: dict[str, Contract] = {
         Contract("RestoreFormer", "face", "Apache-2.0", 512, _FACE),
         Contract("CodeFormer", "face", "S-Lab 1.0 (non-commercial)", 512, _FACE, has_fidelity=True),
         # All of its receptive field: with less, a seam of a quarter of the range was measured on damaged portraits.
-        Contract("SlimUnet", "image", "Apache-2.0", halo=96),
+        Contract("SlimUnet", "image", "Apache-2.0", has_fidelity=True, halo=96),
         Contract("ESRGAN", "image", "see the file's source"),
         Contract("Compact", "image", "see the file's source", halo=24),
     )

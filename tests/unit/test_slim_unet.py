@@ -1,5 +1,6 @@
 """The bundled architecture: shapes, receptive field, half precision, reading from tensors alone."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,48 @@ def test_missing_tensors_are_named(name: str) -> None:
     del tensors[name]
     with pytest.raises(ModelFileError, match=rf"(?s)version 7.*{name}"):
         slim_unet.load(tensors, {"version": "7"})
+
+
+def with_two_decoders() -> SlimUnet:
+    network = SlimUnet((8, 8, 8), (1, 1, 1), has_delta=True)
+    generator = torch.Generator().manual_seed(3)
+    for parameter in network.parameters():
+        parameter.data = 0.2 * torch.randn(parameter.shape, generator=generator)
+    return network.train(False).requires_grad_(False)
+
+
+def test_fidelity_one_is_the_networks_own_decoder_and_zero_adds_the_whole_difference() -> None:
+    network, picture = with_two_decoders(), torch.rand(1, 3, 16, 16)
+    prepared = slim_unet.prepare(network, torch.device("cpu"), torch.float32)
+    sharp = SlimUnet((8, 8, 8), (1, 1, 1))
+    weights = network.state_dict()
+    sharp.load_state_dict({k: v + weights.get("delta." + k, 0) for k, v in weights.items() if k[:6] != "delta."})
+    assert torch.equal(slim_unet.run(prepared, picture, 1.0), network(picture))
+    assert torch.allclose(slim_unet.run(prepared, picture, 0.0), sharp(picture), atol=1e-6)
+    assert torch.equal(slim_unet.run(prepared, picture, 1.0), network(picture))  # folding forgets what was before
+
+
+def test_fidelity_moves_the_picture_smoothly_and_leaves_the_module_alone() -> None:
+    network, picture = with_two_decoders(), torch.rand(1, 3, 16, 16)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    prepared = slim_unet.prepare(network, torch.device("cpu"), torch.float32)
+    steps = [slim_unet.run(prepared, picture, fidelity / 50) for fidelity in range(51)]
+    moves = [float((one - other).abs().mean()) for one, other in pairwise(steps)]
+    assert max(moves) < 0.2 * float((steps[0] - steps[-1]).abs().mean())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_file_with_one_decoder_takes_any_fidelity() -> None:
+    network, picture = with_random_weights(SlimUnet((4, 4), (1, 1))).float(), torch.rand(1, 3, 8, 8)
+    prepared = slim_unet.prepare(network, torch.device("cpu"), torch.float32)
+    assert torch.equal(slim_unet.run(prepared, picture, 0.0), network(picture))
+
+
+def test_two_decoders_are_read_from_the_tensors() -> None:
+    made = with_two_decoders()
+    loaded = slim_unet.load(made.state_dict(), {})
+    assert loaded.delta is not None
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in made.state_dict().items())
 
 
 def shipped() -> SlimUnet:
