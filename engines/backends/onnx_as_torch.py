@@ -38,9 +38,17 @@ class OnnxModule(torch.nn.Module):
     Floating inputs are converted to the run's type and floating outputs have it. Constants are parameters.
     """
 
-    def __init__(self, plan: Plan, device: torch.device, dtype: torch.dtype, weights: dict[int, torch.Tensor]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device,
+        dtype: torch.dtype,
+        weights: dict[int, torch.Tensor],
+        misfits: tuple[type[Exception], ...] = _MISFITS,
+    ) -> None:
         super().__init__()
         self.dtype = dtype
+        self._misfits = misfits
         self._plan, self._device = plan, device
         self._named: list[tuple[int, str]] = []
         for slot, weight in weights.items():
@@ -91,7 +99,7 @@ class OnnxModule(torch.nn.Module):
             arguments = [values[slot] if slot >= 0 else None for slot in step.inputs]
             try:
                 result = self._result(step, arguments)
-            except _MISFITS as error:
+            except self._misfits as error:
                 raise onnx_plan.broken(plan.graph, error, f"{step.call.op} {step.call.name}".strip()) from error
             if len(step.outputs) == 1:
                 values[step.outputs[0]] = result
@@ -151,7 +159,8 @@ def twin(graph: OnnxGraph, dtype: torch.dtype) -> tuple[OnnxModule, FakeTensorMo
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         weights = {w.slot: _converted(_made(planned, w.name, _empty), w, device, dtype) for w in planned.weights}
-        return OnnxModule(planned, device, dtype, weights), mode
+        # No memory can be full here: a RuntimeError too says that shapes do not fit.
+        return OnnxModule(planned, device, dtype, weights, (*_MISFITS, RuntimeError)), mode
 
 
 def _empty(tensor: OnnxTensor) -> torch.Tensor:

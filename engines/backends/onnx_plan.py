@@ -155,9 +155,7 @@ class _Planner:
         self._plan.stored[name] = tensor
         self._shapes[name] = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
         if tensor.numel <= (MOST_REAL if tensor.dtype.is_floating_point else MOST_WHOLE):
-            content = tensor.load()
-            half = content.dtype in (torch.float16, torch.bfloat16)
-            self._know(name, (content.float() if half else content).numpy())
+            self._know(name, array_of(tensor))
 
     def _know(self, name: str, array: Array) -> None:
         self._plan.known[name] = array
@@ -190,10 +188,11 @@ class _Planner:
     def _call(self, node: Node) -> Call:
         self._nodes += 1
         opset = self._graph.opsets.get(node.domain if node.domain != "ai.onnx" else "", self._graph.opset)
+        attributes = {key: array_of(v) if isinstance(v, OnnxTensor) else v for key, v in node.attributes.items()}
+        name = node.name or next(iter(node.outputs), "")
         return Call(
-            node.op, node.name or next(iter(node.outputs), ""), opset, len(node.outputs), node.attributes,
-            self._device, self._dtype, seed=self._nodes,
-        )  # fmt: skip
+            node.op, name, opset, len(node.outputs), attributes, self._device, self._dtype, seed=self._nodes
+        )
 
     def _add_constant(self, node: Node) -> None:
         (key, value), name = next(iter(node.attributes.items()), ("", None)), node.outputs[0]
@@ -312,6 +311,12 @@ class _Planner:
         self._plan.values.append(None)
         self._slots[name] = len(self._plan.values) - 1
         return self._slots[name]
+
+
+def array_of(tensor: OnnxTensor) -> Array:
+    """A stored tensor as numpy has it, halves as float32."""
+    content = tensor.load()
+    return np.asarray((content.float() if content.dtype in (torch.float16, torch.bfloat16) else content).numpy())
 
 
 def _sizes(call: Call, x: torch.Tensor) -> Array:

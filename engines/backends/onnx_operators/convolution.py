@@ -77,17 +77,11 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
     group = call.number("group", 1)
     if before == after and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
         return run(x, weight, bias, strides, before, extra, group, dilations)  # type: ignore[no-any-return]
-    whole = run(x, weight, bias, strides, (0,) * count, (0,) * count, group, dilations)
     # Padding takes away from a transposed convolution, and what is added lies behind its end.
-    start = F.pad(torch.zeros_like(whole), _interleaved((0,) * count, extra)) if any(extra) else None
-    if start is not None:
-        grown = F.pad(whole, _interleaved((0,) * count, extra))
-        if bias is not None:
-            shape = (1, -1) + (1,) * count
-            inside = F.pad(torch.ones_like(whole[:1, :1]), _interleaved((0,) * count, extra))
-            grown = grown + (1 - inside) * bias.reshape(shape)
-        whole = grown
-    return F.pad(whole, [-p for p in _interleaved(before, after)])
+    whole = run(x, weight, None, strides, (0,) * count, (0,) * count, group, dilations)
+    ends = [e - b for e, b in zip(extra, after, strict=True)]
+    whole = F.pad(whole, _interleaved(tuple(-b for b in before), tuple(ends)))
+    return whole if bias is None else whole.add_(bias.reshape((1, -1) + (1,) * count))
 
 
 def _removed(

@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Call, dense, operator
+from .registry import Call, operator, writable
 
 Number = float | int | bool
 
 
 def _own(call: Call, x: Tensor) -> Tensor:
     """x itself where it may be overwritten, else a copy."""
-    return x if 0 in call.reuse and dense(x) else x.clone()
+    return x if 0 in call.reuse and writable(x) else x.clone()
 
 
 def _unary(name: str, new: Callable[[Tensor], Tensor], in_place: Callable[[Tensor], Tensor] | None) -> None:
     def run(call: Call, x: Tensor) -> Tensor:
-        if in_place is not None and 0 in call.reuse and dense(x):
+        if in_place is not None and 0 in call.reuse and writable(x):
             return in_place(x)
         return new(x)
 
@@ -64,12 +64,12 @@ def is_inf(call: Call, x: Tensor) -> Tensor:
 
 @operator("LeakyRelu", overwrites=(0,))
 def leaky_relu(call: Call, x: Tensor) -> Tensor:
-    return F.leaky_relu(x, call.number("alpha", 0.01), inplace=0 in call.reuse and dense(x))
+    return F.leaky_relu(x, call.number("alpha", 0.01), inplace=0 in call.reuse and writable(x))
 
 
 @operator("Elu", overwrites=(0,))
 def elu(call: Call, x: Tensor) -> Tensor:
-    return F.elu(x, call.number("alpha", 1.0), inplace=0 in call.reuse and dense(x))
+    return F.elu(x, call.number("alpha", 1.0), inplace=0 in call.reuse and writable(x))
 
 
 @operator("Selu")
@@ -108,7 +108,7 @@ def clip(call: Call, x: Tensor, low: Any = None, high: Any = None) -> Tensor:
         return x.clone()
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         low, high = (torch.as_tensor(v).to(x) if v is not None else None for v in (low, high))
-    return x.clamp_(low, high) if 0 in call.reuse and dense(x) else x.clamp(low, high)
+    return x.clamp_(low, high) if 0 in call.reuse and writable(x) else x.clamp(low, high)
 
 
 def _binary(
@@ -128,9 +128,9 @@ def _binary(
             if 1 in call.reuse and swapped is not None and _takes(b, a):
                 return swapped(b, a)
         elif isinstance(a, Tensor):
-            if 0 in call.reuse and dense(a) and _keeps_type(a, b):
+            if 0 in call.reuse and writable(a) and _keeps_type(a, b):
                 return in_place(a, b)
-        elif isinstance(b, Tensor) and 1 in call.reuse and swapped is not None and dense(b) and _keeps_type(b, a):
+        elif isinstance(b, Tensor) and 1 in call.reuse and swapped is not None and writable(b) and _keeps_type(b, a):
             return swapped(b, a)
         return new(a, b)
 
@@ -139,7 +139,7 @@ def _binary(
 
 def _takes(target: Tensor, other: Tensor) -> bool:
     """Whether a result of both has the target's shape and type, and every element of it a place of its own."""
-    if target.dtype != torch.result_type(target, other) or target.dim() < other.dim() or not dense(target):
+    if target.dtype != torch.result_type(target, other) or target.dim() < other.dim() or not writable(target):
         return False
     lasts = target.shape[target.dim() - other.dim() :]
     return all(theirs in (1, ours) for ours, theirs in zip(lasts, other.shape, strict=True))
@@ -173,7 +173,7 @@ _binary("Div", _divided, _divided_in_place, None)
 @operator("Pow", scalars=True, overwrites=(0,))
 def power(call: Call, x: Any, exponent: Any) -> Tensor:
     if isinstance(x, Tensor) and isinstance(exponent, (int, float)) and exponent == 2:
-        return x.square_() if 0 in call.reuse and dense(x) else x.square()
+        return x.square_() if 0 in call.reuse and writable(x) else x.square()
     result = torch.pow(x, exponent)
     return result.to(x.dtype) if isinstance(x, Tensor) else result
 

@@ -100,8 +100,7 @@ def cast(call: Call, x: Array) -> Array:
 
 @host_operator("ConstantOfShape")
 def constant_of_shape(call: Call, shape: Array) -> Array:
-    value = call.attributes.get("value")
-    filler = np.zeros(1, np.float32) if value is None else value.load().numpy()
+    filler = call.number("value", np.zeros(1, np.float32))
     return np.full(_limited(call, numbers(shape)), filler.reshape(-1)[0])
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Call, dense, operator
+from .registry import Call, operator, writable
 
 
 @operator("BatchNormalization", overwrites=(0,), exact=(1, 2, 3, 4))
@@ -20,7 +20,7 @@ def batch_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor,
     shift = bias.float() - mean.float() * gain
     shape = (1, -1) + (1,) * (x.dim() - 2)
     gain, shift = gain.to(x.dtype).reshape(shape), shift.to(x.dtype).reshape(shape)
-    if 0 in call.reuse and dense(x):
+    if 0 in call.reuse and writable(x):
         return x.mul_(gain).add_(shift)
     return torch.addcmul(shift, x, gain)
 

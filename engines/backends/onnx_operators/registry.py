@@ -129,6 +129,6 @@ def numbers(array: Array | None) -> list[int]:
     return [] if array is None else [int(x) for x in np.asarray(array).reshape(-1)]
 
 
-def dense(x: torch.Tensor) -> bool:
-    """Whether every element has a place of its own, so that it can be overwritten."""
-    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+def writable(x: torch.Tensor) -> bool:
+    """Whether every element has a place of its own: what Expand gives has not."""
+    return all(stride or size == 1 for stride, size in zip(x.stride(), x.shape, strict=True))

@@ -127,20 +127,21 @@ def _along_axis(
 
 def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Array:
     """Where in the input each element of the output lies."""
-    places = np.arange(new, dtype=np.float64)
+    # In float32, as onnxruntime has it: where two pixels are equally near, the last bit decides.
+    places, scale = np.arange(new, dtype=np.float32), np.float32(factor)
     if rule == "asymmetric":
-        return np.asarray(places / factor)
+        return np.asarray(places / scale)
     if rule == "align_corners":
-        return np.asarray(places * ((old - 1) / (new - 1) if new > 1 else 0.0))
+        return np.asarray(places * np.float32(old - 1) / np.float32(max(new - 1, 1)))
     if rule == "tf_half_pixel_for_nn":
-        return np.asarray((places + 0.5) / factor)
+        return np.asarray((places + np.float32(0.5)) / scale)
     if rule == "pytorch_half_pixel" and new == 1:
         return np.zeros(1)
     if rule == "half_pixel_symmetric":
         middle = old / 2 * (1 - new / (factor * old))
-        return np.asarray(middle + (places + 0.5) / factor - 0.5)
+        return np.asarray(middle + (places + np.float32(0.5)) / scale - 0.5)
     if rule in ("half_pixel", "pytorch_half_pixel"):
-        return np.asarray((places + 0.5) / factor - 0.5)
+        return np.asarray((places + np.float32(0.5)) / scale - np.float32(0.5))
     raise call.refused(f"its coordinates follow {rule}, which is not known here")
 
 
@@ -165,9 +166,9 @@ def _weights(call: Call, places: Array, mode: str, old: int, factor: float) -> A
     else:
         weight = np.clip(1 - distance, 0, None)
     outside = (taps < 0) | (taps >= old)
-    if call.number("exclude_outside", 0) or shrink < 1.0:
+    if call.number("exclude_outside", 0):
         weight = np.where(outside, 0.0, weight)
-    if mode == "cubic" or shrink < 1.0:
+    if mode == "cubic" or shrink < 1.0:  # linear weights of two neighbours sum to one as they are
         weight = weight / weight.sum(1, keepdims=True)
     table = np.zeros((len(places), old))
     np.add.at(table, (np.arange(len(places))[:, None], np.clip(taps, 0, old - 1).astype(np.int64)), weight)

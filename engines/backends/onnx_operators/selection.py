@@ -49,13 +49,9 @@ def cumulative_sum(call: Call, x: Tensor, axis: Array) -> Tensor:
 
 @operator("ConstantOfShape", host=(0,))
 def constant_of_shape(call: Call, shape: Array) -> Tensor:
-    value = call.cache.get("value")
-    if value is None:
-        given = call.attributes.get("value")
-        value = torch.zeros(1) if given is None else given.load()
-        call.cache["value"] = value
-    dtype = call.dtype if value.dtype.is_floating_point else value.dtype
-    return torch.full(numbers(shape), value.reshape(-1)[0].item(), dtype=dtype, device=call.device)
+    filler = call.number("value", np.zeros(1, np.float32)).reshape(-1)[0]
+    dtype = call.dtype if np.issubdtype(filler.dtype, np.floating) else getattr(torch, str(filler.dtype))
+    return torch.full(numbers(shape), filler.item(), dtype=dtype, device=call.device)
 
 
 @operator("EyeLike")
