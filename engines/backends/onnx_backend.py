@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...catalog.families import Family
+from ...catalog.families import NO_MEAN, NO_SCALE, Family
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
 from ...errors import DeviceError, ModelFileError
 from ..session import Blueprint, Network, Tensors
 from . import onnx_as_torch, onnx_file, runtime
+from .onnx_export import METADATA
 from .onnx_file import OnnxGraph
 from .providers import PROVIDERS, Provider, Request, order, this_machine
 from .worker import Worker
@@ -74,6 +75,8 @@ def blueprint_from_onnx(
 @lru_cache(maxsize=16)
 def _model(path: Path, name: str, family: Family, licence: str, modified: int, size: int) -> OnnxModel:
     graph = onnx_file.read(path)
+    if METADATA + "architecture" in graph.metadata:  # one of ours, which takes and gives 0..1 whatever is inside
+        family = replace(family, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
     order = input_order(family, signature(graph))
     if order is None:
         raise ModelFileError(
@@ -93,6 +96,7 @@ def signature(graph: OnnxGraph) -> Signature:
 
 def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | None) -> ModelSpec:
     contract = model.family.contract(model.licence)
+    halo = _noted(model, "halo", contract.halo)
     tensors = contract.domain == "tensors"
     scale = _scale(model) if contract.domain == "image" else 1
     return ModelSpec(
@@ -101,14 +105,22 @@ def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | No
         contract=contract,
         parameters=model.graph.parameters,
         scale=scale,
-        multiple=1,
-        halo=contract.halo,
-        exact_halo=contract.halo,
+        multiple=_noted(model, "multiple", 1),
+        halo=halo,
+        exact_halo=_noted(model, "exact_halo", halo),
         precisions=precisions,
         inputs=_input_ports(model) if tensors else (),
         outputs=model.family.outputs if tensors else (),
         largest_batch=largest_batch,
     )
+
+
+def _noted(model: OnnxModel, key: str, usual: int) -> int:
+    """A number that our export has left in the file, or the usual one. Raises ModelFileError."""
+    value = model.graph.metadata.get(METADATA + key, str(usual))
+    if not value.isdecimal():
+        raise ModelFileError(f"{model.name} says that its {key} is {value!r}: the file was changed. Export it again.")
+    return int(value)
 
 
 def _input_ports(model: OnnxModel) -> tuple[Port, ...]:
@@ -129,7 +141,7 @@ def _scale(model: OnnxModel) -> int:
     module, mode = onnx_as_torch.twin(model.graph, torch.float32)
     side = 64
     with mode, torch.no_grad():
-        (result, *_) = module(torch.empty(1, 3, side, side))
+        result, *_ = module(torch.empty(1, 3, side, side))
     return int(result.shape[-1]) // side
 
 

@@ -8,6 +8,7 @@ model can be planned for before anything of it is in memory. The layout is that 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import mmap
 from collections.abc import Iterator
@@ -84,11 +85,15 @@ class Graph:
 
 @dataclass(frozen=True, eq=False)
 class OnnxGraph(Graph):
-    """A file's graph. opsets: version by domain, '' for the standard one. producer: who wrote it, if it says so."""
+    """A file's graph. opsets: version by domain, '' for the standard one. producer: who wrote it, if it says so.
+
+    metadata: notes that exporters leave, by name.
+    """
 
     path: Path
     opsets: dict[str, int]
     producer: str
+    metadata: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def opset(self) -> int:
@@ -132,7 +137,7 @@ class _Reader:
 
     def model(self, message: Message) -> OnnxGraph:
         opsets: dict[str, int] = {}
-        producer, body = [], None
+        producer, body, metadata = [], None, {}
         for field in message:
             if field.number == 2:
                 producer.insert(0, field.text())
@@ -143,10 +148,14 @@ class _Reader:
             elif field.number == 8:
                 domain, version = self._opset(field.message())
                 opsets["" if domain in _STANDARD_DOMAINS else domain] = version
+            elif field.number == 14:
+                note = {each.number: each.text() for each in field.message()}
+                metadata[note.get(1, "")] = note.get(2, "")
         if body is None or not opsets:
             raise protobuf.DamagedError("it has no graph" if body is None else "it does not name its operator set")
+        by = " ".join(producer).strip()
         return OnnxGraph(
-            body.inputs, body.outputs, body.nodes, body.initializers, self._path, opsets, " ".join(producer).strip()
+            body.inputs, body.outputs, body.nodes, body.initializers, self._path, opsets, by, metadata
         )
 
     def _opset(self, message: Message) -> tuple[str, int]:

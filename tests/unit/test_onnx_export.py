@@ -10,7 +10,11 @@ from slimfusion import cli
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.engines.backends import onnx_export
 from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError, OutputError, SettingError
+from slimfusion.faces.networks import blueprint_from_path
+from slimfusion.faces.restore import restore_image
 
 
 def ran(path, picture):
@@ -40,6 +44,18 @@ def test_a_face_network_with_a_fixed_batch_from_the_command_line(tmp_path, capsy
     assert ran(target, torch.rand(1, 3, 16, 24)).shape == (1, 3, 64, 96)
     with pytest.raises(Exception, match="Got: 2 Expected: 1"):
         ran(target, torch.rand(2, 3, 16, 24))
+
+
+def test_what_was_exported_is_known_for_what_it_is(tmp_path):
+    blueprint = blueprint_from_file(BUNDLED_FILE)
+    path = onnx_export.export(blueprint, "fp32", tmp_path / "own.onnx").path
+    again = blueprint_from_path(path, path.name, StandaloneHost("cpu"))
+    facts = ("scale", "multiple", "halo", "exact_halo")
+    assert [getattr(again.spec, fact) for fact in facts] == [getattr(blueprint.spec, fact) for fact in facts]
+    frames = torch.rand(1, 150, 130, 3)
+    budget = MemoryBudget(mode="quality")
+    ours, theirs = (restore_image(frames, each, budget, StandaloneHost("cpu"))[0] for each in (again, blueprint))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 def test_what_differs_from_torch_is_not_kept(tmp_path, monkeypatch):
