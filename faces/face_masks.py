@@ -73,6 +73,8 @@ def face_masks(
     shape = (len(faces.frames), faces.height, faces.width)
     limit = None if user is None else checked_mask(user, shape)
     every = [face for of_frame in faces.frames for face in of_frame]
+    if not every:
+        return torch.zeros(shape)
     if choice.areas:
         every = _with_points(every, landmarks)
     affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in every]

@@ -27,6 +27,8 @@ COMBINE = ("mean", "median")
 RECOGNISER = "arcface"  # the family of InsightFace's w600k_r50, whose vectors ReActor keeps
 DIMENSION = 512
 SUFFIX = ".safetensors"
+LONGEST_NAME = 100
+FORBIDDEN = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in file names, by Windows
 
 _FORMAT = "slimfusion identity 1"
 # What InsightFace knows of a face besides its vector, and the shape that readers expect.
@@ -128,9 +130,20 @@ def combined(
 
 
 def alike(first: Identity, second: Identity) -> float:
-    """The cosine of two identities, -1..1; the same person is mostly above 0.3. Raises FacesError."""
+    """The cosine of two identities, -1..1. Raises FacesError."""
     second.check_recogniser(first.recogniser)
     return likeness(first.embedding, second.embedding)
+
+
+def identity_path(name: str, folder: Path) -> Path:
+    """The file that keeps an identity of this name in a folder. Raises SettingError for a name that leads elsewhere."""
+    plain = name.strip()
+    if not plain or plain.startswith(".") or len(plain) > LONGEST_NAME or set(plain) & FORBIDDEN:
+        raise SettingError(
+            f"{name!r} cannot be the name of a file. Use letters, digits, spaces, - and _, and at most {LONGEST_NAME} "
+            "of them."
+        )
+    return folder / f"{plain}{SUFFIX}"
 
 
 def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> None:

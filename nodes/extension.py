@@ -6,9 +6,12 @@ from .detect import DetectFaces
 from .doctor import Doctor
 from .guard import MemoryGuard
 from .host import ComfyExtension, io, register_model_folders
+from .identity import BlendIdentities, Likeness, LoadIdentity, MakeIdentity, SaveIdentity
 from .load import LoadModel
+from .mask import FaceMask
 from .report import MemoryReport, ReleaseModels
 from .restore import RestoreFaces, RestoreImage
+from .select import SelectFaces
 
 
 class SlimFusionExtension(ComfyExtension):
@@ -23,4 +26,11 @@ class SlimFusionExtension(ComfyExtension):
             MemoryReport,
             ReleaseModels,
             Doctor,
+            SelectFaces,
+            FaceMask,
+            MakeIdentity,
+            SaveIdentity,
+            LoadIdentity,
+            BlendIdentities,
+            Likeness,
         ]

@@ -19,6 +19,7 @@ import torch
 from comfy_api.latest import ComfyExtension, io, ui
 
 from ..catalog.files import BUNDLED, SUFFIXES
+from ..catalog.known import MODEL_SUBFOLDERS
 from ..engines.memory import meter
 from ..engines.session import Session
 from ..errors import BudgetError
@@ -26,9 +27,13 @@ from ..errors import BudgetError
 # Where users have face restorers and upscalers already; the first is also where new ones belong.
 MODEL_FOLDERS = ("facerestore_models", "upscale_models")
 
+# What a user calls folders of identities in extra_model_paths.yaml.
+IDENTITY_FOLDERS = "slimfusion_identities"
+
 BoundingBox = io.Custom("BOUNDING_BOX")
 Budget = io.Custom("SLIMFUSION_BUDGET")
 FaceList = io.Custom("SLIMFUSION_FACES")
+IdentityType = io.Custom("SLIMFUSION_IDENTITY")
 Model = io.Custom("SLIMFUSION_MODEL")
 ReportType = io.Custom("SLIMFUSION_REPORT")
 
@@ -47,6 +52,28 @@ def register_model_folders() -> None:
         paths, endings = folder_paths.folder_names_and_paths[name]
         if endings:  # an empty set lists every file already
             folder_paths.folder_names_and_paths[name] = (paths, set(endings) | set(SUFFIXES))
+
+
+def catalogue_folders() -> list[Path]:
+    """Where model files of any kind may lie: under ComfyUI's own folder, and where the user's settings say."""
+    found = []
+    for name in MODEL_SUBFOLDERS:
+        listed = folder_paths.get_folder_paths(name) if name in folder_paths.folder_names_and_paths else []
+        found += [Path(folder_paths.models_dir) / name, *map(Path, listed)]
+    return list(dict.fromkeys(found))
+
+
+def identity_folders() -> list[Path]:
+    """Where identities are kept: the user's folders of that name first, then ReActor's."""
+    own = Path(folder_paths.models_dir) / "reactor" / "faces"
+    named = folder_paths.folder_names_and_paths.get(IDENTITY_FOLDERS, ([], set()))[0]
+    return list(dict.fromkeys([*map(Path, named), own]))
+
+
+def identity_names() -> list[str]:
+    """The identities that can be loaded, by name."""
+    found = {path.stem for folder in identity_folders() for path in folder.glob("*.safetensors")}
+    return sorted(found, key=str.lower)
 
 
 def model_folders() -> list[Path]:
@@ -190,10 +217,14 @@ __all__ = [
     "ComfyExtension",
     "ComfyHost",
     "FaceList",
+    "IdentityType",
     "Model",
     "ReportType",
+    "catalogue_folders",
     "frames_in",
     "frames_out",
+    "identity_folders",
+    "identity_names",
     "io",
     "model_folders",
     "model_names",

@@ -155,13 +155,8 @@ def test_faces_at_and_beyond_the_edge():
 
 
 def test_no_face_gives_an_empty_mask_and_needs_no_network():
-    def infer(items):
-        assert not list(items)
-        return iter(())
-
-    choice = MaskChoice(occlusion=True, areas=("mouth",))
-    frames = torch.zeros(2, 30, 40, 3)
-    assert not face_masks(Faces(((), ()), 30, 40), choice, frames, MaskNetwork(XSEG, infer)).any()
+    choice = MaskChoice(occlusion=True, areas=("mouth",), regions=("skin",))
+    assert not face_masks(Faces(((), ()), 30, 40), choice).any()
 
 
 def test_what_is_needed_and_missing_is_named():

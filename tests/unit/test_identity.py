@@ -16,6 +16,7 @@ from slimfusion.faces.identity import (
     alike,
     combined,
     identity_from_faces,
+    identity_path,
     load_identity,
     save_identity,
 )
@@ -179,3 +180,13 @@ def test_saving_where_it_cannot_be(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
         save_identity(somebody(1), tmp_path / "file" / "a.safetensors")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.safetensors", "file"]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "../up", "a/b", "a\\b", "C:x", ".hidden", "a\0b", "x" * 101])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    with pytest.raises(SettingError, match="name of a file"):
+        identity_path(name, tmp_path)
+
+
+def test_a_name_with_spaces_and_umlauts_is_a_name(tmp_path):
+    assert identity_path(" Zoë B. ", tmp_path) == tmp_path / "Zoë B..safetensors"

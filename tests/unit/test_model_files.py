@@ -3,39 +3,17 @@
 import json
 
 import pytest
-import torch
 from slimfusion import cli
 from slimfusion.commands import models
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.model_files import identified, search, signature
 
-onnx = pytest.importorskip("onnx")
-
-
-def recogniser(path):
-    """A file with a recogniser's inputs and outputs, under a name that means nothing."""
-    make = onnx.helper
-    nodes = [
-        make.make_node("GlobalAveragePool", ["input"], ["mean"]),
-        make.make_node("Flatten", ["mean"], ["flat"]),
-        make.make_node("Gemm", ["flat", "weight"], ["output"]),
-    ]
-    weight = make.make_tensor("weight", onnx.TensorProto.FLOAT, (3, 512), torch.rand(3 * 512).tolist())
-    graph = make.make_graph(
-        nodes,
-        "g",
-        [make.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["n", 3, 112, 112])],
-        [make.make_tensor_value_info("output", onnx.TensorProto.FLOAT, ["n", 512])],
-        [weight],
-    )
-    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)]), path)
-    return path
+onnx_files = pytest.importorskip("onnx_files")
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "insightface").mkdir()
-    recogniser(tmp_path / "insightface" / "anything.onnx")
+    onnx_files.recogniser(tmp_path / "insightface" / "anything.onnx")
     (tmp_path / "unrelated").mkdir()
     (tmp_path / "unrelated" / "other.onnx").write_bytes(b"")
     return tmp_path

@@ -1,0 +1,114 @@
+"""Networks from the user's folders look at faces inside a budget, once for all faces and not before they are needed."""
+
+import numpy as np
+import pytest
+import torch
+from slimfusion.engines.cache import SESSIONS
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
+from slimfusion.errors import ModelFileError
+from slimfusion.faces import align
+from slimfusion.faces.ask import OCCLUDERS, PARSERS, Askable, embedded, mask_network
+from slimfusion.faces.face import Face, Faces
+from slimfusion.faces.face_masks import MaskChoice, face_masks
+from slimfusion.faces.model_files import search
+from slimfusion.faces.select import Choice, select
+
+onnx_files = pytest.importorskip("onnx_files")
+SIDE = 200
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_loaded():
+    yield
+    SESSIONS.release()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    onnx_files.recogniser(tmp_path / "b.onnx")
+    onnx_files.occluder(tmp_path / "a.onnx")
+    onnx_files.parser(tmp_path / "c.onnx")
+    return tmp_path
+
+
+@pytest.fixture
+def counting(folder):
+    """Networks, and a list that grows by each search for them."""
+    searches = []
+
+    def counted():
+        searches.append(folder)
+        return search([folder])
+
+    return Askable(counted, MemoryBudget(), StandaloneHost("cpu")), searches
+
+
+@pytest.fixture
+def askable(counting):
+    return counting[0]
+
+
+def face_at(x, y, side, frame=0):
+    points = align.template_points("ffhq_512", side) + np.array([x, y])
+    return Face(frame, np.array([x, y, x + side, y + side], np.float32), points.astype(np.float32), 0.9)
+
+
+def two_faces():
+    """A red and a blue face in one frame."""
+    frames = torch.zeros(1, SIDE, 2 * SIDE, 3)
+    frames[0, :, :SIDE, 0] = 1.0
+    frames[0, :, SIDE:, 2] = 1.0
+    return frames, Faces(((face_at(20, 20, 150), face_at(SIDE + 20, 20, 150)),), SIDE, 2 * SIDE)
+
+
+def test_a_recogniser_is_found_by_its_shapes_and_looks_at_all_faces(askable):
+    frames, faces = two_faces()
+    known = embedded(frames, faces.frames[0], askable)
+    weight = np.random.default_rng(5).standard_normal((3, 512)).astype(np.float32)
+    for face, colour in zip(known, ([1, -1, -1], [-1, -1, 1]), strict=True):
+        assert np.abs(face.embedding - np.float32(colour) @ weight).max() < 1e-3
+    assert askable.report.model == "b.onnx"
+
+
+def test_likeness_selects_and_the_folders_are_searched_only_for_it(counting):
+    askable, searches = counting
+    frames, faces = two_faces()
+
+    def embeddings(some):
+        return embedded(frames, some, askable)
+
+    assert select(faces, Choice(order="large"), None, embeddings).count == 2
+    assert searches == []
+    reference = embedded(frames, faces.frames[0][1:], askable)[0].embedding
+    chosen = select(faces, Choice(reference=reference, likeness=0.9), None, embeddings)
+    assert [float(face.box[0]) for face in chosen.frames[0]] == [SIDE + 20]
+    assert len(searches) == 2
+
+
+def test_masks_see_what_their_networks_see(askable):
+    frames, faces = two_faces()
+    frames[0, 100:, :, 0] = 0.0
+    occlusion = face_masks(
+        faces, MaskChoice(occlusion=True), frames, mask_network(askable, "mask", OCCLUDERS, faces.count)
+    )[0]
+    assert occlusion[80, 95] == 1 and not occlusion[101:].any() and not occlusion[:, SIDE:].any()
+    skin = face_masks(
+        faces, MaskChoice(regions=("skin",)), frames, parser=mask_network(askable, "parser", PARSERS, faces.count)
+    )[0]
+    assert skin[80, 95] == 1 and not skin[:, SIDE:].any()
+
+
+def test_a_network_that_is_not_there_says_where_to_get_it(tmp_path):
+    empty = Askable(lambda: search([tmp_path]), MemoryBudget(), StandaloneHost("cpu"))
+    frames, faces = two_faces()
+    with pytest.raises(ModelFileError, match=r"No recogniser was found.*w600k_r50\.onnx from https.*buffalo_l"):
+        embedded(frames, faces.frames[0], empty)
+    assert embedded(frames, [], empty) == []
+
+
+def test_commercial_use_only_refuses_what_is_not_known_to_be_free(folder):
+    strict = Askable(lambda: search([folder]), MemoryBudget(), StandaloneHost("cpu"), commercial_only=True)
+    frames, faces = two_faces()
+    with pytest.raises(ModelFileError, match=r"free for commercial use.*No such file is known"):
+        embedded(frames, faces.frames[0], strict)
