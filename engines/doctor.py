@@ -7,12 +7,14 @@ or fetched. It runs without torch and without onnxruntime: their absence is what
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from .backends.probing import Probe, probe
@@ -58,6 +60,7 @@ class Torch:
     """What torch says of itself. cuda, cudnn and capability are those of a card that it can use, else empty.
 
     version: "" where it does not load, with the error. device: the name of the first accelerator, "" without one.
+    driver: whether an NVIDIA driver is installed, which torch may not be able to use.
     """
 
     version: str = ""
@@ -67,6 +70,7 @@ class Torch:
     device: str = ""
     capability: Capability | None = None
     error: str = ""
+    driver: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     say("torch")
     torch, error = imported("torch")
     facts = torch_facts(torch) if torch is not None else Torch(error=error)
+    facts = replace(facts, driver=any(path.exists() for path in nvidia_places(sys.platform)))
     findings = [python_finding(sys.version_info[:2], sys.maxsize > 1 << 32), *torch_findings(facts)]
     say("packages")
     for module, wheel, use in PACKAGES:
@@ -143,13 +148,28 @@ def python_finding(version: tuple[int, ...], wide: bool) -> Finding:
     return Finding(title, "ok", detail)
 
 
+def nvidia_places(system: str) -> tuple[Path, ...]:
+    """What an NVIDIA driver leaves on Linux, in WSL and on Windows. system: as sys.platform."""
+    if system == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32", "nvcuda.dll"),)
+    return Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1")
+
+
 def torch_findings(torch: Torch) -> list[Finding]:
+    """torch itself, and whether it uses the NVIDIA card that its driver speaks of."""
+    index = f" --index-url {TORCH_INDEX}/cu130" if torch.driver else ""
     if not torch.version:
-        return [Finding("torch", "problem", f"torch does not load: {torch.error}.", pip("install torch torchvision"))]
-    where = torch.device or "the CPU; no accelerator was found"
+        return [Finding("torch", "problem", f"does not load: {torch.error}.", pip(f"install torch torchvision{index}"))]
+    title, where = f"torch {torch.version}", torch.device or "the CPU; no accelerator was found"
+    if torch.driver and not torch.device and torch.built_for == "the CPU":
+        detail = "is built for the CPU, although there is an NVIDIA driver. Cards before the RTX 20 need cu126 instead."
+        return [Finding(title, "advice", detail, pip(f"install --force-reinstall torch torchvision{index}"))]
+    if torch.driver and not torch.device:
+        detail = f"is built for {torch.built_for} and finds no card, although there is an NVIDIA driver"
+        return [Finding(title, "problem", f"{detail}: update the driver, or see what CUDA_VISIBLE_DEVICES hides.")]
     if torch.capability is not None:
         where += f", compute capability {'.'.join(map(str, torch.capability))}, cuDNN {torch.cudnn}"
-    return [Finding(f"torch {torch.version}", "ok", f"built for {torch.built_for}, runs on {where}")]
+    return [Finding(title, "ok", f"built for {torch.built_for}, runs on {where}")]
 
 
 def package_finding(module: str, wheel: str, use: str, error: str, torch_version: str) -> Finding:
@@ -227,9 +247,10 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
     provider = PROVIDERS[result.key]
     if result.ran:
         return Finding(provider.title, "ok", f"runs; memory {provider.enforcement}: {provider.limit}")
-    if result.key in CUDA_KEYS and torch.capability is None:
+    card = torch.capability is not None or torch.driver
+    if result.key in CUDA_KEYS and not card:
         return Finding(provider.title, "ok", "does not run, and no NVIDIA card was found that it could use")
-    meant = {"cuda": torch.capability is not None, "directml": True, "cpu": True}.get(result.key, False)
+    meant = {"cuda": card, "directml": True, "cpu": True}.get(result.key, False)
     detail = f"does not run: {result.reason}"
     if OLD_DRIVER in result.reason:
         return Finding(provider.title, "problem", f"{detail}. Update the NVIDIA driver.")

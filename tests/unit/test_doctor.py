@@ -61,6 +61,28 @@ def test_a_torch_that_does_not_load_is_a_problem():
 
 
 @pytest.mark.parametrize(
+    ("torch", "state", "mend"),
+    [
+        (Torch("2.13.0", "the CPU"), "ok", ""),
+        (Torch("2.13.0", "the CPU", driver=True), "advice", "install --force-reinstall torch torchvision --index-url"),
+        (Torch("2.13.0", "CUDA 13.0", driver=True), "problem", ""),
+        (Torch(error="no", driver=True), "problem", "install torch torchvision --index-url"),
+        (replace(RTX, driver=True), "ok", ""),
+    ],
+)
+def test_a_card_that_torch_does_not_use_is_worth_a_word(torch, state, mend):
+    (finding,) = doctor.torch_findings(torch)
+    assert finding.state == state and finding.mend.startswith(PIP + mend if mend else "")
+    assert bool(finding.mend) == bool(mend)
+
+
+def test_a_driver_is_looked_for_where_it_lies(monkeypatch):
+    monkeypatch.setenv("SYSTEMROOT", "/Win")
+    assert doctor.nvidia_places("win32") == (Path("/Win/System32/nvcuda.dll"),)
+    assert Path("/proc/driver/nvidia/version") in doctor.nvidia_places("linux")
+
+
+@pytest.mark.parametrize(
     ("version", "wide", "state"), [((3, 11), True, "ok"), ((3, 9), True, "problem"), ((3, 11), False, "problem")]
 )
 def test_python_must_be_new_and_wide(version, wide, state):
