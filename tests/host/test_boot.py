@@ -14,6 +14,13 @@ NODES = {
     "SlimFusionMemoryReport": ["IMAGE", "STRING"],
     "SlimFusionReleaseModels": ["*", "STRING"],
     "SlimFusionDoctor": ["STRING"],
+    "SlimFusionSelectFaces": ["SLIMFUSION_FACES", "INT"],
+    "SlimFusionFaceMask": ["MASK"],
+    "SlimFusionIdentity": ["SLIMFUSION_IDENTITY"],
+    "SlimFusionSaveIdentity": ["SLIMFUSION_IDENTITY", "STRING"],
+    "SlimFusionLoadIdentity": ["SLIMFUSION_IDENTITY"],
+    "SlimFusionBlendIdentities": ["SLIMFUSION_IDENTITY"],
+    "SlimFusionLikeness": ["FLOAT", "STRING"],
 }
 
 
