@@ -48,8 +48,8 @@ class Found:
 
     @property
     def commercial(self) -> bool | None:
-        """Whether a business may use it; None where that is not known."""
-        return None if self.known is None else self.known.commercial
+        """Whether a business may use it; None where that is not known, or not proven by the hash."""
+        return None if self.known is None or self.state != "verified" else self.known.commercial
 
     @property
     def usable(self) -> bool:

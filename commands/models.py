@@ -57,7 +57,7 @@ def searched_folders(given: list[Path]) -> list[Path]:
         if not folder.is_dir():
             raise SettingError(f"There is no folder {folder}. Name a folder with model files.")
     folders = []
-    for folder in given or [_COMFYUI_MODELS]:
+    for folder in given or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
         inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
         folders += inside or [folder]
     return folders
@@ -79,7 +79,8 @@ def described(found: Found) -> dict[str, Any]:
 
 
 def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[Path]) -> Iterable[str]:
-    yield f"Searched: {', '.join(map(str, folders))}"
+    places = ", ".join(map(str, folders))
+    yield f"Searched: {places or 'nothing; this pack does not lie in a ComfyUI, so name a folder'}"
     yield ""
     there = list(there)
     yield "There:" if there else "No model file was found."

@@ -107,6 +107,7 @@ def test_a_file_known_by_its_size_alone_needs_its_shapes_too(known, tmp_path):
     )
     only = one(tmp_path, lambda path: ghost)
     assert (only.state, only.family) == ("unverified", FAMILIES["ghost"])
+    assert only.licence == "Apache-2.0" and only.commercial is None  # which is not proven
     assert one(tmp_path, lambda path: RECOGNISER).family is FAMILIES["arcface"]
 
 

@@ -7,6 +7,7 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.catalog.found import MODEL_SUFFIXES
 from slimfusion.catalog.known import BY_HASH, KNOWN, MODEL_SUBFOLDERS
 from slimfusion.catalog.signatures import Signature, input_order, recognised
+from slimfusion.catalog.templates import WARP_TEMPLATES
 
 BATCH = "batch"
 
@@ -37,6 +38,12 @@ def test_three_files_of_one_name_are_three_files():
     same = [file for file in KNOWN if file.name.lower().replace("_", "-") == "gpen-bfr-512.onnx"]
     assert len({file.sha256 for file in same}) == len({file.size for file in same}) == 3
     assert {file.contract for file in same} == {FAMILIES["gpen_512"]}
+
+
+def test_every_family_is_aligned_to_a_template_that_exists():
+    wanted = {name for each in FAMILIES.values() for name in (each.template, each.source_template) if name}
+    assert wanted <= set(WARP_TEMPLATES)
+    assert {each.converter for each in FAMILIES.values() if each.converter} <= set(FAMILIES)
 
 
 def test_only_what_is_said_to_be_free_is():

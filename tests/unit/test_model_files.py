@@ -60,6 +60,13 @@ def test_the_list_for_programs_and_for_business(folder, capsys):
     assert len(free["missing"]) < len(every["missing"])
 
 
+def test_outside_a_comfyui_a_folder_must_be_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(models, "_COMFYUI_MODELS", tmp_path / "absent")
+    assert "name a folder" in listed(capsys)
+    monkeypatch.setattr(models, "_COMFYUI_MODELS", tmp_path)
+    assert str(tmp_path) in listed(capsys)
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(SettingError, match="no folder"):
         models.searched_folders([tmp_path / "absent"])
