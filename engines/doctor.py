@@ -7,19 +7,19 @@ or fetched. It runs without torch and without onnxruntime: their absence is what
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
+from ..errors import SlimFusionError
 from .backends.probing import Probe, probe
 from .backends.providers import PROVIDERS, Request, order, this_machine
 from .backends.runtime import CUDA_KEYS, Capability, Installation, installed, pip, reinstall, runs_on, version_numbers
+from .memory import dxgi, nvml
 
 State = Literal["ok", "advice", "problem"]
 Say = Callable[[str], None]
@@ -60,7 +60,7 @@ class Torch:
     """What torch says of itself. cuda, cudnn and capability are those of a card that it can use, else empty.
 
     version: "" where it does not load, with the error. device: the name of the first accelerator, "" without one.
-    driver: whether an NVIDIA driver is installed, which torch may not be able to use.
+    card: the NVIDIA card that its driver lists, "" without one; torch may not be able to use it.
     """
 
     version: str = ""
@@ -70,7 +70,7 @@ class Torch:
     device: str = ""
     capability: Capability | None = None
     error: str = ""
-    driver: bool = False
+    card: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     say("torch")
     torch, error = imported("torch")
     facts = torch_facts(torch) if torch is not None else Torch(error=error)
-    facts = replace(facts, driver=any(path.exists() for path in nvidia_places(sys.platform)))
+    facts = replace(facts, card=next((each.name for each in nvml.devices()), ""))
     findings = [python_finding(sys.version_info[:2], sys.maxsize > 1 << 32), *torch_findings(facts)]
     say("packages")
     for module, wheel, use in PACKAGES:
@@ -101,7 +101,10 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
         result = probe(provider, Request(as_plugin=provider.key in found.plugins))
         findings.append(provider_finding(result, facts, found, sys.platform))
     say("memory")
-    findings.append(memory_finding(levels(torch)))
+    try:
+        findings.append(memory_finding(levels(torch)))
+    except SlimFusionError as error:
+        findings.append(Finding("Memory", "advice", str(error)))
     say("models")
     return [*findings, *(models() if torch is not None else ())]
 
@@ -148,24 +151,17 @@ def python_finding(version: tuple[int, ...], wide: bool) -> Finding:
     return Finding(title, "ok", detail)
 
 
-def nvidia_places(system: str) -> tuple[Path, ...]:
-    """What an NVIDIA driver leaves on Linux, in WSL and on Windows. system: as sys.platform."""
-    if system == "win32":
-        return (Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32", "nvcuda.dll"),)
-    return Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1")
-
-
 def torch_findings(torch: Torch) -> list[Finding]:
-    """torch itself, and whether it uses the NVIDIA card that its driver speaks of."""
-    index = f" --index-url {TORCH_INDEX}/cu130" if torch.driver else ""
+    """torch itself, and whether it uses the NVIDIA card that the driver lists."""
+    index = f" --index-url {TORCH_INDEX}/cu130" if torch.card else ""
     if not torch.version:
         return [Finding("torch", "problem", f"does not load: {torch.error}.", pip(f"install torch torchvision{index}"))]
     title, where = f"torch {torch.version}", torch.device or "the CPU; no accelerator was found"
-    if torch.driver and not torch.device and torch.built_for == "the CPU":
-        detail = "is built for the CPU, although there is an NVIDIA driver. Cards before the RTX 20 need cu126 instead."
+    if torch.card and not torch.device and torch.built_for == "the CPU":
+        detail = f"is built for the CPU, and does not use the {torch.card}. Cards before the RTX 20 need cu126 instead."
         return [Finding(title, "advice", detail, pip(f"install --force-reinstall torch torchvision{index}"))]
-    if torch.driver and not torch.device:
-        detail = f"is built for {torch.built_for} and finds no card, although there is an NVIDIA driver"
+    if torch.card and not torch.device:
+        detail = f"is built for {torch.built_for} and does not find the {torch.card}"
         return [Finding(title, "problem", f"{detail}: update the driver, or see what CUDA_VISIBLE_DEVICES hides.")]
     if torch.capability is not None:
         where += f", compute capability {'.'.join(map(str, torch.capability))}, cuDNN {torch.cudnn}"
@@ -247,7 +243,7 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
     provider = PROVIDERS[result.key]
     if result.ran:
         return Finding(provider.title, "ok", f"runs; memory {provider.enforcement}: {provider.limit}")
-    card = torch.capability is not None or torch.driver
+    card = torch.capability is not None or bool(torch.card)
     if result.key in CUDA_KEYS and not card:
         return Finding(provider.title, "ok", "does not run, and no NVIDIA card was found that it could use")
     meant = {"cuda": card, "directml": True, "cpu": True}.get(result.key, False)
@@ -274,7 +270,7 @@ def provider_mend(result: Probe, found: Installation, system: str) -> str:
 
 
 def levels(torch: Any) -> list[Level]:
-    """What every meter sees that works here."""
+    """What every meter sees that works here: torch's, the NVIDIA driver's and Windows'. Raises DeviceError."""
     found = []
     if torch is not None:
         from .host import best_device
@@ -284,6 +280,13 @@ def levels(torch: Any) -> list[Level]:
             total, free = meter.total_and_free(device)
             name = "RAM" if device.type == "cpu" else f"{meter.device_name(device)}, by torch"
             found.append(Level(name, total, free))
+    for card in nvml.devices():
+        if (bytes_of := nvml.device_bytes(card.index)) is not None:
+            found.append(Level(f"{card.name}, by its driver", bytes_of[0], bytes_of[0] - bytes_of[1]))
+    for index, adapter in enumerate(dxgi.adapters()):
+        if not adapter.software:
+            usage = dxgi.usage(index)
+            found.append(Level(f"{adapter.name}, as Windows lets us", usage.budget, usage.budget - usage.used_local))
     return found
 
 

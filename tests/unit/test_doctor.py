@@ -64,22 +64,16 @@ def test_a_torch_that_does_not_load_is_a_problem():
     ("torch", "state", "mend"),
     [
         (Torch("2.13.0", "the CPU"), "ok", ""),
-        (Torch("2.13.0", "the CPU", driver=True), "advice", "install --force-reinstall torch torchvision --index-url"),
-        (Torch("2.13.0", "CUDA 13.0", driver=True), "problem", ""),
-        (Torch(error="no", driver=True), "problem", "install torch torchvision --index-url"),
-        (replace(RTX, driver=True), "ok", ""),
+        (Torch("2.13.0", "the CPU", card="RTX"), "advice", "install --force-reinstall torch torchvision --index"),
+        (Torch("2.13.0", "CUDA 13.0", card="RTX 3060"), "problem", ""),
+        (Torch(error="no", card="RTX 3060"), "problem", "install torch torchvision --index-url"),
+        (replace(RTX, card="RTX 3060"), "ok", ""),
     ],
 )
 def test_a_card_that_torch_does_not_use_is_worth_a_word(torch, state, mend):
     (finding,) = doctor.torch_findings(torch)
     assert finding.state == state and finding.mend.startswith(PIP + mend if mend else "")
     assert bool(finding.mend) == bool(mend)
-
-
-def test_a_driver_is_looked_for_where_it_lies(monkeypatch):
-    monkeypatch.setenv("SYSTEMROOT", "/Win")
-    assert doctor.nvidia_places("win32") == (Path("/Win/System32/nvcuda.dll"),)
-    assert Path("/proc/driver/nvidia/version") in doctor.nvidia_places("linux")
 
 
 @pytest.mark.parametrize(
@@ -226,6 +220,18 @@ def test_a_bundled_network_that_does_not_load_is_a_problem(monkeypatch, tmp_path
 def test_what_the_catalogue_knows_is_said(found, state, words):
     finding = model_finding(found)
     assert finding.state == state and words in finding.detail
+
+
+def test_every_meter_is_asked(monkeypatch):
+    monkeypatch.setattr(doctor.nvml, "devices", lambda: [SimpleNamespace(index=1, name="RTX")])
+    monkeypatch.setattr(doctor.nvml, "device_bytes", lambda index: (8 * GIB, 3 * GIB) if index == 1 else None)
+    adapters = [SimpleNamespace(name="Basic", software=True), SimpleNamespace(name="Iris", software=False)]
+    monkeypatch.setattr(doctor.dxgi, "adapters", lambda: adapters)
+    monkeypatch.setattr(doctor.dxgi, "usage", lambda index: SimpleNamespace(budget=index * GIB, used_local=GIB // 4))
+    seen = doctor.levels(real_torch)
+    assert seen[-2] == Level("RTX, by its driver", 8 * GIB, 5 * GIB)
+    assert seen[-1] == Level("Iris, as Windows lets us", GIB, GIB * 3 // 4)
+    assert any(each.name == "RAM" and 0 < each.free <= each.total for each in seen)
 
 
 def test_the_text_has_the_commands_below_what_they_mend():
