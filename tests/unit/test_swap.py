@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from slimfusion.bench.swap_twins import save_converter, save_swapper
 from slimfusion.catalog.families import FAMILIES
 from slimfusion.engines.backends.onnx_backend import blueprint_from_onnx
 from slimfusion.engines.cache import SESSIONS
@@ -17,7 +18,6 @@ from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity import Identity
 from slimfusion.faces.people import Person
 from slimfusion.faces.swap import Networks, Swapping, swap_faces
-from swap_twins import save_converter, save_swapper
 
 HOST = StandaloneHost("cpu")
 FULL = MemoryBudget(mode="quality")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from slimfusion.catalog.families import Family
-from slimfusion.engines.session import Infer, Tensors
+
+from ..catalog.families import Family
+from ..engines.session import Infer, Tensors
 
 SOURCE_SIDE = {"uniface": 256, "blendswap": 112}
 
@@ -77,7 +79,9 @@ def save_converter(path: Path) -> Path:
     return _saved(path, nodes, inputs, outputs, weights)
 
 
-def _saved(path: Path, nodes: list, inputs: list, outputs: list, weights: dict[str, np.ndarray]) -> Path:
+def _saved(
+    path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: dict[str, np.ndarray]
+) -> Path:
     tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "twin", inputs, outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

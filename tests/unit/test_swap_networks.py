@@ -1,0 +1,80 @@
+"""What a swap needs besides its swapper: found when it is needed, named when it is missing."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from slimfusion.bench.swap_twins import save_converter, save_swapper
+from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.found import Found
+from slimfusion.engines.backends.onnx_backend import blueprint_from_onnx
+from slimfusion.engines.cache import SESSIONS
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
+from slimfusion.errors import FacesError, ModelFileError
+from slimfusion.faces.ask import Askable
+from slimfusion.faces.face import Face, Faces
+from slimfusion.faces.identity import Identity
+from slimfusion.faces.swap_networks import converter_for, networks_for, people_from
+
+HOST = StandaloneHost("cpu")
+ANNA = Identity("Anna", np.ones(512, np.float32))
+PORTRAIT = torch.from_numpy(skimage.data.astronaut()[20:180, 140:300].copy())[None].float() / 255
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_loaded():
+    yield
+    SESSIONS.release()
+
+
+def files(*found: Found) -> Askable:
+    return Askable(lambda: found, MemoryBudget(mode="quality"), HOST)
+
+
+def twin(folder, name: str):
+    path = save_swapper(folder / f"{name}.onnx", FAMILIES[name])
+    return blueprint_from_onnx(path, path.name, FAMILIES[name], "none", "torch")
+
+
+def test_a_missing_converter_is_named_with_its_licence_and_place(tmp_path):
+    with pytest.raises(ModelFileError, match=r"crossface_hififace.onnx \(licence: OpenRAIL-MS\).*into models/"):
+        converter_for(twin(tmp_path, "hififace"), files())
+
+
+def test_a_swapper_without_one_looks_for_nothing(tmp_path):
+    nobody = Askable(lambda: pytest.fail("files were looked for"), MemoryBudget(), HOST)
+    networks = networks_for(twin(tmp_path, "hyperswap"), nobody, None)
+    assert networks.converter is None and networks.recognise is not None
+    assert networks_for(None, nobody, None).swapper is None
+
+
+def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
+    path = save_converter(tmp_path / "crossface_ghost.onnx")
+    there = Found(path, path.stat().st_size, "unverified", None, FAMILIES["crossface_ghost"])
+    taken = twin(tmp_path, "ghost")
+    monkeypatch.setattr("slimfusion.faces.swap_networks.blueprint_from_path", lambda path, *_, **__: path)
+    assert converter_for(taken, files(there)) == path
+
+
+def test_people_are_identities_pictures_or_both():
+    mirrored = torch.cat([PORTRAIT, PORTRAIT.flip(2)])
+    people = people_from([ANNA, None, None, None], mirrored, None, files())
+    assert [person.name for person in people] == ["Anna", "B"]
+    assert people[0].identity is ANNA and people[1].identity is None
+    assert all(person.face is not None for person in people)
+    assert np.array_equal(people[1].picture, mirrored[1].numpy())
+    (alone,) = people_from([ANNA, None, None, None], None, None, files())
+    assert alone.picture is None
+    assert people_from([None] * 4, None, None, files()) == []
+
+
+def test_a_source_of_many_faces_can_be_chosen_from():
+    box = np.array([0, 0, 90, 90], np.float32)
+    points = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
+    one = Face(0, box, points, 0.9)
+    faces = Faces(((one, one),), 160, 160)
+    with pytest.raises(FacesError, match="2 faces in the source picture of A"):
+        people_from([], PORTRAIT, faces, files())
+    (person,) = people_from([], PORTRAIT, Faces(((one,),), 160, 160), files())
+    assert person.face is one
