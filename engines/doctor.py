@@ -96,12 +96,15 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     say("onnxruntime")
     found = installed()
     findings += onnxruntime_findings(found, facts, platform.machine())
+    ran = []
     for provider in order("auto", this_machine(), found.offered) if found.usable else []:
         say(f"{provider.title}, in a process of its own")
         result = probe(provider, Request(as_plugin=provider.key in found.plugins))
         findings.append(provider_finding(result, facts, found, sys.platform))
+        ran += [provider.key] if result.ran else []
     say("memory")
     try:
+        findings += idle_cards([each.name for each in dxgi.adapters() if not each.software], facts, found, ran)
         findings.append(memory_finding(levels(torch)))
     except SlimFusionError as error:
         findings.append(Finding("Memory", "advice", str(error)))
@@ -267,6 +270,15 @@ def provider_mend(result: Probe, found: Installation, system: str) -> str:
     if result.key == "webgpu" and linux:
         return "sudo apt install libvulkan1 mesa-vulkan-drivers"
     return "sudo apt install intel-opencl-icd" if result.key == "openvino" and linux else ""
+
+
+def idle_cards(names: Sequence[str], torch: Torch, found: Installation, ran: Sequence[str]) -> list[Finding]:
+    """Advice where there are graphics cards that nothing computes on. ran: keys of the providers that did."""
+    if not names or torch.device or set(ran) - {"cpu"} or "webgpu" in found.plugins:
+        return []
+    wheels = "onnxruntime-ep-webgpu" if found.usable else "onnxruntime onnxruntime-ep-webgpu"
+    detail = f"{' and '.join(names)}: nothing that is installed computes on it; WebGPU can, for .onnx models"
+    return [Finding("Graphics", "advice", detail, pip(f"install {wheels}"))]
 
 
 def levels(torch: Any) -> list[Level]:

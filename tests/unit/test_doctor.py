@@ -222,6 +222,17 @@ def test_what_the_catalogue_knows_is_said(found, state, words):
     assert finding.state == state and words in finding.detail
 
 
+def test_a_card_that_nothing_uses_gets_the_provider_that_runs_anywhere():
+    cpu, plain = Torch("2.13.0", "the CPU"), Installation("usable", plugins=())
+    (finding,) = doctor.idle_cards(["Iris Xe"], cpu, plain, ["cpu"])
+    assert finding.state == "advice" and "Iris Xe" in finding.detail
+    assert finding.mend == PIP + "install onnxruntime-ep-webgpu"
+    (finding,) = doctor.idle_cards(["Iris Xe"], cpu, Installation("missing"), [])
+    assert finding.mend == PIP + "install onnxruntime onnxruntime-ep-webgpu"
+    assert doctor.idle_cards(["Iris Xe"], cpu, plain, ["directml", "cpu"]) == []
+    assert doctor.idle_cards(["RTX"], RTX, plain, ["cpu"]) == [] == doctor.idle_cards([], cpu, plain, [])
+
+
 def test_every_meter_is_asked(monkeypatch):
     monkeypatch.setattr(doctor.nvml, "devices", lambda: [SimpleNamespace(index=1, name="RTX")])
     monkeypatch.setattr(doctor.nvml, "device_bytes", lambda index: (8 * GIB, 3 * GIB) if index == 1 else None)
