@@ -34,6 +34,12 @@ def similarity(landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, shift[..., None]], -1)
 
 
+def can_align(landmarks: np.ndarray) -> bool:
+    """Whether five points (5, 2) are numbers that lie a pixel apart or more, so that `similarity` makes sense."""
+    points = np.asarray(landmarks, np.float64)
+    return bool(np.isfinite(points).all() and np.ptp(points, 0).max() >= 1)
+
+
 def inverse(affine: np.ndarray) -> np.ndarray:
     """The affines (..., 2, 3) that lead back."""
     linear = np.linalg.inv(affine[..., :2])

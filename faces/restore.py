@@ -26,6 +26,7 @@ from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
+from .detect.find import Detector, find_faces
 from .detect.mtcnn import Mtcnn
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
@@ -79,16 +80,16 @@ def detector() -> Mtcnn:
 
 
 def detect_faces(
-    frames: torch.Tensor, host: Host, score: float = 0.8, max_faces: int = 0, min_face: int | None = None
+    frames: torch.Tensor,
+    host: Host,
+    score: float = 0.8,
+    max_faces: int = 0,
+    min_face: int | None = None,
+    max_face: int = 0,
+    finder: Detector | None = None,
 ) -> Faces:
-    """The faces of all frames. frames: (B, H, W, C) as `checked_frames` gives them."""
-    found = []
-    for index, frame in enumerate(frames):
-        host.check_interrupt()
-        faces = detector().detect(frame[None], score, min_face, max_faces, host.check_interrupt)[0]
-        found.append(tuple(Face(index, face.box, face.landmarks, face.score) for face in faces))
-        host.progress("detect", index + 1, len(frames))
-    return Faces(tuple(found), *frames.shape[1:3])
+    """The faces of all frames, found by `finder` or MTCNN; the rest is as in `find_faces`."""
+    return find_faces(frames, host, finder or detector(), score, max_faces, min_face, max_face)
 
 
 def restore_faces(
@@ -123,14 +124,23 @@ def restore_faces(
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
     report.frames, report.faces, report.model = len(frames), faces.count, blueprint.spec.name
-    if faces.count and strength > 0:
-        every = [face for of_frame in faces.frames for face in of_frame]
-        task = _Task(every, blueprint, budget, host, mask, strength, options)
+    usable = _usable(faces, report)
+    if usable and strength > 0:
+        task = _Task(usable, blueprint, budget, host, mask, strength, options)
         restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
     return Restored(result, painted, faces, report)
+
+
+def _usable(faces: Faces, report: Report) -> list[Face]:
+    """The faces that can be aligned; the report says how many cannot."""
+    every = [face for of_frame in faces.frames for face in of_frame]
+    usable = [face for face in every if align.can_align(face.landmarks)]
+    if left := len(every) - len(usable):
+        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
+    return usable
 
 
 def metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:

@@ -8,6 +8,7 @@ from slimfusion.catalog.templates import WARP_TEMPLATES
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.align import (
     affine_for,
+    can_align,
     crop_face,
     crop_region,
     inverse,
@@ -86,6 +87,13 @@ def test_a_moved_template_is_found_again(scale, angle, shift):
 def test_points_without_a_face_are_refused(points):
     with pytest.raises(FacesError, match="cannot be aligned"):
         affine_for(points, "ffhq_512", 512)
+
+
+def test_points_that_can_be_aligned():
+    face = turned_face(0, np.zeros((5, 2)))
+    assert can_align(face) and can_align(face / 100)
+    for points in (np.zeros((5, 2)), np.full((5, 2), 7.0), face * np.nan, face / 1e4):
+        assert not can_align(points)
 
 
 def test_unknown_template_names_the_known_ones():

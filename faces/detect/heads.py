@@ -1,0 +1,133 @@
+"""What detectors that come as ONNX files give, decoded: SCRFD and its kin, YOLOface, YuNet.
+
+Outputs are told apart by their shapes, because exports of one network differ in names and order. All coordinates
+are pixels of the network's input. Score, box and points are float32; points are left eye, right eye, nose, left
+mouth corner, right mouth corner, as in `Face`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import ModelFileError
+
+STRIDES = (8, 16, 32)
+YOLO_NUMBERS = 20  # of one place: centre, size, score, five times x, y and certainty
+
+Decode = Callable[[Sequence[np.ndarray], tuple[int, int], float], "Candidates"]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Boxes (n, 4) x0 y0 x1 y1, landmarks (n, 5, 2), scores (n,)."""
+
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, chosen: np.ndarray) -> Candidates:
+        return Candidates(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """All of them, in order."""
+    boxes, landmarks, scores = zip(*((part.boxes, part.landmarks, part.scores) for part in parts), strict=True)
+    return Candidates(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
+
+
+def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+    """SCRFD, det_10g and RetinaFace-10g: distances from a place to the box's edges, in strides.
+
+    outputs: nine in any order, (places, 1), (places, 4) and (places, 10) for each stride. size: height and width of
+    the input. Guo et al.: "Sample and Computation Redistribution for Efficient Face Detection", 2021.
+    Raises ModelFileError for outputs of other shapes.
+    """
+    scores, distances, offsets = (_by_stride(outputs, width, 1)[0] for width in (1, 4, 10))
+    found = []
+    for stride, score, distance, offset in zip(STRIDES, scores, distances, offsets, strict=True):
+        places = _places(size, stride, len(score))
+        sure = np.flatnonzero(score[:, 0] >= least_score)
+        centre, distance = places[sure], distance[sure] * stride
+        boxes = np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], 1)
+        points = centre[:, None] + offset[sure].reshape(-1, 5, 2) * stride
+        found.append(Candidates(boxes, points, score[sure, 0]))
+    return joined(found)
+
+
+def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+    """YOLOface 8n: (20, places) with centre, size, score and five points with their certainty, in pixels.
+
+    Raises ModelFileError for an output of another shape.
+    """
+    table = np.asarray(outputs[0], np.float32)
+    table = table.reshape(table.shape[-2:]) if table.ndim > 2 else table
+    if table.ndim != 2 or YOLO_NUMBERS not in table.shape:
+        raise ModelFileError(f"A YOLOface network gives {YOLO_NUMBERS} numbers a place, this one {table.shape}.")
+    rows = table.T if table.shape[0] == YOLO_NUMBERS else table
+    rows = rows[rows[:, 4] >= least_score]
+    centre, extent = rows[:, :2], rows[:, 2:4]
+    boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
+    return Candidates(boxes, rows[:, 5:].reshape(-1, 5, 3)[:, :, :2], rows[:, 4])
+
+
+def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+    """YuNet: an offset and the logarithm of a size for each place, in strides; the score is a product of two.
+
+    outputs: twelve in any order, twice (places, 1), (places, 4) and (places, 10) for each stride. The rest is as
+    in `decode_scrfd`. Wu et al.: "YuNet: A Tiny Millisecond-level Face Detector", 2023.
+    """
+    (first, second), (shapes,), (offsets,) = (
+        _by_stride(outputs, width, count) for width, count in ((1, 2), (4, 1), (10, 1))
+    )
+    found = []
+    for stride, one, other, shape, offset in zip(STRIDES, first, second, shapes, offsets, strict=True):
+        score = one[:, 0] * other[:, 0]
+        places = _places(size, stride, len(score))
+        sure = np.flatnonzero(score >= least_score)
+        corner = places[sure]
+        centre, extent = corner + shape[sure, :2] * stride, np.exp(shape[sure, 2:]) * stride
+        points = corner[:, None] + offset[sure].reshape(-1, 5, 2) * stride
+        boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
+        found.append(Candidates(boxes, points, score[sure]))
+    return joined(found)
+
+
+def _by_stride(outputs: Sequence[np.ndarray], width: int, times: int) -> list[list[np.ndarray]]:
+    """The outputs (places, width), `times` for each stride, as `times` lists in the order of the strides."""
+    tables = [np.asarray(each, np.float32) for each in outputs]
+    # One place and one number may come as (places,), and a batch of one may still be there.
+    tables = [each.reshape(-1, each.shape[-1] if each.ndim > 1 else 1) for each in tables]
+    tables = sorted((each for each in tables if each.shape[1] == width), key=len, reverse=True)
+    if len(tables) != times * len(STRIDES):
+        shapes = ", ".join(str(np.shape(each)) for each in outputs)
+        raise ModelFileError(
+            f"This detector's outputs ({shapes}) are not those of its kind: {times * len(STRIDES)} of {width} numbers "
+            "a place were looked for."
+        )
+    return [tables[index::times] for index in range(times)]
+
+
+def _places(size: tuple[int, int], stride: int, count: int) -> np.ndarray:
+    """x y of each place (count, 2) in pixels, row by row, each as often as the network has anchors there."""
+    rows, columns = (-(-length // stride) for length in size)
+    if not rows * columns or count % (rows * columns):
+        raise ModelFileError(
+            f"A detector gives {count} places at stride {stride}, which an input of {size[1]} x {size[0]} has not."
+        )
+    y, x = np.mgrid[:rows, :columns]
+    places = np.stack([x, y], -1).reshape(-1, 2) * np.float32(stride)
+    return np.repeat(places, count // (rows * columns), 0)
+
+
+# By the family's name in the catalogue.
+DECODERS: dict[str, Decode] = {
+    "scrfd": decode_scrfd,
+    "yoloface": decode_yoloface,
+    "yunet": decode_yunet,
+}
