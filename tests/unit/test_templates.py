@@ -26,6 +26,12 @@ def test_ffhq_in_pixels_of_512():
     assert np.abs(np.array(WARP_TEMPLATES["ffhq_512"]) * 512 - points).max() < 1e-4
 
 
+def test_gpens_own_crop_in_pixels_of_512():
+    points = [[202.0407, 242.8840], [309.4302, 242.2900], [256.0768, 303.9592]]
+    points += [[211.9598, 366.8282], [300.8911, 366.3363]]
+    assert np.abs(np.array(WARP_TEMPLATES["gpen"]) * 512 - points).max() < 1e-3
+
+
 @pytest.mark.parametrize("name", WARP_TEMPLATES)
 def test_points_are_a_face_inside_the_crop(name):
     left_eye, right_eye, nose, left_mouth, right_mouth = np.array(WARP_TEMPLATES[name])
