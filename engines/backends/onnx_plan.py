@@ -5,7 +5,6 @@ Nothing here needs weights or a device; `onnx_as_torch` fills the plan and runs 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 
 from ...errors import ModelFileError
 from .onnx_file import Graph, Node, OnnxGraph
+from .onnx_fusions import fused
 from .onnx_operators import Call, Operator, find
 from .onnx_operators.host import shape_of
 from .onnx_operators.registry import Array
@@ -142,7 +142,7 @@ class _Planner:
         return plan
 
     def _body(self, nodes: Sequence[Node]) -> None:
-        for node in _with_silu(nodes, [value.name for value in self._graph.outputs]):
+        for node in fused(nodes, [value.name for value in self._graph.outputs]):
             self._add(node)
 
     def _constants(self, tensors: Iterable[OnnxTensor]) -> None:
@@ -190,9 +190,7 @@ class _Planner:
         opset = self._graph.opsets.get(node.domain if node.domain != "ai.onnx" else "", self._graph.opset)
         attributes = {key: array_of(v) if isinstance(v, OnnxTensor) else v for key, v in node.attributes.items()}
         name = node.name or next(iter(node.outputs), "")
-        return Call(
-            node.op, name, opset, len(node.outputs), attributes, self._device, self._dtype, seed=self._nodes
-        )
+        return Call(node.op, name, opset, len(node.outputs), attributes, self._device, self._dtype, seed=self._nodes)
 
     def _add_constant(self, node: Node) -> None:
         (key, value), name = next(iter(node.attributes.items()), ("", None)), node.outputs[0]
@@ -327,23 +325,6 @@ def _makes_data(node: Node) -> bool:
     """A ConstantOfShape of real numbers is no size: it may be as large as a picture."""
     value = node.attributes.get("value")
     return node.op == "ConstantOfShape" and (value is None or value.dtype is None or value.dtype.is_floating_point)
-
-
-def _with_silu(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
-    """x * sigmoid(x) as one node: half the memory of two. It stands where the product stood."""
-    everything = Graph((), (), tuple(nodes), {}).everything()
-    uses = Counter(name for node in everything for name in node.inputs)
-    gates = {n.outputs[0]: n for n in nodes if n.kind == "Sigmoid" and uses[n.outputs[0]] == 1}
-    result: list[Node] = []
-    for node in nodes:
-        if node.kind == "Mul" and len(node.inputs) == 2:
-            for gate, x in (node.inputs, node.inputs[::-1]):
-                if gate in gates and gates[gate].inputs[0] == x and gate not in outputs:
-                    result.remove(gates[gate])
-                    node = Node("Silu", "slimfusion", node.name, (x,), node.outputs, {})
-                    break
-        result.append(node)
-    return result
 
 
 class _Lives:

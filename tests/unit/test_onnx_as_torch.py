@@ -164,6 +164,28 @@ def test_silu_is_one_step(tmp_path):
     check(tmp_path, nodes, inputs, constants)
 
 
+@pytest.mark.parametrize("back", [(1, 6, 4, 5), (0, 6, 4, 5), (1, 6, 5, 4), (1, 3, 8, 5)])
+def test_group_normalization_of_five_nodes(tmp_path, back):
+    """With the picture's shape at the end it is one step; with another, what is written."""
+    channels = 6 if back[1] == 6 else 3
+    nodes = [
+        node("Conv", ["x", "k"], ["c"]), node("Reshape", ["c", "split"], ["r"]),
+        node("InstanceNormalization", ["r", "s", "t"], ["n"]), node("Reshape", ["n", "back"], ["b"]),
+        node("Mul", ["b", "w"], ["m"]), node("Add", ["v", "m"]),
+    ]  # fmt: skip
+    constants = {
+        "k": real(6, 2, 1, 1), "split": whole(0, 3, -1), "s": real(3), "t": real(3), "back": whole(*back),
+        "w": real(channels, 1, 1), "v": real(channels, 1, 1),
+    }  # fmt: skip
+    check(tmp_path, nodes, {"x": real(1, 2, 4, 5)}, constants)
+    if back == (1, 6, 4, 5):
+        module = onnx_as_torch.build(
+            loaded(tmp_path, model(nodes, {"x": real(1, 2, 4, 5)}, constants)), CPU, torch.float32
+        )
+        batch = torch.rand(2, 2, 4, 5)
+        assert torch.allclose(module(batch)[0], torch.cat([module(x[None])[0] for x in batch]), atol=1e-5)
+
+
 CONVOLUTIONS = [
     ({"pads": [1, 1, 1, 1]}, (6, 4, 3, 3)), ({"strides": [2, 2], "pads": [0, 1, 1, 0]}, (6, 4, 3, 3)),
     ({"dilations": [2, 1]}, (6, 4, 3, 2)), ({"group": 2}, (6, 2, 3, 3)),
@@ -431,6 +453,8 @@ def test_sizes_are_computed_from_the_picture(tmp_path):
         node("Resize", ["x", "", "", "target"], ["b"], mode="linear"),
         node("ConstantOfShape", ["shape"], ["zeros"]), node("Add", ["x", "zeros"], ["c"]),
         node("Cast", ["hw"], ["hwf"], to=TensorProto.FLOAT), node("Div", ["x", "hwf"], ["d"]),
+        node("Shape", ["shape"], ["rank"]), node("Cast", ["rank"], ["rank0"], to=1),
+        node("Add", ["x", "rank0"], ["f"]),
         node("Range", ["z", "h", "one"], ["rows"]), node("Gather", ["x", "rows"], ["e"], axis=2),
     ]  # fmt: skip
     constants = {
@@ -438,7 +462,7 @@ def test_sizes_are_computed_from_the_picture(tmp_path):
         "fours": whole(4), "half": np.float32(1.5), "z": np.array(0), "one": np.array(1),
     }  # fmt: skip
     shapes = {"x": [1, 3, "h", "w"]}
-    results = check(tmp_path, nodes, {"x": real(1, 3, 5, 7)}, constants, outputs=tuple("abcde"), shapes=shapes)
+    results = check(tmp_path, nodes, {"x": real(1, 3, 5, 7)}, constants, outputs=tuple("abcdef"), shapes=shapes)
     assert results[1].shape == (1, 3, 7, 10)
 
 

@@ -220,6 +220,11 @@ _enter_reduction("ReduceMax", np.max)
 _enter_reduction("ReduceMin", np.min)
 
 
+@host_operator("Shape")
+def shape(call: Call, x: Array) -> Array:
+    return shape_of(call, x.shape)
+
+
 def shape_of(call: Call, sizes: tuple[int, ...]) -> Array:
     """Shape, of which newer operator sets may ask a part."""
     return np.array(sizes[call.number("start", 0) : call.attributes.get("end")], np.int64)

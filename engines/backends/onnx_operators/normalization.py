@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Call, operator, writable
+from .registry import Array, Call, numbers, operator, writable
 
 
 @operator("BatchNormalization", overwrites=(0,), exact=(1, 2, 3, 4))
@@ -27,7 +27,36 @@ def batch_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor,
 
 @operator("InstanceNormalization")
 def instance_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    return F.instance_norm(x, weight=scale, bias=bias, eps=call.number("epsilon", 1e-5))
+    # A group for each channel is the same.
+    return _grouped(x, x.shape[1], scale, bias, call.number("epsilon", 1e-5))
+
+
+@operator("slimfusion.GroupNorm", host=(1, 4))
+def reshaped_group_norm(
+    call: Call, x: Tensor, split: Array, scale: Tensor, bias: Tensor, back: Array, weight: Tensor, shift: Tensor
+) -> Tensor:
+    """Not in the standard: what `onnx_fusions` makes of the nodes that stand for it. Theirs, where it is not."""
+    epsilon, groups = call.number("epsilon", 1e-5), len(scale)
+    first, last = numbers(split), numbers(back)
+    channels = (x.shape[1], *(1,) * (x.dim() - 2))
+    known = len(first) == 3 and first[0] in (0, x.shape[0]) and first[1] == groups and first[2] != 0
+    restored = last[1:] == list(x.shape[1:]) and last[0] in (0, x.shape[0])
+    if not (known and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
+        whole = x.reshape([x.shape[k] if size == 0 else size for k, size in enumerate(first)])
+        normal = instance_norm(call, whole, scale, bias)
+        return normal.reshape([whole.shape[k] if size == 0 else size for k, size in enumerate(last)]) * weight + shift
+    size = x.shape[1] // groups
+    gain = weight.reshape(-1) * scale.repeat_interleave(size)
+    offset = weight.reshape(-1) * bias.repeat_interleave(size) + shift.reshape(-1)
+    return _grouped(x, groups, gain, offset, epsilon)
+
+
+def _grouped(x: Tensor, groups: int, scale: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    if not torch._C._functorch.is_batchedtensor(x):
+        return F.group_norm(x, groups, scale, bias, epsilon)
+    # For samples of a batch, torch would scale and shift into tensors of their own.
+    shape = (1, -1) + (1,) * (x.dim() - 2)
+    return F.group_norm(x, groups, eps=epsilon).mul_(scale.reshape(shape)).add_(bias.reshape(shape))
 
 
 @operator("GroupNormalization")
