@@ -96,7 +96,7 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     say("onnxruntime")
     found = installed()
     findings += onnxruntime_findings(found, facts, platform.machine())
-    ran = []
+    ran: list[str] = []
     for provider in order("auto", this_machine(), found.offered) if found.usable else []:
         say(f"{provider.title}, in a process of its own")
         result = probe(provider, Request(as_plugin=provider.key in found.plugins))
