@@ -19,10 +19,12 @@ from ..engines.session import Infer, Tensors
 from . import align
 from .face import Face
 from .face_masks import MaskNetwork, network_input
+from .landmarks import with_landmarks
 from .networks import blueprint_from_path
 
 # Families that do the same, best first.
 RECOGNISERS = ("arcface",)
+LANDMARKERS = ("2dfan4", "fan_68_5")
 OCCLUDERS = ("xseg", "dfl_xseg", "occluder")
 PARSERS = ("bisenet",)
 
@@ -74,6 +76,18 @@ def embedded(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) -> l
     infer = askable.infer(found, len(faces), "recognise")
     vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.family))]
     return [replace(face, embedding=vector) for face, vector in zip(faces, vectors, strict=True)]
+
+
+def landmarked(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) -> list[Face]:
+    """The faces with their 68 points. frames: as `checked_frames` gives them.
+
+    Raises ModelFileError when no landmark network is there.
+    """
+    if not faces:
+        return []
+    found = askable.file("landmarker", LANDMARKERS)
+    assert found.family is not None
+    return with_landmarks(frames, faces, found.family, askable.infer(found, len(faces), "landmarks"))
 
 
 def aligned(frames: torch.Tensor, faces: Sequence[Face], family: Family) -> Iterator[Tensors]:

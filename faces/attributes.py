@@ -31,8 +31,7 @@ def attributed(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) ->
         return []
     found = askable.file("attributes", ATTRIBUTE_NETWORKS)
     assert found.family is not None
-    with askable.opened(found, len(faces), "attributes") as infer:
-        return with_attributes(frames, faces, found.family, infer)
+    return with_attributes(frames, faces, found.family, askable.infer(found, len(faces), "attributes"))
 
 
 def with_attributes(frames: torch.Tensor, faces: Sequence[Face], family: Family, infer: Infer) -> list[Face]:

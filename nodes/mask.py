@@ -84,7 +84,7 @@ class FaceMask(io.ComfyNode):
         commercial_only: bool = False,
         **margins: float,
     ) -> io.NodeOutput:
-        from ..faces.ask import OCCLUDERS, PARSERS, mask_network
+        from ..faces.ask import OCCLUDERS, PARSERS, landmarked, mask_network
         from ..faces.face_masks import MaskChoice, face_masks
         from ..faces.frames import checked_frames
 
@@ -94,6 +94,8 @@ class FaceMask(io.ComfyNode):
         networks = askable(budget, commercial_only)
         asked: dict[str, Any] = {}
         if frames is not None and faces.count:
+            faces.check_size(frames)
+            asked["landmarks"] = lambda some: landmarked(frames, some, networks)
             if choice.occlusion:
                 asked["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:

@@ -97,10 +97,12 @@ class SelectFaces(io.ComfyNode):
         asked: dict[str, Any] = {}
         if image is not None:
             from ..faces.ask import embedded
+            from ..faces.attributes import attributed
             from ..faces.frames import checked_frames
 
             frames, networks = checked_frames(frames_in(image)), askable(budget, commercial_only)
             faces.check_size(frames)
+            asked["attributes"] = lambda some: attributed(frames, some, networks)
             asked["embeddings"] = lambda some: embedded(frames, some, networks)
         chosen = select(faces, choice, **asked)
         if if_none == "stop":

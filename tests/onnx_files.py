@@ -58,3 +58,28 @@ def parser(path: Path) -> Path:
     weight[1, 0] = 1.0
     nodes = [helper.make_node("Conv", ["input", "weight"], ["output"])]
     return saved(path, nodes, {"input": ["n", 3, 512, 512]}, {"output": ["n", 19, 512, 512]}, {"weight": weight})
+
+
+def genderage(path: Path) -> Path:
+    """The shape of InsightFace's; red faces are male and a year old for each hundredth of their red."""
+    weight = np.zeros((3, 3), np.float32)
+    weight[0] = 0.0, 1 / 255, 1 / 255  # red raises the second and the third of female, male, years / 100
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["data"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight", "bias"], ["fc1"]),
+    ]
+    weights = {"weight": weight, "bias": np.array([0.3, 0.0, 0.0], np.float32)}
+    return saved(path, nodes, {"data": ["n", 3, 96, 96]}, {"fc1": ["n", 3]}, weights)
+
+
+def landmarker(path: Path) -> Path:
+    """The shape of fan_68_5; all 68 points lie on a ring around the nose, in the crop's units."""
+    turn = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    ring = 0.2 * np.stack([np.cos(turn), np.sin(turn)], 1)[None].astype(np.float32)
+    nodes = [
+        helper.make_node("Slice", ["input", "start", "stop", "axis"], ["nose"]),
+        helper.make_node("Add", ["nose", "ring"], ["output"]),
+    ]
+    weights = {"start": np.array([2]), "stop": np.array([3]), "axis": np.array([1]), "ring": ring}
+    return saved(path, nodes, {"input": ["n", 5, 2]}, {"output": ["n", 68, 2]}, weights)

@@ -8,7 +8,8 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError
 from slimfusion.faces import align
-from slimfusion.faces.ask import OCCLUDERS, PARSERS, Askable, embedded, mask_network
+from slimfusion.faces.ask import OCCLUDERS, PARSERS, Askable, embedded, landmarked, mask_network
+from slimfusion.faces.attributes import attributed
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.face_masks import MaskChoice, face_masks
 from slimfusion.faces.model_files import search
@@ -29,6 +30,8 @@ def folder(tmp_path):
     onnx_files.recogniser(tmp_path / "b.onnx")
     onnx_files.occluder(tmp_path / "a.onnx")
     onnx_files.parser(tmp_path / "c.onnx")
+    onnx_files.genderage(tmp_path / "d.onnx")
+    onnx_files.landmarker(tmp_path / "e.onnx")
     return tmp_path
 
 
@@ -97,6 +100,22 @@ def test_masks_see_what_their_networks_see(askable):
         faces, MaskChoice(regions=("skin",)), frames, parser=mask_network(askable, "parser", PARSERS, faces.count)
     )[0]
     assert skin[80, 95] == 1 and not skin[:, SIDE:].any()
+
+
+def test_gender_and_age_select(askable):
+    frames, faces = two_faces()
+    chosen = select(faces, Choice(gender="male", youngest=40), lambda some: attributed(frames, some, askable))
+    assert [(float(face.box[0]), face.gender) for face in chosen.frames[0]] == [(20, "male")]
+    (_, years), *_ = (face.age for face in chosen.frames[0])
+    assert 40 <= years <= 100
+
+
+def test_areas_are_made_from_points_that_a_network_finds(askable):
+    frames, faces = two_faces()
+    choice = MaskChoice(areas=("mouth",))
+    mask = face_masks(faces, choice, frames, landmarks=lambda some: landmarked(frames, some, askable))[0]
+    x, y = faces.frames[0][0].landmarks[2]  # the area is a part of the ring around the nose, to its upper right
+    assert mask[int(y) - 20, int(x) + 13] > 0.5 and mask[int(y) + 20, int(x) - 13] == 0
 
 
 def test_a_network_that_is_not_there_says_where_to_get_it(tmp_path):
