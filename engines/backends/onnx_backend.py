@@ -272,31 +272,31 @@ class WorkerSession:
 
 
 class CudaSession:
-    """A session on torch's own CUDA stream; inputs and outputs stay on the card."""
+    """A session on the card that torch is on: it reads torch's memory there, and its results go to the CPU."""
 
     outside_peak = 0
 
     def __init__(self, path: Path, limit: int) -> None:
-        self._ort = runtime.loaded()
         device = torch.cuda.current_device()
         request = Request(limit or None, device, stream=torch.cuda.current_stream().cuda_stream)
         provider = PROVIDERS["cuda"]
         self._session: Any = runtime.open_session(str(path), provider, request)
         self._device = device
-        self._run = self._ort.RunOptions()
+        self._run = runtime.loaded().RunOptions()
         for name, value in provider.settings(request).last_run.items():
             self._run.add_run_config_entry(name, value)
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         binding = self._session.io_binding()
-        for port, tensor in zip(self._session.get_inputs(), inputs, strict=True):
-            kept = tensor.contiguous()
-            binding.bind_ortvalue_input(port.name, self._ort.OrtValue.from_dlpack(kept))
+        kept = [tensor.contiguous() for tensor in inputs]
+        for port, tensor in zip(self._session.get_inputs(), kept, strict=True):
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            binding.bind_input(port.name, "cuda", self._device, dtype, tuple(tensor.shape), tensor.data_ptr())
         for port in self._session.get_outputs():
             binding.bind_output(port.name, "cuda", self._device)
-        torch.cuda.current_stream().synchronize()  # what is on its way into the inputs
+        torch.cuda.current_stream().synchronize()  # the session may work on a stream of its own
         self._session.run_with_iobinding(binding, self._run)
-        return tuple(torch.from_dlpack(value).clone() for value in binding.get_outputs())
+        return tuple(torch.from_numpy(each) for each in binding.copy_outputs_to_cpu())
 
     def close(self) -> None:
         self._session = None
