@@ -1,4 +1,8 @@
-"""Between our faces and ComfyUI's BOUNDING_BOX: a list a frame of dicts with x, y, width, height in pixels."""
+"""Between our faces and ComfyUI's own types.
+
+BOUNDING_BOX: a list a frame of dicts with x, y, width, height in pixels. FACE_LANDMARKS: a dict whose "frames" hold a
+list a frame of dicts with `bbox_xyxy`, `landmarks_xy` and `score`, the points those of MediaPipe's face mesh.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,17 @@ import torch
 
 from ..engines.host import Host
 from ..errors import FacesError
+from .align import can_align
 from .face import Face, Faces
 from .restore import detector
 
 Boxes = list[list[dict[str, Any]]]
+
+# MediaPipe's face mesh: the corners and lids of the eyes, the tip of the nose, the corners of the mouth. Its own
+# "right" is the picture's left.
+MESH_POINTS = 468  # more follow where the irises are looked for too
+MESH_EYES = ([33, 133, 159, 145], [362, 263, 386, 374])
+MESH_REST = [4, 61, 291]
 
 
 def boxes_from_faces(faces: Faces) -> Boxes:
@@ -40,6 +51,34 @@ def faces_from_boxes(frames: torch.Tensor, boxes: Boxes | dict[str, Any], host: 
             )
         )
     return Faces(tuple(found), *frames.shape[1:3])
+
+
+def faces_from_landmarks(frames: torch.Tensor, landmarks: Any) -> Faces:
+    """Faces whose points core's MediaPipe node has found; nothing is detected.
+
+    frames: (B, H, W, C). landmarks: FACE_LANDMARKS of the same frames. Points may lie outside the frame. Raises
+    FacesError when it is none, or of other frames.
+    """
+    try:
+        per_frame, size = landmarks["frames"], tuple(int(length) for length in landmarks["image_size"])
+        found = tuple(
+            tuple(_face_from_mesh(index, face) for face in of_frame) for index, of_frame in enumerate(per_frame)
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise FacesError(f"These face landmarks are not of core's kind ({error!r}).") from error
+    faces = Faces(tuple(tuple(f for f in of_frame if can_align(f.landmarks)) for of_frame in found), *size[:2])
+    faces.check_size(frames)
+    return faces
+
+
+def _face_from_mesh(frame: int, face: dict[str, Any]) -> Face:
+    mesh = np.asarray(face["landmarks_xy"], np.float32)
+    if mesh.ndim != 2 or mesh.shape[0] < MESH_POINTS or mesh.shape[1] < 2:
+        raise ValueError(f"{mesh.shape} points are no face mesh")
+    eyes = [mesh[eye, :2].mean(0) for eye in MESH_EYES]
+    box = np.asarray(face["bbox_xyxy"], np.float32).reshape(4)
+    score = float(np.clip(face.get("score", 1.0), 0.0, 1.0))
+    return Face(frame, box, np.stack([*eyes, *mesh[MESH_REST, :2]]), score)
 
 
 def _per_frame(boxes: Boxes | dict[str, Any], frames: int) -> Boxes:

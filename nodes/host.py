@@ -32,6 +32,7 @@ IDENTITY_FOLDERS = "slimfusion_identities"
 
 BoundingBox = io.Custom("BOUNDING_BOX")
 Budget = io.Custom("SLIMFUSION_BUDGET")
+FaceLandmarks = io.Custom("FACE_LANDMARKS")
 FaceList = io.Custom("SLIMFUSION_FACES")
 IdentityType = io.Custom("SLIMFUSION_IDENTITY")
 Model = io.Custom("SLIMFUSION_MODEL")
@@ -216,6 +217,7 @@ __all__ = [
     "Budget",
     "ComfyExtension",
     "ComfyHost",
+    "FaceLandmarks",
     "FaceList",
     "IdentityType",
     "Model",

@@ -7,7 +7,7 @@ import torch
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.errors import FacesError
 from slimfusion.faces import boxes
-from slimfusion.faces.boxes import boxes_from_faces, faces_from_boxes
+from slimfusion.faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
 from slimfusion.faces.face import Face, Faces
 
 HOST = StandaloneHost("cpu")
@@ -99,3 +99,38 @@ def test_points_are_found_in_a_foreign_box():
 def test_a_box_beyond_the_frame_does_no_harm():
     (face,) = faces_from_boxes(frames(1), {"x": 1e6, "y": -1e6, "width": 5, "height": 0}, HOST).frames[0]
     assert np.isfinite(face.landmarks).all() and face.score < 0.5
+
+
+def mesh_of(frame: int = 0, points: int = 478) -> dict:
+    """A MediaPipe face whose five points are (10 k, 10 k) for k from 1."""
+    mesh = np.full((478, 2), 99.0)
+    for k, which in enumerate([[33, 133, 159, 145], [362, 263, 386, 374], [4], [61], [291]], 1):
+        mesh[which] = [10 * k, 10 * k]
+    return {"bbox_xyxy": [1, 2, 60, 70], "landmarks_xy": mesh[:points], "score": 0.75, "presence": 1.0}
+
+
+def test_the_five_points_of_cores_face_mesh():
+    faces = faces_from_landmarks(frames(2), {"frames": [[], [mesh_of()]], "image_size": (80, 90)})
+    ((), (face,)) = faces.frames
+    assert (face.frame, face.score, face.box.tolist()) == (1, 0.75, [1, 2, 60, 70])
+    assert face.landmarks.tolist() == [[10.0 * k] * 2 for k in range(1, 6)] and face.landmarks.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"frames": [[mesh_of()]], "image_size": (90, 80)}, "detect faces in this image"),
+        ({"frames": [[], []], "image_size": (80, 90)}, "detect faces in this image"),
+        ({"frames": [[mesh_of(points=68)]], "image_size": (80, 90)}, "no face mesh"),
+        ({"frames": [[{}]], "image_size": (80, 90)}, "bbox_xyxy|landmarks_xy"),
+        ([], "not of core's kind"),
+    ],
+)
+def test_landmarks_of_other_frames_or_another_kind_are_refused(given, message):
+    with pytest.raises(FacesError, match=message):
+        faces_from_landmarks(frames(1), given)
+
+
+def test_mesh_faces_that_cannot_be_aligned_are_left_out():
+    flat = {**mesh_of(), "landmarks_xy": np.zeros((478, 2))}
+    assert faces_from_landmarks(frames(1), {"frames": [[flat]], "image_size": (80, 90)}).count == 0
