@@ -12,7 +12,8 @@ pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indi
 def networks(lab):
     """The user's model folder with small networks under names that mean nothing."""
     folder = lab.host.base / "models" / "insightface"
-    files = [onnx_files.recogniser(folder / "x.onnx"), onnx_files.occluder(folder / "sub" / "y.onnx")]
+    makers = (onnx_files.recogniser, onnx_files.occluder, onnx_files.genderage, onnx_files.landmarker)
+    files = [make(folder / "sub" / f"{number}.onnx") for number, make in enumerate(makers)]
     yield folder
     for file in files:
         file.unlink()
@@ -69,6 +70,18 @@ def test_a_selector_that_asks_for_likeness_finds_the_person(lab, portrait, netwo
     prompt["out"] = lab.node("ProbeOut", file="mask", value=["mask", 0])
     lab.run(prompt)
     assert lab.got("mask").max() == 1
+
+
+def test_gender_selects_and_areas_limit_a_mask(lab, portrait, networks):
+    areas = {}
+    for gender in ("female", "male"):
+        prompt = detecting(lab, portrait)
+        prompt["select"] = lab.node("SlimFusionSelectFaces", faces=["faces", 0], image=["in", 0], gender=gender)
+        prompt["mask"] = lab.node("SlimFusionFaceMask", faces=["select", 0], image=["in", 0], areas="mouth")
+        prompt["out"] = lab.node("ProbeOut", file="mask", value=["mask", 0])
+        lab.run(prompt)
+        areas[gender] = float((lab.got("mask") > 0).sum())
+    assert sorted(area > 0 for area in areas.values()) == [False, True]
 
 
 def test_a_number_that_is_not_there_is_named_with_the_count(lab, portrait):
