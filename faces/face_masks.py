@@ -160,7 +160,7 @@ def network_input(crop: np.ndarray, family: Family) -> torch.Tensor:
     picture = np.nan_to_num(crop, posinf=1.0, neginf=0.0).clip(0, 1)
     if family.colour == "BGR":
         picture = picture[..., ::-1]
-    picture = (picture - np.float32(family.mean)) / np.float32(family.std)
+    picture = (picture - np.array(family.mean, np.float32)) / np.array(family.std, np.float32)
     if family.layout == "NCHW":
         picture = picture.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(picture, np.float32))

@@ -152,7 +152,7 @@ def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> No
         raise OutputError(f"An identity is kept as {SUFFIX}, not as {path.name}.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists. Choose another name, or let it be overwritten.")
-    tensors = {name: np.zeros(shape, kind) for name, (shape, kind) in _OTHERS.items()}
+    tensors: dict[str, np.ndarray] = {name: np.zeros(shape, kind) for name, (shape, kind) in _OTHERS.items()}
     tensors |= {name: np.array(value, order="C") for name, value in identity.others.items()}
     tensors["embedding"] = np.array(identity.embedding, np.float32, order="C")
     notes = {"format": _FORMAT, "recogniser": identity.recogniser, "name": identity.name, "count": str(identity.count)}
