@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from slimfusion.engines.backends import onnx_as_torch, onnx_file
 from slimfusion.engines.memory.costs import LivePeak
 from slimfusion.errors import ModelFileError
@@ -654,3 +656,22 @@ def test_graphs_that_do_not_fit_together(tmp_path, nodes):
         module, mode = onnx_as_torch.twin(graph, torch.float32)
         with mode:
             module(torch.empty(4, 4))
+
+
+WHOLE = model(*network()).SerializeToString()
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+def test_a_damaged_graph_is_refused_or_run_but_nothing_else(tmp_path, flips):
+    content = bytearray(WHOLE)
+    for place, byte in flips:
+        content[place] = byte
+    path = tmp_path / "model.onnx"
+    path.write_bytes(bytes(content))
+    try:
+        module, mode = onnx_as_torch.twin(onnx_file.read(path), torch.float32)
+        with mode:
+            module(torch.empty(1, 4, 8, 8))
+    except ModelFileError as error:
+        assert str(error).endswith((".", "engine."))
