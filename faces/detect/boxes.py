@@ -18,18 +18,21 @@ def moved(boxes: np.ndarray, moves: np.ndarray) -> np.ndarray:
 
 def overlaps(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray:
     """The area that `box` shares with each of `boxes`, as a part of their union or of the smaller one."""
-    shared = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = shared.clip(0).prod(1)
-    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    x0, y0, x1, y1 = boxes.T
+    width = np.minimum(box[2], x1) - np.maximum(box[0], x0)
+    height = np.minimum(box[3], y1) - np.maximum(box[1], y0)
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    area, areas = (box[2] - box[0]) * (box[3] - box[1]), (x1 - x0) * (y1 - y0)
     return shared / np.maximum(np.minimum(area, areas) if of_smaller else area + areas - shared, 1e-9)
 
 
 def kept(boxes: np.ndarray, scores: np.ndarray, limit: float, of_smaller: bool = False) -> np.ndarray:
     """Greedy non-maximum suppression: indices of the boxes kept, best first, ties in the order given."""
     order = np.argsort(-scores, kind="stable")
+    boxes = boxes[order]
     result = []
     while len(order):
-        best, order = order[0], order[1:]
-        result.append(best)
-        order = order[overlaps(boxes[best], boxes[order], of_smaller) <= limit]
+        result.append(order[0])
+        apart = overlaps(boxes[0], boxes[1:], of_smaller) <= limit
+        order, boxes = order[1:][apart], boxes[1:][apart]
     return np.array(result, int)
