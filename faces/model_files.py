@@ -8,8 +8,8 @@ from pathlib import Path
 from ..catalog import found
 from ..catalog.found import Found
 from ..catalog.hashes import HashCache, nothing
-from ..catalog.signatures import Signature, Value
-from ..engines.backends import onnx_file, weights_file
+from ..catalog.signatures import Signature
+from ..engines.backends import onnx_backend, onnx_file, weights_file
 from ..engines.host import Host
 
 
@@ -20,8 +20,7 @@ def signature(path: Path) -> Signature | None:
         weights_file.shapes(path)  # only the header is read: enough to tell that the file is whole
     if suffix != ".onnx":
         return None
-    graph = onnx_file.read(path)
-    return Signature(tuple(map(_value, graph.inputs)), tuple(map(_value, graph.outputs)))
+    return onnx_backend.signature(onnx_file.read(path))
 
 
 def search(folders: Iterable[Path], state_folder: Path | None = None, host: Host | None = None) -> tuple[Found, ...]:
@@ -38,7 +37,3 @@ def _hashes(state_folder: Path | None, host: Host | None) -> HashCache:
     if host is None:
         return HashCache(state_folder, nothing)
     return HashCache(state_folder or host.state_folder(), host.check_interrupt)
-
-
-def _value(value: onnx_file.Value) -> Value:
-    return value.name, str(value.dtype).removeprefix("torch."), value.shape or ()
