@@ -15,8 +15,6 @@ from .align import corner_bounds, inverse, warped
 
 Region = tuple[slice, slice]
 
-BAND_PIXELS = 1 << 20  # blended at a time
-
 BAND_PIXELS = 1 << 13  # blended at once: what is computed on the way stays in the processor's cache
 
 
