@@ -12,6 +12,7 @@ from .mask import FaceMask
 from .report import MemoryReport, ReleaseModels
 from .restore import RestoreFaces, RestoreImage
 from .select import SelectFaces
+from .swap import SwapFaces
 
 
 class SlimFusionExtension(ComfyExtension):
@@ -33,4 +34,5 @@ class SlimFusionExtension(ComfyExtension):
             LoadIdentity,
             BlendIdentities,
             Likeness,
+            SwapFaces,
         ]

@@ -1,5 +1,7 @@
 """What a swap needs besides its swapper: found when it is needed, named when it is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -15,6 +17,7 @@ from slimfusion.errors import FacesError, ModelFileError
 from slimfusion.faces.ask import Askable
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity import Identity
+from slimfusion.faces.people import Person
 from slimfusion.faces.swap_networks import converter_for, networks_for, people_from
 
 HOST = StandaloneHost("cpu")
@@ -44,9 +47,26 @@ def test_a_missing_converter_is_named_with_its_licence_and_place(tmp_path):
 
 def test_a_swapper_without_one_looks_for_nothing(tmp_path):
     nobody = Askable(lambda: pytest.fail("files were looked for"), MemoryBudget(), HOST)
-    networks = networks_for(twin(tmp_path, "hyperswap"), nobody, None)
+    networks = networks_for(twin(tmp_path, "hyperswap"), nobody)
     assert networks.converter is None and networks.recognise is not None
-    assert networks_for(None, nobody, None).swapper is None
+    assert networks_for(None, nobody).swapper is None
+
+
+def test_points_and_vectors_are_asked_of_the_networks_that_are_there(monkeypatch):
+    box, five = np.array([2, 2, 90, 90], np.float32), np.zeros((5, 2), np.float32)
+    seen = Face(7, box, five, 0.9)
+    asked = []
+
+    def answer(frames, faces, askable):
+        asked.append((tuple(frames.shape), faces[0].frame))
+        return [replace(faces[0], landmarks68=np.ones((68, 2), np.float32), embedding=np.ones(512, np.float32))]
+
+    for name in ("landmarked", "embedded"):
+        monkeypatch.setattr(f"slimfusion.faces.swap_networks.{name}", answer)
+    networks = networks_for(None, files())
+    assert networks.landmarks(PORTRAIT[0].numpy(), seen).shape == (68, 2)
+    assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen)).name == "Ben"
+    assert asked == [((1, 160, 160, 3), 0)] * 2
 
 
 def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
