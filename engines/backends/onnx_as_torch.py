@@ -194,11 +194,11 @@ def _made(plan: Plan, name: str, load: Load, made: dict[str, Any] | None = None)
     """A constant tensor: off the file, or computed from others in float32."""
     made = {} if made is None else made
     if name in made:
-        return made[name]  # type: ignore[no-any-return]
+        return made[name]
     if name not in plan.folded:
         array = plan.known.get(name)
         made[name] = torch.from_numpy(np.array(array)) if array is not None else load(plan.stored[name])
-        return made[name]  # type: ignore[no-any-return]
+        return made[name]
     node = plan.folded[name]
     known = find(node.kind)
     assert known is not None and known.run is not None
@@ -216,4 +216,4 @@ def _made(plan: Plan, name: str, load: Load, made: dict[str, Any] | None = None)
             arguments.append(value.float() if value.is_floating_point() else value)
     result = known.run(call, *arguments)
     made.update(zip(node.outputs, result if isinstance(result, (tuple, list)) else (result,), strict=False))
-    return made[name]  # type: ignore[no-any-return]
+    return made[name]

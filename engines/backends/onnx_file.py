@@ -137,7 +137,9 @@ class _Reader:
 
     def model(self, message: Message) -> OnnxGraph:
         opsets: dict[str, int] = {}
-        producer, body, metadata = [], None, {}
+        producer: list[str] = []
+        body: Graph | None = None
+        metadata: dict[str, str] = {}
         for field in message:
             if field.number == 2:
                 producer.insert(0, field.text())
@@ -154,9 +156,7 @@ class _Reader:
         if body is None or not opsets:
             raise protobuf.DamagedError("it has no graph" if body is None else "it does not name its operator set")
         by = " ".join(producer).strip()
-        return OnnxGraph(
-            body.inputs, body.outputs, body.nodes, body.initializers, self._path, opsets, by, metadata
-        )
+        return OnnxGraph(body.inputs, body.outputs, body.nodes, body.initializers, self._path, opsets, by, metadata)
 
     def _opset(self, message: Message) -> tuple[str, int]:
         domain, version = "", 0

@@ -266,7 +266,9 @@ class _Planner:
         return self._shapes[name]
 
     def _add_step(self, node: Node, known: Operator, call: Call) -> None:
-        inputs, to_host, to_tensor = [], [], []
+        inputs: list[int] = []
+        to_host: list[int] = []
+        to_tensor: list[int] = []
         for position, name in enumerate(node.inputs):
             on_host = position in known.host_inputs
             if name and self._is_constant(name):

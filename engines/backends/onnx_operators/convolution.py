@@ -57,7 +57,7 @@ def convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = Non
     if before != after:
         x, before = F.pad(x, _interleaved(before, after)), (0,) * count
     strides, dilations = _ones(call, "strides", count), _ones(call, "dilations", count)
-    return run(x, weight, bias, strides, before, dilations, call.number("group", 1))  # type: ignore[no-any-return]
+    return run(x, weight, bias, strides, before, dilations, call.number("group", 1))
 
 
 @operator("ConvTranspose")
@@ -76,7 +76,7 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
         before, after = _removed(x, weight, wanted[-count:], strides, dilations, extra, rule == "SAME_UPPER")
     group = call.number("group", 1)
     if before == after and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        return run(x, weight, bias, strides, before, extra, group, dilations)  # type: ignore[no-any-return]
+        return run(x, weight, bias, strides, before, extra, group, dilations)
     # Padding takes away from a transposed convolution, and what is added lies behind its end.
     whole = run(x, weight, None, strides, (0,) * count, (0,) * count, group, dilations)
     ends = [e - b for e, b in zip(extra, after, strict=True)]
@@ -129,13 +129,13 @@ def average_pool(call: Call, x: Tensor) -> Tensor:
     if any(d != 1 for d in _ones(call, "dilations", len(kernel))):
         raise call.refused("it is dilated")
     if before == after:
-        return run(x, kernel, strides, before, up, with_padding)  # type: ignore[no-any-return]
+        return run(x, kernel, strides, before, up, with_padding)
     padded = F.pad(x, _interleaved(before, after))
     result = run(padded, kernel, strides, 0, up)
     if with_padding:
-        return result  # type: ignore[no-any-return]
+        return result
     inside = F.pad(torch.ones_like(x[:1, :1]), _interleaved(before, after))
-    return result / run(inside, kernel, strides, 0, up)  # type: ignore[no-any-return]
+    return result / run(inside, kernel, strides, 0, up)
 
 
 @operator("GlobalAveragePool")

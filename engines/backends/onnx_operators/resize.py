@@ -128,7 +128,8 @@ def _along_axis(
 def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Array:
     """Where in the input each element of the output lies."""
     # In float32, as onnxruntime has it: where two pixels are equally near, the last bit decides.
-    places, scale = np.arange(new, dtype=np.float32), np.float32(factor)
+    places: Array = np.arange(new, dtype=np.float32)
+    scale = np.float32(factor)
     if rule == "asymmetric":
         return np.asarray(places / scale)
     if rule == "align_corners":

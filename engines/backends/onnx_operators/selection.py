@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,11 +21,11 @@ def arg_min(call: Call, x: Tensor) -> Tensor:
     return _arg(call, x, torch.argmin)
 
 
-def _arg(call: Call, x: Tensor, run) -> Tensor:  # type: ignore[no-untyped-def]
+def _arg(call: Call, x: Tensor, run: Callable[..., Tensor]) -> Tensor:
     axis, keep = call.number("axis", 0), bool(call.number("keepdims", 1))
     if call.number("select_last_index", 0):
-        return x.shape[axis] - 1 - run(x.flip(axis), dim=axis, keepdim=keep)  # type: ignore[no-any-return]
-    return run(x, dim=axis, keepdim=keep)  # type: ignore[no-any-return]
+        return x.shape[axis] - 1 - run(x.flip(axis), dim=axis, keepdim=keep)
+    return run(x, dim=axis, keepdim=keep)
 
 
 @operator("TopK", host=(1,))
@@ -92,4 +94,4 @@ def _drawn(call: Call, shape: tuple[int, ...], kind: str) -> Tensor:
         else:
             drawn = source.uniform(call.number("low", 0.0), call.number("high", 1.0), shape)
         call.cache[key] = torch.from_numpy(drawn).to(call.device, call.dtype)
-    return call.cache[key].clone()  # type: ignore[no-any-return]
+    return call.cache[key].clone()
