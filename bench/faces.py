@@ -25,7 +25,7 @@ from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Blueprint, Session
 from ..faces import masks, restore
-from ..faces.align import affine_for, inverse, similarity, template_points
+from ..faces.align import inverse, similarity, template_points
 from ..faces.detect.mtcnn import Mtcnn
 from ..faces.paste import paste
 from ..faces.picture_files import picture_paths, read_picture
@@ -213,12 +213,11 @@ def restore_bars(blueprint: Blueprint, count: int, rounds: int) -> Bars:
     with mock.patch.object(restore, "detector", lambda: counting):
         restored = restore.restore_faces(frames, blueprint, budget, host)
     looked_at, faces = counting.frames, restored.faces.count
-    session, alone = Session(blueprint, torch.device("cpu"), "fp32"), Mtcnn()
+    session, peer = Session(blueprint, torch.device("cpu"), "fp32"), facenet(frames.shape[1] // 36, SCORE)
 
     def face_by_face() -> None:
-        for frame, picture in zip(frames, whole, strict=True):
-            found = alone.detect(frame[None])[0]
-            restored_face_by_face(picture, found, affine_for, lambda batch: session.run(batch, 0.5))
+        for picture in whole:
+            restored_face_by_face(picture, peer, lambda batch: session.run(batch, 0.5))
 
     ours, theirs = quickest([lambda: restore.restore_faces(frames, blueprint, budget, host), face_by_face], rounds)
     print(f"{count} frames of 1080p, {faces} faces: {count / ours:.2f} frames/s, face by face {count / theirs:.2f}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..faces.face import Face
+from ..faces.align import affine_for
 from ..opencv import cv2
 
 FACENET = "facenet-pytorch==2.6.0"
@@ -40,11 +40,15 @@ def paste_whole_frame(frame: np.ndarray, crop: np.ndarray, affine: np.ndarray) -
 
 
 def restored_face_by_face(
-    frame: np.ndarray, faces: list[Face], affine_for: Callable[..., np.ndarray], network: Callable[..., torch.Tensor]
+    frame: np.ndarray, detector: Any, network: Callable[[torch.Tensor], torch.Tensor]
 ) -> np.ndarray:
-    """A frame whose faces were cropped, restored alone and pasted over the whole frame, one after the other."""
-    for face in faces:
-        affine = affine_for(face.landmarks, "ffhq_512", CROP)
+    """A frame whose faces were cropped, restored alone and pasted over the whole frame, one after the other.
+
+    detector: facenet-pytorch's, whose weights are those of ours.
+    """
+    _, _, landmarks = detector.detect(frame, landmarks=True)
+    for points in [] if landmarks is None else landmarks:
+        affine = affine_for(np.asarray(points, np.float64), "ffhq_512", CROP)
         crop = cv2.warpAffine(frame, affine, (CROP, CROP))
         batch = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
         restored = network(batch)[0].permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
