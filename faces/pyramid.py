@@ -21,12 +21,12 @@ def blended(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.nda
     levels = max(0, int(np.log2(max(1, min(weight.shape) / SMALLEST))))
     shapes, parts = [], []
     for _ in range(levels):
-        smaller = [cv2.pyrDown(each) for each in (first, second, weight)]
         size = first.shape[1], first.shape[0]
-        fine = [each - cv2.pyrUp(small, dstsize=size) for each, small in zip((first, second), smaller, strict=False)]
-        parts.append(mixed(*fine, weight))
+        coarse, other = cv2.pyrDown(first), cv2.pyrDown(second)
+        fine, other_fine = (first - cv2.pyrUp(coarse, dstsize=size), second - cv2.pyrUp(other, dstsize=size))
+        parts.append(mixed(fine, other_fine, weight))
         shapes.append(size)
-        first, second, weight = smaller
+        first, second, weight = coarse, other, cv2.pyrDown(weight)
     result = mixed(first, second, weight)
     for part, size in zip(reversed(parts), reversed(shapes), strict=True):
         result = cv2.pyrUp(result, dstsize=size) + part

@@ -11,20 +11,19 @@ from ..catalog.families import FAMILIES
 from ..catalog.swappers import missing_converter
 from ..engines.session import Blueprint
 from ..errors import ModelFileError
-from .ask import Askable, embedded, landmarked
+from .ask import Askable, embedded
 from .face import Face, Faces
 from .frames import checked_frames
 from .identity import Identity, identity_from_faces
+from .landmarks68 import landmarks68
 from .networks import blueprint_from_path
 from .people import LETTERS, Person, person_from_picture
 from .restore import detect_faces
 from .swap import Landmarks, Networks
 
 
-def networks_for(swapper: Blueprint | None, askable: Askable, landmarks: Landmarks | None = None) -> Networks:
-    """A swapper (None to fuse without) with its converter, the user's recogniser and a landmarker.
-
-    landmarks: None for the landmarker that is there.
+def networks_for(swapper: Blueprint | None, askable: Askable, landmarks: Landmarks = landmarks68) -> Networks:
+    """A swapper (None to fuse without) with its converter, the user's recogniser and the bundled landmarker.
 
     Raises ModelFileError when a converter is needed and not there.
     """
@@ -36,19 +35,7 @@ def networks_for(swapper: Blueprint | None, askable: Askable, landmarks: Landmar
         return identity_from_faces(person.name, known)
 
     converter = None if swapper is None else converter_for(swapper, askable)
-    return Networks(swapper, converter, recognise, landmarks or landmarks_by(askable))
-
-
-def landmarks_by(askable: Askable) -> Landmarks:
-    """What finds 68 points of one face; networks are looked for when the first one asks."""
-
-    def found_in(picture: np.ndarray, face: Face) -> np.ndarray:
-        frames = torch.from_numpy(np.ascontiguousarray(picture))[None]
-        (known,) = landmarked(frames, [replace(face, frame=0)], askable)
-        assert known.landmarks68 is not None
-        return known.landmarks68
-
-    return found_in
+    return Networks(swapper, converter, recognise, landmarks)
 
 
 def converter_for(swapper: Blueprint, askable: Askable) -> Blueprint | None:

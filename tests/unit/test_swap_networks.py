@@ -18,6 +18,7 @@ from slimfusion.faces.ask import Askable
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity import Identity
 from slimfusion.faces.people import Person
+from slimfusion.faces.swap import swap_faces
 from slimfusion.faces.swap_networks import converter_for, networks_for, people_from
 
 HOST = StandaloneHost("cpu")
@@ -52,21 +53,26 @@ def test_a_swapper_without_one_looks_for_nothing(tmp_path):
     assert networks_for(None, nobody).swapper is None
 
 
-def test_points_and_vectors_are_asked_of_the_networks_that_are_there(monkeypatch):
+def test_a_vector_is_asked_of_the_recogniser_that_is_there(monkeypatch):
     box, five = np.array([2, 2, 90, 90], np.float32), np.zeros((5, 2), np.float32)
     seen = Face(7, box, five, 0.9)
     asked = []
 
     def answer(frames, faces, askable):
         asked.append((tuple(frames.shape), faces[0].frame))
-        return [replace(faces[0], landmarks68=np.ones((68, 2), np.float32), embedding=np.ones(512, np.float32))]
+        return [replace(faces[0], embedding=np.ones(512, np.float32))]
 
-    for name in ("landmarked", "embedded"):
-        monkeypatch.setattr(f"slimfusion.faces.swap_networks.{name}", answer)
+    monkeypatch.setattr("slimfusion.faces.swap_networks.embedded", answer)
     networks = networks_for(None, files())
-    assert networks.landmarks(PORTRAIT[0].numpy(), seen).shape == (68, 2)
     assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen)).name == "Ben"
-    assert asked == [((1, 160, 160, 3), 0)] * 2
+    assert asked == [((1, 160, 160, 3), 0)]
+
+
+def test_two_pictures_are_fused_with_nothing_but_what_is_bundled():
+    (person,) = people_from([], PORTRAIT.flip(2), None, files())
+    done = swap_faces(PORTRAIT, [person], networks_for(None, files()), MemoryBudget(), HOST)
+    assert done.mask.max() == 1 and (done.frames - PORTRAIT).abs().max() > 0.02
+    assert torch.equal(done.frames[done.mask == 0], PORTRAIT[done.mask == 0])
 
 
 def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
