@@ -16,10 +16,12 @@ from ..engines.memory.report import Report
 from ..engines.planning import Job
 from ..engines.run import open_run
 from ..engines.session import Infer, Tensors
+from ..errors import ModelFileError
 from . import align
 from .face import Face
 from .face_masks import MaskNetwork, network_input
 from .landmarks import with_landmarks
+from .landmarks68 import landmarks68
 from .networks import blueprint_from_path
 
 # Families that do the same, best first.
@@ -79,13 +81,16 @@ def embedded(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) -> l
 
 
 def landmarked(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) -> list[Face]:
-    """The faces with their 68 points. frames: as `checked_frames` gives them.
+    """The faces with their 68 points, by the user's landmark network or else the bundled one.
 
-    Raises ModelFileError when no landmark network is there.
+    frames: as `checked_frames` gives them.
     """
     if not faces:
         return []
-    found = askable.file("landmarker", LANDMARKERS)
+    try:
+        found = askable.file("landmarker", LANDMARKERS)
+    except ModelFileError:  # none is there
+        return [replace(face, landmarks68=landmarks68(frames[face.frame].numpy(), face)) for face in faces]
     assert found.family is not None
     return with_landmarks(frames, faces, found.family, askable.infer(found, len(faces), "landmarks"))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
@@ -13,6 +14,7 @@ from slimfusion.faces.attributes import attributed
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.face_masks import MaskChoice, face_masks
 from slimfusion.faces.model_files import search
+from slimfusion.faces.restore import detect_faces
 from slimfusion.faces.select import Choice, select
 
 onnx_files = pytest.importorskip("onnx_files")
@@ -131,3 +133,12 @@ def test_commercial_use_only_refuses_what_is_not_known_to_be_free(folder):
     frames, faces = two_faces()
     with pytest.raises(ModelFileError, match=r"free for commercial use.*No such file is known"):
         embedded(frames, faces.frames[0], strict)
+
+
+def test_without_a_landmark_file_the_bundled_network_gives_the_points():
+    frames = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)[None]
+    faces = detect_faces(frames, StandaloneHost("cpu")).frames[0]
+    (face,) = landmarked(frames, faces, Askable(lambda: (), MemoryBudget(), StandaloneHost("cpu")))
+    eyes = np.stack([face.landmarks68[36:42].mean(0), face.landmarks68[42:48].mean(0)])
+    distance = np.linalg.norm(face.landmarks[1] - face.landmarks[0])
+    assert np.abs(eyes - face.landmarks[:2]).max() < 0.1 * distance
