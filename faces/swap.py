@@ -148,8 +148,11 @@ def swap_faces(
     if faces is None:
         faces = metered_faces(frames, host, report)
     faces.check_size(frames)
-    pairs, notes = assigned(faces, swapping.mapping, people)
+    wanted, notes = assigned(faces, swapping.mapping, people)
     report.notes += notes
+    pairs = [(face, person) for face, person in wanted if align.can_align(face.landmarks)]
+    if left := len(wanted) - len(pairs):
+        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
     report.frames, report.faces = len(frames), len(pairs)
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])

@@ -187,6 +187,15 @@ def test_a_profile_is_left_alone_without_a_network():
     assert torch.equal(done.frames, noisy()) and "seen from the side" in done.report.as_text()
 
 
+@pytest.mark.parametrize("name", ["classic", "inswapper"])
+def test_a_face_whose_points_coincide_is_left_alone(blueprints, name):
+    nowhere = replace(face_at(60, 60), landmarks=np.ones((5, 2), np.float32))
+    faces = Faces(((nowhere, face_at(150, 70)),), HEIGHT, WIDTH)
+    done = swap_faces(noisy(), [ANNA], networks_for(blueprints, name), FULL, HOST, faces)
+    assert done.report.faces == 1 and "left as they were: 1" in done.report.as_text()
+    assert done.mask[0, :, 110:].max() > 0.9
+
+
 def test_too_small_a_budget_is_refused_and_the_other_way_offered(blueprints):
     with pytest.raises(BudgetError, match="Without a model, faces are fused in less"):
         swap_faces(noisy(3), [ANNA], Networks(blueprints["inswapper"]), MemoryBudget(1000), HOST, TWO)
