@@ -1,0 +1,239 @@
+"""Fusing faces: contracts of all swappers, pixel boost, speed and memory of swap and restore, fusion without a model.
+
+`python -m slimfusion.bench.fusion [--data FOLDER] [--pictures FOLDER]`. The swappers are small ONNX files with the real
+tensors. FOLDER holds `pairs/`, portraits of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0): the neutral
+face of one person goes into the smiling face of the next. With --pictures, sheets to look at are written.
+
+What swap and restore are timed against is what other programs do, face by face: faces are detected once for the swap
+and once more for the restorer, which is loaded anew for each face; both paste over the whole frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+from ..catalog.families import FAMILIES
+from ..distill.data import as_float, read_picture, resized
+from ..engines.backends.onnx_backend import blueprint_from_onnx
+from ..engines.cache import SESSIONS
+from ..engines.host import StandaloneHost
+from ..engines.memory.budget import GIB, MemoryBudget
+from ..errors import SlimFusionError
+from ..faces import align, warp
+from ..faces.face import Face, Faces
+from ..faces.identity import Identity
+from ..faces.landmarks68 import landmarks68
+from ..faces.people import Person
+from ..faces.restore import detect_faces, detector, restore_faces
+from ..faces.swap import Networks, Swapping, swap_faces, swapped_crops
+from ..faces.swapper import Swapper, identity_input, result_of, target_input
+from ..opencv import cv2
+from . import face_api
+from .peers import paste_whole_frame
+from .portraits import astronaut
+from .quality import DATA
+from .result import at_least, at_most, print_result
+from .swap_reading import LIMIT, READING, VECTOR, difference, our_swapper, save_twins
+from .swap_twins import infer_with, runtime, save_restorer
+
+Image = np.ndarray
+HOST = StandaloneHost("cpu")
+
+PAIRS, SIDE = 20, 512
+TEXTURES = (0.0, 0.5, 1.0)
+FRAMES, CHUNK, HEIGHT, WIDTH = 32, 8, 1080, 1920
+RECIPE_FRAMES = 2  # of them, in each round
+ROUNDS = 4
+BOOSTS = (2, 4, 8)
+TIMED_BOOST = 4  # 128 px to 512, the most used
+
+
+def contract_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
+    """Each swapper against a second reading of its contract."""
+    return [at_most(f"contract_{name}", difference(name, twins), LIMIT) for name in READING]
+
+
+def boost_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
+    """k x k samples as one batch against one by one: the largest difference, and the time."""
+    swapper, session = our_swapper(twins["inswapper"], "inswapper"), runtime(twins["inswapper"])
+    source = identity_input(swapper, VECTOR)
+    frame = torch.from_numpy(astronaut())[None]
+    face = max(detector().detect(frame)[0], key=lambda each: each.score)
+    bars = []
+
+    def run(factor: int, batch: int) -> Image:
+        infer = infer_with(session, batch)
+        ((_, _, picture, _, _),) = swapped_crops(frame, [(face, 0)], [source], swapper, infer, factor)
+        return picture
+
+    for factor in BOOSTS:
+        single, together = (partial(run, factor, batch) for batch in (1, factor**2))
+        error = float(np.abs(single() - together()).max())
+        bars.append(at_most(f"boost_{factor}x{factor}_difference", error, 1e-5))
+    together, single = partial(run, TIMED_BOOST, TIMED_BOOST**2), partial(run, TIMED_BOOST, 1)
+    bars.append(at_most(f"boost_{TIMED_BOOST}x{TIMED_BOOST}_time", ratio(together, single, 30), 0.9))
+    return bars
+
+
+def ratio(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> float:
+    """Time of one against the other's: the least of several rounds in which they take turns."""
+    best = [float("inf"), float("inf")]
+    for _ in range(rounds):
+        for index, work in enumerate((one, other)):
+            start = time.perf_counter()
+            work()
+            best[index] = min(best[index], time.perf_counter() - start)
+    return round(best[0] / best[1], 3)
+
+
+def two_faces() -> torch.Tensor:
+    """CHUNK frames of 1080p with the astronaut twice."""
+    picture = astronaut()
+    frame = np.full((HEIGHT, WIDTH, 3), 0.4, np.float32)
+    frame[200:712, 200:712] = frame[260:772, 1100:1612] = picture
+    return torch.from_numpy(frame)[None].repeat(CHUNK, 1, 1, 1)
+
+
+def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
+    """32 frames with two faces each through swapper and restorer: frames a second against the recipe's, and memory."""
+    restorer_file = save_restorer(folder / "restorer.onnx")
+    blueprints = [
+        blueprint_from_onnx(path, path.name, FAMILIES[name], "none", "torch")
+        for name, path in (("inswapper", twins["inswapper"]), ("gfpgan", restorer_file))
+    ]
+    frames, budget = two_faces(), MemoryBudget(GIB, "quality")
+    somebody = Person("A", Identity("A", VECTOR))
+    swapper, session = our_swapper(twins["inswapper"], "inswapper"), runtime(twins["inswapper"])
+    peaks, ours, theirs = [], [], []
+    for _ in range(FRAMES // CHUNK):
+        start = time.perf_counter()
+        faces = detect_faces(frames, HOST)
+        swapped = swap_faces(frames, [somebody], Networks(blueprints[0]), budget, HOST, faces)
+        restored = restore_faces(swapped.frames, blueprints[1], budget, HOST, swapped.faces)
+        ours.append((time.perf_counter() - start) / CHUNK)
+        assert restored.faces.count == 2 * CHUNK
+        peaks += [swapped.report.measured_peak, restored.report.measured_peak]
+        start = time.perf_counter()
+        for frame in frames[:RECIPE_FRAMES]:
+            face_by_face((frame.numpy() * 255).astype(np.uint8), swapper, session, restorer_file)
+        theirs.append((time.perf_counter() - start) / RECIPE_FRAMES)
+        print(f"swap and restore: {ours[-1]:.2f} s a frame, face by face {theirs[-1]:.2f} s", flush=True)
+    SESSIONS.release()
+    return [
+        at_least("swap_restore_speed_against_face_by_face", round(min(theirs) / min(ours), 2), 3.0),
+        at_most("swap_restore_peak_bytes", max(peaks), GIB),
+    ]
+
+
+def face_by_face(
+    frame: Image, swapper: Swapper, session: onnxruntime.InferenceSession, restorer_file: Path
+) -> Image:
+    """The recipe: one face at a time, detection twice, the restorer loaded for each face, pastes over whole frames.
+
+    frame: (H, W, 3) uint8.
+    """
+    source = identity_input(swapper, VECTOR).numpy()[None]
+    for face in faces_in(frame):
+        affine = align.affine_for(face.landmarks, "arcface_128", 128)
+        target = target_input(swapper, align.crop_face(frame, affine, 128) / np.float32(255)).numpy()[None]
+        (picture,) = session.run(None, {"target": target, "source": source})
+        crop = result_of(swapper, (torch.from_numpy(picture[0]),))[..., :3]
+        frame = paste_whole_frame(frame, (crop * 255).astype(np.uint8), affine)
+    for face in faces_in(frame):
+        restorer = runtime(restorer_file)
+        affine = align.affine_for(face.landmarks, "ffhq_512", 512)
+        planes = align.crop_face(frame, affine, 512).transpose(2, 0, 1) / np.float32(127.5) - 1
+        (picture,) = restorer.run(None, {"input": planes[None]})
+        crop = picture[0].transpose(1, 2, 0) * 127.5 + 127.5
+        frame = paste_whole_frame(frame, crop.clip(0, 255).astype(np.uint8), affine)
+    return frame
+
+
+def faces_in(frame: Image) -> list[Face]:
+    return detector().detect(torch.from_numpy(frame)[None].float() / 255)[0]
+
+
+def portrait(path: Path) -> tuple[Image, Face]:
+    """A portrait (512, 512, 3) and its largest face."""
+    picture = as_float(resized(read_picture(path), SIDE))
+    found = detector().detect(torch.from_numpy(picture)[None])[0]
+    return picture, max(found, key=lambda face: float(face.box[2] - face.box[0]))
+
+
+def classic_bars(data: Path, pictures: Path | None) -> list[dict[str, Any]]:
+    """Fusion without a model: what stays, where the landmarks are, whom the result is like."""
+    neutral = sorted((data / "pairs").glob("*_neutral.jpg"))[:PAIRS]
+    smiling = sorted((data / "pairs").glob("*_smiling.jpg"))[1 : PAIRS + 1]
+    if len(neutral) < PAIRS or len(smiling) < PAIRS:
+        print(f"There are no {PAIRS} pairs in {data}: fusion without a model is not measured.")
+        return []
+    outside, moved, far = [], [], []
+    for number, (source_path, target_path) in enumerate(zip(neutral, smiling, strict=True)):
+        (source, source_face), (target, face) = portrait(source_path), portrait(target_path)
+        points = face_api.landmarks68(target, face)
+        looks = face_api.embedding(source, source_face)
+        results, distances = [], []
+        for texture in TEXTURES:
+            done = fused(source, source_face, target, face, Swapping(texture=texture))
+            result = done.frames[0].numpy()
+            outside.append(bool((result == target)[done.mask[0].numpy() == 0].all()))
+            distances.append(float(np.linalg.norm(face_api.embedding(result, face) - looks)))
+            results.append(result)
+        errors = np.linalg.norm(face_api.landmarks68(results[-1], face) - points, axis=1)
+        moved.append(float(errors.mean()) / warp.eye_distance(points))
+        far.append(distances)
+        print(f"{source_path.stem} into {target_path.stem}: distance {np.round(distances, 3)}, moved {moved[-1]:.4f}")
+        if pictures is not None:
+            shaped = fused(source, source_face, target, face, Swapping(shape=1.0)).frames[0].numpy()
+            write_sheet(pictures / f"fusion_{number:02}.png", [source, target, *results[1:], shaped])
+    rises = np.diff(np.array(far), axis=1).max(1) < 0
+    return [
+        at_least("classic_outside_identical", sum(outside), len(outside)),
+        at_most("classic_landmarks_moved_of_eye_distance", round(max(moved), 4), 0.03),
+        at_least("classic_likeness_rises_with_texture", int(rises.sum()), PAIRS),
+    ]
+
+
+def fused(source: Image, source_face: Face, target: Image, face: Face, swapping: Swapping) -> Any:
+    """The product's own way."""
+    faces = Faces(((face,),), SIDE, SIDE)
+    networks = Networks(landmarks=landmarks68)
+    frames, person = torch.from_numpy(target)[None], Person("A", None, source, source_face)
+    return swap_faces(frames, [person], networks, MemoryBudget(), HOST, faces, swapping=swapping)
+
+
+def write_sheet(path: Path, row: Sequence[Image]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet = np.hstack(row).clip(0, 1) * 255 + 0.5
+    cv2.imwrite(str(path), cv2.cvtColor(sheet.astype(np.uint8), cv2.COLOR_RGB2BGR))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m slimfusion.bench.fusion", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with pairs/")
+    parser.add_argument("--pictures", type=Path, help="folder for sheets of what was fused without a model")
+    chosen = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            twins = save_twins(Path(name))
+            bars = contract_bars(twins) + boost_bars(twins) + speed_bars(twins, Path(name))
+        bars += classic_bars(chosen.data, chosen.pictures)
+    except SlimFusionError as error:
+        sys.exit(str(error))
+    print_result("fusion", bars)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
