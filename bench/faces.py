@@ -10,6 +10,7 @@ import argparse
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -95,7 +96,7 @@ def pictures(folder: Path) -> torch.Tensor:
     for _ in range(COMPARED):
         scale, angle = generator.uniform(1.2, 3.0), generator.uniform(-15, 15)
         turn = cv2.getRotationMatrix2D((225, 115), angle, scale)
-        turn[:, 2] += generator.uniform(0.4, 0.6, 2) * SIDE - [225, 115]
+        turn[:, 2] = turn[:, 2] + generator.uniform(0.4, 0.6, 2) * SIDE - [225, 115]
         found.append(cv2.warpAffine(portrait, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT))
     return torch.from_numpy(np.stack(found)).float() / 255
 
@@ -112,7 +113,7 @@ def detection_bars(folder: Path, rounds: int) -> Bars:
     whole = (frames * 255).round().to(torch.uint8).numpy()
     peer = facenet(MIN_FACE, SCORE)
     works: list[Callable[[], object]] = [lambda: detector.detect(frames)]
-    works += [lambda at_once=at_once: facenet_boxes(peer, whole, at_once) for at_once in (1, 4, COMPARED)]
+    works += [partial(facenet_boxes, peer, whole, at_once) for at_once in (1, 4, COMPARED)]
     ours, *theirs = quickest(works, rounds)
     print(f"detection: {ours / len(frames):.3f} s a picture, facenet-pytorch {min(theirs) / len(frames):.3f} s")
     bars.append(at_most("detection, time against facenet-pytorch's best", round(ours / min(theirs), 3), 0.5))
@@ -146,10 +147,7 @@ def pasting(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def paste_bars(rounds: int) -> Bars:
     soft = masks.crop_mask(CROP)
     scenes = {name: pasting(*size) for name, size in SIZES.items()}
-    works = [
-        lambda scene=scene: paste(scene[0], scene[1], scene[2], soft)  # type: ignore[misc]
-        for scene in scenes.values()
-    ]
+    works: list[Callable[[], object]] = [partial(paste, *scene, soft) for scene in scenes.values()]
     frame, crop, affine = scenes["4K"]
     bytes_frame, bytes_crop = (np.round(each * 255).astype(np.uint8) for each in (frame, crop))
     works.append(lambda: paste_whole_frame(bytes_frame, bytes_crop, affine))

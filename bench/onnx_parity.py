@@ -36,7 +36,8 @@ class Exported(torch.nn.Module):
         self.name = name
         self.network: Any = twins.network(name)
         if name == "CodeFormer":
-            self.network.fuse_convs_dict = _BySize(self.network.fuse_convs_dict)
+            network: Any = self.network
+            network.fuse_convs_dict = _BySize(network.fuse_convs_dict)
 
     def forward(self, picture: torch.Tensor, weight: torch.Tensor | None = None) -> Any:
         if self.name == "GFPGAN":

@@ -70,7 +70,7 @@ def facenet(min_face: int, score: float) -> Any:
         subprocess.run(pip, check=True)
         sys.path.append(str(folder))
         package = importlib.import_module("facenet_pytorch")
-    detection = importlib.import_module("facenet_pytorch.models.utils.detect_face")
+    detection: Any = importlib.import_module("facenet_pytorch.models.utils.detect_face")
     try:
         detection.batched_nms(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1, dtype=torch.long), 0.5)
     except (RuntimeError, NotImplementedError):
@@ -83,7 +83,8 @@ def _suppressed(boxes: torch.Tensor, scores: torch.Tensor, owners: torch.Tensor,
         return torch.empty(0, dtype=torch.long)
     corners = boxes.numpy().astype(np.float64)
     rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-    kept = cv2.dnn.NMSBoxesBatched(rectangles, scores.numpy(), owners.numpy().astype(np.int32), 0.0, limit)
+    given = rectangles.tolist(), scores.tolist(), owners.tolist()
+    kept = cv2.dnn.NMSBoxesBatched(*given, 0.0, limit)
     return torch.as_tensor(np.array(kept, np.int64))
 
 

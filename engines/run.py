@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -88,7 +89,7 @@ class Run:
             while chunk:
                 size = 1 << (min(len(chunk), self.plan.batch).bit_length() - 1)
                 stacked = tuple(torch.stack(each) for each in zip(*chunk[:size], strict=True))
-                results = self._attempt(lambda session, stacked=stacked: session.infer(stacked))
+                results = self._attempt(partial(Session.infer, inputs=stacked))
                 if results is None:
                     continue
                 del chunk[:size]
@@ -248,8 +249,8 @@ def open_run(
         with enforced(job.blueprint, device, plan, ours) as enforcement, metered(device, report, ours):
             report.enforcement = enforcement
             with contextlib.ExitStack() as stack:
-                if plan.keeps_freed:
-                    stack.enter_context(meter.keeping_freed())
+                if device.type == "cpu":
+                    stack.enter_context(meter.keeping_freed() if plan.keeps_freed else meter.returning_freed())
                 with report.stage("load"):
                     stack.enter_context(run.leased())
                 yield run

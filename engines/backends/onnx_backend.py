@@ -210,7 +210,7 @@ def provider_for(mode: str) -> tuple[Provider, tuple[str, ...]]:
     """The first provider that really runs here, and why the ones before it do not. Raises DeviceError."""
     from .probing import probed
 
-    refused = []
+    refused: list[str] = []
     for provider in order(mode, this_machine(), runtime.installed().offered):
         found = probed(provider.key)
         if found.ran:

@@ -95,7 +95,7 @@ class NetworkDetector:
         found = DECODERS[self.family.name](arrays, self.size, score)
         found = found[(np.isfinite(found.boxes).all(1) & np.isfinite(found.landmarks).all((1, 2)))]
         found = found[kept(found.boxes, found.scores, SAME_FACE)]
-        shift = np.float32([view.x0, view.y0])
+        shift = np.array([view.x0, view.y0], np.float32)
         placed = Candidates(
             found.boxes / view.scale + np.tile(shift, 2), found.landmarks / view.scale + shift, found.scores
         )
@@ -190,7 +190,7 @@ def merged(found: Candidates) -> Candidates:
 
 def as_faces(found: Candidates, frame: int, shape: Sequence[int]) -> list[Face]:
     """Sorted faces with their boxes inside the frame (height, width)."""
-    limits = np.float32([shape[1], shape[0], shape[1], shape[0]])
+    limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
     faces = [
         Face(frame, box.clip(0, limits).astype(np.float32), points.astype(np.float32), float(min(score, 1.0)))
         for box, points, score in zip(found.boxes, found.landmarks, found.scores, strict=True)
