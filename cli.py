@@ -8,10 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import doctor, engine, export, models, restore
+from .commands import distill, doctor, engine, export, models, restore
 from .errors import SlimFusionError
 
-COMMANDS = {"restore": restore, "export": export, "engine": engine, "doctor": doctor, "models": models}
+COMMANDS = {
+    "restore": restore,
+    "export": export,
+    "engine": engine,
+    "distill": distill,
+    "doctor": doctor,
+    "models": models,
+}
 NOTHING_DONE, STOPPED = 2, 130
 
 

@@ -12,6 +12,7 @@ from ..distill.data import as_float, read_picture
 from ..distill.degrade import Image, Severity
 from ..errors import DependencyError
 from ..faces.detect.mtcnn import Mtcnn
+from ..faces.face import Face
 
 # What the demo does to the astronaut: out of focus, half the pixels, a noisy sensor, JPEG. Her face is small, about
 # 100 px: where shrinking by three has taken its detail, no restorer that invents nothing brings it back.
@@ -32,4 +33,10 @@ def face_region(picture: Image, detector: Mtcnn) -> tuple[slice, slice]:
     (faces,) = detector.detect(torch.from_numpy(picture)[None])
     boxes = [face.box for face in faces] or [np.array([width / 4, height / 4, width * 3 / 4, height * 3 / 4])]
     x0, y0, x1, y1 = np.rint(max(boxes, key=lambda b: float((b[2] - b[0]) * (b[3] - b[1])))).astype(int)
+    return slice(max(0, y0), y1), slice(max(0, x0), x1)
+
+
+def face_region_of(face: Face) -> tuple[slice, slice]:
+    """Rows and columns of a face's box."""
+    x0, y0, x1, y1 = np.rint(face.box).astype(int)
     return slice(max(0, y0), y1), slice(max(0, x0), x1)

@@ -1,8 +1,9 @@
-"""What the bundled restorer gains: PSNR inside the face and LPIPS, on pictures that it never saw.
+"""What the bundled networks are worth, on pictures that they never saw.
 
-`python -m slimfusion.bench.quality [--data FOLDER] [--severity medium] [--whole]`. FOLDER holds
-`pairs/` with neutral portraits of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0); without it the
-one picture that is always there, scikit-image's astronaut, is measured alone.
+`python -m slimfusion.bench.quality [--data FOLDER] [--people N] [--out FOLDER]`. FOLDER holds `pairs/` with portraits
+of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0); without it the one picture that is always there,
+scikit-image's astronaut, is measured alone. The restorer is compared with its teacher, Real-ESRGAN x4plus, whole
+pictures of 512 px at three severities; a sheet of them is written to `--out`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,129 +21,233 @@ import torch
 
 from ..catalog.files import BUNDLED, BUNDLED_FILE
 from ..distill.data import as_float, read_picture, resized
-from ..distill.degrade import SEVERITIES, Image, Severity, degrade, severity
+from ..distill.degrade import SEVERITIES, Image, degrade
 from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
+from ..engines.planning import Options
+from ..engines.session import Blueprint
 from ..errors import SlimFusionError
-from ..faces.detect.mtcnn import Mtcnn
-from ..faces.restore import restore_faces, restore_image
-from .metrics import lpips, psnr
-from .portraits import DEMO_DAMAGE, astronaut, face_region
+from ..faces.face import Face
+from ..faces.landmarks68 import landmarks68
+from ..faces.restore import detect_faces, restore_faces, restore_image
+from ..opencv import cv2
+from . import face_api
+from .metrics import lpips_distance, psnr, ssim
+from .portraits import DEMO_DAMAGE, astronaut, face_region_of
 from .result import at_least, at_most, print_result
+from .teacher import taught, teacher
 
-PAIRS = 30  # neutral portraits, the lowest ids
+PEOPLE = 6  # neutral portraits, the lowest ids; the teacher takes a minute for each severity of each
+LANDMARKED = 24
 SIDE = 512
 SEED = 1
-LEAST_GAIN = {"medium": 1.0, "demo": 1.0}  # dB inside the face; 0 for what has no bar of its own
-LEAST_CLEAN_PSNR = 36.0  # dB that a picture keeps which needed no restoration
+DEFAULT = 0.5  # fidelity
+PSNR_GAIN = {"light": 1.0, "medium": 1.5, "heavy": 2.0}  # dB, whole picture, at fidelity 1
+GAIN_KEPT = 0.95  # of the teacher's LPIPS gain, at fidelity 0
+KEPT_AT = ("medium", "heavy")
+DEMO_GAIN = 1.0  # dB inside the astronaut's face at the default
+LEAST_CLEAN_PSNR = 40.0  # dB that a picture keeps which needed no restoration, at fidelity 1
+LANDMARK_ERROR, LANDMARK_MS = 0.04, 5.0  # share of the distance between the eyes; a face on one core
+SHOWN = 256  # px of a sheet's cell
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-Restore = Callable[[Image], Image]
+Restore = Callable[[Image, float], Image]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one picture or the mean of several: face PSNR in dB and LPIPS, before and after, and seconds."""
+    """Of one picture or the mean of several: PSNR in dB, SSIM, LPIPS with AlexNet, distance from the clean identity."""
 
-    psnr_before: float
-    psnr_after: float
-    lpips_before: float
-    lpips_after: float
-    seconds: float
-
-    @property
-    def gain(self) -> float:
-        return self.psnr_after - self.psnr_before
+    psnr: float
+    ssim: float
+    lpips: float
+    identity: float
 
     def __str__(self) -> str:
-        return (
-            f"face PSNR {self.psnr_before:.2f} -> {self.psnr_after:.2f} dB ({self.gain:+.2f}), "
-            f"LPIPS {self.lpips_before:.3f} -> {self.lpips_after:.3f}, {self.seconds:.2f} s a picture"
-        )
+        return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, LPIPS {self.lpips:.3f}, identity {self.identity:.3f}"
 
 
-def restorer(whole: bool) -> Restore:
-    """The product's own way, with its defaults: faces only as they are found, or the `whole` frame.
+def mean_figures(figures: Sequence[Figures]) -> Figures:
+    rows = np.array([(one.psnr, one.ssim, one.lpips, one.identity) for one in figures])
+    return Figures(*(float(value) for value in rows.mean(0)))
+
+
+def restorer(blueprint: Blueprint, whole: bool = True) -> Restore:
+    """The product's own way: the `whole` frame, or its faces only as they are found.
 
     Takes and returns (H, W, 3) float32 RGB 0..1.
     """
-    blueprint = blueprint_from_file(BUNDLED_FILE, BUNDLED)
     budget, host = MemoryBudget(), StandaloneHost()
 
-    def restore(frame: Image) -> Image:
-        frames = torch.from_numpy(frame)[None]
+    def restore(frame: Image, fidelity: float) -> Image:
+        frames, options = torch.from_numpy(frame)[None], Options(fidelity=fidelity)
         if whole:
-            return restore_image(frames, blueprint, budget, host)[0][0].numpy()
-        return restore_faces(frames, blueprint, budget, host).frames[0].numpy()
+            restored = restore_image(frames, blueprint, budget, host, options)[0][0].numpy()
+        else:
+            restored = restore_faces(frames, blueprint, budget, host, options=options).frames[0].numpy()
+        return np.asarray(restored.clip(0, 1), np.float32)
 
     return restore
 
 
-def neutral_portraits(data: Path) -> list[Image]:
-    """The first `PAIRS` neutral portraits under `data`, (512, 512, 3) each."""
-    paths = sorted((data / "pairs").glob("*_neutral.jpg"))[:PAIRS]
+def largest_face(picture: Image) -> Face:
+    (found,) = detect_faces(torch.from_numpy(picture)[None], StandaloneHost("cpu")).frames
+    return max(found, key=lambda face: float(face.box[2] - face.box[0]))
+
+
+def portraits(data: Path, count: int, kind: str = "neutral") -> list[Image]:
+    """The first `count` portraits under `data`, (512, 512, 3) each."""
+    paths = sorted((data / "pairs").glob(f"*_{kind}.jpg"))[:count]
     return [as_float(resized(read_picture(path), SIDE)) for path in paths]
 
 
-def figures_of(clean: Image, preset: Severity, seed: int, detector: Mtcnn, restore: Restore) -> Figures:
-    """The figures of one picture; the face is looked for in the clean picture, LPIPS is of the whole one."""
-    before = degrade(clean, preset, seed)
-    began = time.perf_counter()
-    after = restore(before)
-    seconds = time.perf_counter() - began
-    face = face_region(clean, detector)
-    return Figures(
-        psnr_before=psnr(before[face], clean[face]),
-        psnr_after=psnr(after[face], clean[face]),
-        lpips_before=lpips().distance(before, clean),
-        lpips_after=lpips().distance(after, clean),
-        seconds=seconds,
+def versions(damaged: Image, restore: Restore) -> dict[str, Image]:
+    """A damaged picture, restored at fidelity 0, the default and 1, and by the teacher."""
+    return {
+        "input": damaged,
+        "sharp": restore(damaged, 0.0),
+        "default": restore(damaged, DEFAULT),
+        "faithful": restore(damaged, 1.0),
+        "teacher": taught(damaged),
+    }
+
+
+def figures_of(picture: Image, clean: Image, face: Face) -> Figures:
+    """The face is the clean picture's: both embeddings are of the same place."""
+    one, other = face_api.embedding(picture, face), face_api.embedding(clean, face)
+    far = float(np.linalg.norm(one - other))
+    return Figures(psnr(picture, clean), ssim(picture, clean), lpips_distance(picture, clean), far)
+
+
+def severity_bars(name: str, means: dict[str, Figures]) -> list[dict[str, Any]]:
+    """What must hold at one severity, from the mean figures of each version."""
+    given, sharp, default, faithful = (means[key] for key in ("input", "sharp", "default", "faithful"))
+    judged = means["teacher"]
+    kept = (given.lpips - sharp.lpips) / (given.lpips - judged.lpips)
+    bars = [
+        at_least(f"{name}_faithful_psnr_gain_db", round(faithful.psnr - given.psnr, 3), PSNR_GAIN[name]),
+        at_least(f"{name}_default_psnr_gain_db", round(default.psnr - given.psnr, 3), 0.0),
+        at_least(f"{name}_default_psnr_over_teacher_db", round(default.psnr - judged.psnr, 3), 0.0),
+        at_most(f"{name}_default_lpips", round(default.lpips, 4), round(given.lpips, 4)),
+    ]
+    if name in KEPT_AT:
+        bars.append(at_least(f"{name}_sharp_lpips_gain_kept", round(kept, 3), GAIN_KEPT))
+    for label, figures in (("sharp", sharp), ("default", default), ("faithful", faithful)):
+        bars.append(at_most(f"{name}_{label}_identity", round(figures.identity, 4), round(given.identity, 4)))
+    return bars
+
+
+def restoration_bars(people: list[Image], restore: Restore, out: Path) -> list[dict[str, Any]]:
+    """All severities on all people; writes the sheet."""
+    bars: list[dict[str, Any]] = []
+    rows: list[Image] = []
+    faces = [largest_face(clean) for clean in people]
+    for name, preset in SEVERITIES.items():
+        each: dict[str, list[Figures]] = {}
+        for index, (clean, face) in enumerate(zip(people, faces, strict=True)):
+            pictures = versions(degrade(clean, preset, SEED + index), restore)
+            for label, picture in pictures.items():
+                each.setdefault(label, []).append(figures_of(picture, clean, face))
+            rows.append(sheet_row([*pictures.values(), clean], face))
+        means = {label: mean_figures(figures) for label, figures in each.items()}
+        for label, figures in means.items():
+            print(f"{name}, {label}: {figures}", flush=True)
+        bars += severity_bars(name, means)
+    kept = float(np.mean([psnr(restore(clean, 1.0), clean) for clean in people]))
+    write_sheet(rows, out / "quality_sheet.jpg")
+    return [*bars, at_least("clean_faithful_psnr_db", round(kept, 2), LEAST_CLEAN_PSNR)]
+
+
+def sheet_row(pictures: Sequence[Image], face: Face) -> Image:
+    """Each picture's `SHOWN` px around the face, side by side."""
+    height, width = pictures[0].shape[:2]
+    middle = (face.box[:2] + face.box[2:]) / 2
+    left, top = (
+        int(np.clip(at - SHOWN / 2, 0, n - SHOWN)) for at, n in zip(middle, (width, height), strict=True)
     )
+    return np.concatenate([picture[top : top + SHOWN, left : left + SHOWN] for picture in pictures], 1)
 
 
-def mean_figures(figures: Sequence[Figures]) -> Figures:
-    names = [field.name for field in fields(Figures)]
-    return Figures(**{name: float(np.mean([getattr(one, name) for one in figures])) for name in names})
+def write_sheet(rows: Sequence[Image], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.rint(np.concatenate(rows, 0) * 255).astype(np.uint8)
+    cv2.imwrite(str(path), pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    print(f"{path}: input, fidelity 0, {DEFAULT}, 1, teacher, clean; a row for each person and severity", flush=True)
 
 
-def bars_of(where: str, name: str, figures: Figures) -> list[dict[str, Any]]:
+@torch.inference_mode()
+def size_bars(blueprint: Blueprint, rounds: int = 3) -> list[dict[str, Any]]:
+    """Parameters and time beside the teacher's: the same picture of 192 px, in turns, the fastest of each."""
+    network = blueprint.build(torch.device("cpu"), torch.float32, 0)
+    large, small = torch.rand(1, 3, 192, 192), torch.rand(1, 3, 48, 48)
+    times = np.full((rounds, 2), np.inf)
+    for turn in range(rounds):
+        for index, call in enumerate((lambda: network(large, DEFAULT), lambda: teacher()(small))):
+            began = time.perf_counter()
+            call()
+            times[turn, index] = time.perf_counter() - began
+    ours, theirs = times.min(0)
+    share = blueprint.spec.parameters / sum(value.numel() for value in teacher().model.parameters())
     return [
-        at_least(f"{where}_{name}_face_psnr_gain_db", round(figures.gain, 3), LEAST_GAIN.get(name, 0.0)),
-        at_most(f"{where}_{name}_lpips", round(figures.lpips_after, 4), round(figures.lpips_before, 4)),
+        at_most("parameters_of_the_teachers", round(share, 3), 0.25),
+        at_most("time_of_the_teachers", round(float(ours / theirs), 3), 0.125),
+        at_most("file_bytes", BUNDLED_FILE.stat().st_size, 8_000_000),
     ]
 
 
-def measured(data: Path, names: Sequence[str], restore: Restore) -> list[dict[str, Any]]:
+def landmark_bars(pictures: list[Image]) -> list[dict[str, Any]]:
+    """Distance from the teacher's points and time; on one thread, the fastest of several calls."""
+    errors, threads = [], torch.get_num_threads()
+    for picture in pictures:
+        face = largest_face(picture)
+        wanted = face_api.landmarks68(picture, face)
+        eyes = np.linalg.norm(wanted[36:42].mean(0) - wanted[42:48].mean(0))
+        errors.append(float(np.linalg.norm(landmarks68(picture, face) - wanted, axis=1).mean() / eyes))
+    torch.set_num_threads(1)
+    times = []
+    for _ in range(30):
+        began = time.perf_counter()
+        landmarks68(pictures[-1], face)
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    return [
+        at_most("landmarks_error_of_eye_distance", round(float(np.mean(errors)), 4), LANDMARK_ERROR),
+        at_most("landmarks_ms_a_face", round(1000 * min(times), 2), LANDMARK_MS),
+    ]
+
+
+def demo_bars(restore: Restore) -> list[dict[str, Any]]:
+    """The demo's damage on the astronaut, her face alone restored at the default."""
+    clean = astronaut()
+    before = degrade(clean, DEMO_DAMAGE, SEED)
+    after, face = restore(before, DEFAULT), face_region_of(largest_face(clean))
+    gain = psnr(after[face], clean[face]) - psnr(before[face], clean[face])
+    return [at_least("astronaut_demo_face_psnr_gain_db", round(gain, 3), DEMO_GAIN)]
+
+
+def measured(data: Path, count: int, out: Path) -> list[dict[str, Any]]:
     """The bars of this bench; prints each figure on the way."""
-    detector, bars = Mtcnn(), []
-    portraits = neutral_portraits(data)
-    if not portraits:
-        print(f"There are no portraits in {data}: the astronaut stands alone.")
-    sets = {"astronaut": [astronaut()]} | ({"pairs": portraits} if portraits else {})
-    for where, pictures in sets.items():
-        # The astronaut stands for the demo; her small face gains less at the severities made for portraits.
-        damages = {"demo": DEMO_DAMAGE} if where == "astronaut" else {name: severity(name) for name in names}
-        for name, damage in damages.items():
-            each = [figures_of(p, damage, SEED + i, detector, restore) for i, p in enumerate(pictures)]
-            print(f"{where} ({len(pictures)}), {name}: {mean_figures(each)}", flush=True)
-            bars += bars_of(where, name, mean_figures(each))
-        kept = float(np.mean([psnr(restore(picture), picture) for picture in pictures]))
-        print(f"{where} ({len(pictures)}), clean: kept at {kept:.2f} dB", flush=True)
-        bars.append(at_least(f"{where}_clean_psnr_db", round(kept, 2), LEAST_CLEAN_PSNR))
-    return bars
+    blueprint = blueprint_from_file(BUNDLED_FILE, BUNDLED)
+    bars = demo_bars(restorer(blueprint, whole=False))
+    people = portraits(data, count)
+    if not people:
+        print(f"There are no portraits in {data}/pairs: the astronaut stands alone.")
+        return bars
+    bars += restoration_bars(people, restorer(blueprint), out)
+    bars += size_bars(blueprint)
+    return bars + landmark_bars([*portraits(data, LANDMARKED // 2), *portraits(data, LANDMARKED // 2, "smiling")])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m slimfusion.bench.quality", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with pairs/")
-    parser.add_argument("--severity", choices=[*SEVERITIES, "all"], default="medium")
-    parser.add_argument("--whole", action="store_true", help="restore whole pictures instead of their faces")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="how many portraits")
+    parser.add_argument("--out", type=Path, default=Path("output") / "quality", help="folder for the sheet")
     chosen = parser.parse_args(arguments)
-    names = list(SEVERITIES) if chosen.severity == "all" else [chosen.severity]
     try:
-        print_result("quality", measured(chosen.data, names, restorer(chosen.whole)))
+        print_result("quality", measured(chosen.data, chosen.people, chosen.out))
     except SlimFusionError as error:
         sys.exit(str(error))
     return 0

@@ -1,25 +1,32 @@
 """Training pictures in memory and the patches cut from them.
 
-The folder holds `portraits/`, `one_person/` and `photos/`; the model card names their sources. Others,
-above all `pairs/`, are never opened: they are held back for evaluation.
+The bundled network's folder holds `portraits/`, `one_person/` and `photos/`; the model card names their sources.
+Others, above all `pairs/`, are never opened: they are held back for evaluation. Any other folder is searched through,
+and every tenth of its pictures is held out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ImageError
+from ..opencv import cv2
 from .degrade import SEVERITIES, Image, degrade, degraded_randomly
 
 Pixels = NDArray[np.uint8]
 HELD_OUT = 10  # portraits, the last by name
+HELD_BACK = "pairs"  # a folder's name: for evaluation alone
+FEWEST = 4  # pictures of a folder of another layout: one is held out
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+PORTRAIT_SCALES = ((256, 0.15), (384, 0.15), (512, 0.25), (768, 0.15), (1024, 0.10))  # longer side in px, chance
+SCALES = ((512, 0.5), (1024, 0.5))
 HEAD = (0.42, 0.5)  # middle of the head in a portrait, as shares of its height and width
 MARGIN = 16  # px around a patch: its position in the JPEG grid and the resampling lattice then varies
 
@@ -35,10 +42,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Pictures:
-    """uint8 RGB pictures to train on, and the held-out 512 px portraits."""
+    """uint8 RGB pictures to train on, the held-out ones of up to 512 px, and what was left out and why."""
 
     groups: tuple[Group, ...]
     held_out: tuple[Pixels, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> Pixels:
@@ -64,31 +72,72 @@ def resized(picture: Pixels, longest: int) -> Pixels:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def read_folder(folder: Path) -> list[Pixels]:
-    return [read_picture(path) for path in sorted(folder.glob("*.*")) if path.suffix in (".jpg", ".png")]
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures in `folder` and below, by name; what lies in a folder called pairs is never among them."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return [path for path in files if HELD_BACK not in path.relative_to(folder).parts]
 
 
-def read_pictures(data: Path) -> Pictures:
+def read_folder(folder: Path, least: int, skipped: list[str]) -> list[Pixels]:
+    """The pictures in `folder`; adds to `skipped` a sentence for each that is unreadable or under `least` px."""
+    found = []
+    for path in picture_files(folder):
+        try:
+            picture = read_picture(path)
+        except ImageError as error:
+            skipped.append(str(error))
+            continue
+        height, width = picture.shape[:2]
+        if min(height, width) >= least:
+            found.append(picture)
+        else:
+            skipped.append(f"{path} has {width} x {height} pixels, under {least} a side: it is left out.")
+    return found
+
+
+def read_pictures(data: Path, side: int = 128) -> Pictures:
     """All training pictures under `data`, at the scales at which faces and frames are usually restored.
 
-    Raises `ImageError` when there are not enough portraits to train on and to hold out.
+    side: of the crops that will be asked for. Raises `ImageError` when there are not enough pictures to train on
+    and to hold out.
     """
-    portraits = read_folder(data / "portraits")
+    least, skipped = side + MARGIN, list[str]()
+    if (data / "portraits").is_dir():
+        return bundled_pictures(data, least)
+    pictures = read_folder(data, least, skipped) if data.is_dir() else []
+    if len(pictures) < FEWEST:
+        raise ImageError(f"{data} holds {len(pictures)} pictures that can be used: put {FEWEST} or more there.")
+    held_out = pictures[::10]
+    seen = [picture for index, picture in enumerate(pictures) if index % 10]
+    return Pictures(groups_of(seen, SCALES, least, False), tuple(resized(p, 512) for p in held_out), tuple(skipped))
+
+
+def bundled_pictures(data: Path, least: int) -> Pictures:
+    """The bundled network's own training pictures; the last portraits by name are held out."""
+    skipped = list[str]()
+    portraits = read_folder(data / "portraits", least, skipped)
     if len(portraits) <= HELD_OUT:
-        raise ImageError(
-            f"{data / 'portraits'} holds {len(portraits)} pictures: put more than {HELD_OUT} there."
-        )
+        raise ImageError(f"{data / 'portraits'} holds {len(portraits)} pictures: put more than {HELD_OUT} there.")
     seen, held_out = portraits[:-HELD_OUT], portraits[-HELD_OUT:]
-    photos = read_folder(data / "photos")
+    photos = read_folder(data / "photos", least, skipped)
     others = [resized(picture, longest) for picture in photos for longest in (768, 2048)]
-    others += read_folder(data / "one_person")
-    groups = [
-        Group(tuple(resized(p, longest) for p in seen), chance, faces=True)
-        for longest, chance in ((256, 0.15), (384, 0.15), (512, 0.25), (768, 0.15), (1024, 0.10))
-    ]
+    others += read_folder(data / "one_person", least, skipped)
+    groups = groups_of(seen, PORTRAIT_SCALES, least, True)
     if others:
-        groups.append(Group(tuple(others), 0.20, faces=False))
-    return Pictures(tuple(groups), tuple(resized(p, 512) for p in held_out))
+        groups += (Group(tuple(others), 0.20, faces=False),)
+    return Pictures(groups, tuple(resized(p, 512) for p in held_out), tuple(skipped))
+
+
+def groups_of(
+    pictures: list[Pixels], scales: Sequence[tuple[int, float]], least: int, faces: bool
+) -> tuple[Group, ...]:
+    """A group for each (longer side, chance), without pictures that would get too small for a crop."""
+    groups = []
+    for longest, chance in scales:
+        small = [resized(picture, longest) for picture in pictures]
+        enough = tuple(picture for picture in small if min(picture.shape[:2]) >= least)
+        groups.append(Group(enough or tuple(pictures), chance, faces))
+    return tuple(groups)
 
 
 def crop_corner(shape: tuple[int, ...], side: int, faces: bool, rng: np.random.Generator) -> tuple[int, int]:
@@ -135,10 +184,28 @@ def batch(pictures: Pictures, side: int, size: int, seed: tuple[int, int]) -> tu
     return as_batch([damaged for damaged, _ in pairs]), as_batch([original for _, original in pairs])
 
 
+def cut_patches(
+    batches: tuple[Tensor, Tensor, Tensor], side: int, size: int, seed: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`size` patches of `side` px at the same random places of three batches (B, 3, H, W), B by turns."""
+    rng = np.random.default_rng((*seed, 2))
+    count, _, height, width = batches[0].shape
+    places = [
+        (index % count, int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)))
+        for index in range(size)
+    ]
+    one, two, three = (
+        torch.stack([rows[index, :, top : top + side, left : left + side] for index, top, left in places])
+        for rows in batches
+    )
+    return one, two, three
+
+
 def held_out_pairs(pictures: Pictures) -> dict[str, tuple[Tensor, Tensor]]:
     """For each preset severity the held-out portraits, degraded and original, cut to multiples of 32 px."""
     whole = [as_float(picture) for picture in pictures.held_out]
-    originals = [picture[: picture.shape[0] // 32 * 32, : picture.shape[1] // 32 * 32] for picture in whole]
+    rows, columns = (min(picture.shape[axis] for picture in whole) // 32 * 32 for axis in (0, 1))
+    originals = [picture[:rows, :columns] for picture in whole]  # of one size, the smallest's
     return {
         name: (as_batch([degrade(p, preset, seed) for seed, p in enumerate(originals)]), as_batch(originals))
         for name, preset in SEVERITIES.items()

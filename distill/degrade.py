@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingError
+from ..opencv import cv2
 
 Image = NDArray[np.float32]
 SHRINKS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+NEAR = 0.8  # share of the training's severities that lie near the presets
 SMALLEST_SIDE = 8  # px that a shrunk picture keeps: below one JPEG block nothing is left to restore
 
 
@@ -112,9 +113,9 @@ def jpeg_coded(image: Image, quality: int) -> Image:
 
 
 def random_severity(rng: np.random.Generator) -> Severity:
-    """A severity for training: half lie near the line light - medium - heavy, half in a wider box."""
-    if rng.random() < 0.5:
-        place = rng.uniform(-0.3, 2.2)
+    """A severity for training: most lie near the line light - medium - heavy, the rest in a wider box."""
+    if rng.random() < NEAR:
+        place = rng.uniform(-0.2, 2.15)
         corners = np.array([astuple(preset) for preset in SEVERITIES.values()])
         blur, scale, noise, jpeg = (float(np.interp(place, range(3), values)) for values in corners.T)
         blur, scale, noise = (value * rng.uniform(0.8, 1.2) for value in (blur, scale, noise))
@@ -122,7 +123,7 @@ def random_severity(rng: np.random.Generator) -> Severity:
     used = rng.random(4) > (0.25, 0.3, 0.25, 0.25)
     return Severity(
         blur=rng.uniform(0.1, 2.5) * used[0],
-        scale=rng.uniform(1, 7) if used[1] else 1.0,
+        scale=rng.uniform(1, 8) if used[1] else 1.0,
         noise=rng.uniform(0, 12 / 255) * used[2],
         jpeg=int(rng.integers(40, 96)) if used[3] else 100,
     )

@@ -6,11 +6,17 @@ import torch
 from torch import Tensor
 
 FREQUENCY_WEIGHT = 0.02
+SMALLEST_ERROR = 1e-6  # squared; keeps the root's slope finite where a patch is restored exactly
 
 
 def charbonnier(output: Tensor, target: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Smooth absolute difference (Charbonnier et al. 1994, "Two deterministic half-quadratic ...")."""
     return ((output - target).square() + epsilon**2).sqrt().mean()
+
+
+def root_mean_square(output: Tensor, target: Tensor) -> Tensor:
+    """The root of each picture's mean squared error, averaged: PSNR's error, without the worst picture ruling."""
+    return ((output - target).square().mean((1, 2, 3)) + SMALLEST_ERROR).sqrt().mean()
 
 
 def frequency(output: Tensor, target: Tensor) -> Tensor:
@@ -19,5 +25,16 @@ def frequency(output: Tensor, target: Tensor) -> Tensor:
 
 
 def restoration(output: Tensor, target: Tensor) -> Tensor:
-    """What the bundled restorer is trained on: fidelity first, a little of the spectrum for edges."""
-    return charbonnier(output, target) + FREQUENCY_WEIGHT * frequency(output, target)
+    """What the faithful network is trained on: the error itself, a little of the spectrum for edges."""
+    return root_mean_square(output, target) + FREQUENCY_WEIGHT * frequency(output, target)
+
+
+def soft(output: Tensor, taught: Tensor, target: Tensor, temperature: float) -> Tensor:
+    """Absolute difference from the teacher's picture, each pixel weighted by how far the teacher is believed.
+
+    A teacher that restores pictures gives no classes to soften, but it may be wrong. Its pixels count by
+    exp(-error / temperature), error being its distance from the truth: a low temperature believes it only where
+    it is right, a high one everywhere. temperature: in units of the range 0..1, above 0.
+    """
+    trust = torch.exp(-(taught - target).abs().mean(1, keepdim=True) / temperature)
+    return (trust * (output - taught).abs()).mean()

@@ -1,222 +1,183 @@
-"""Trains the bundled restorer: `python -m slimfusion.distill.train --data FOLDER --out FILE --minutes 80`.
+"""Trains a restorer: the bundled one, or one of the user's own under a teacher.
 
-The length is a wall-clock budget, so that the same command suits any machine; `--steps` counts steps instead,
-which makes a run repeatable. A run that was interrupted goes on from the checkpoint in `--checkpoints`.
+The length is a wall-clock budget or a number of steps, which makes a run repeatable. A run that was interrupted
+goes on from its checkpoint, along the same curve.
 """
 
 from __future__ import annotations
 
-import argparse
-import math
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..engines.backends.architectures.slim_unet import SlimUnet
-from .data import Pictures, batch, held_out_pairs, read_pictures
-from .losses import restoration
+from . import losses
+from .data import Pictures, batch, cut_patches, held_out_pairs
+from .perceptual import Lpips
+from .recipe import Recipe
+from .report import Pairs, held_out_figures, sample_sheet, write_sheet
+from .teachers import Teacher
+from .training_run import Run, begin_sharp, resumed_run, save_checkpoint
 
-WARM_UP = 0.02  # share of the run
 LOG_EVERY = 50  # steps
-VERSION = "1"
+SHIFT = 8  # px by which the perceptual crop moves: a network's strides must not always meet the same pixels
+CLIP = {"faithful": 0.1, "sharp": 1.0}  # norm of the gradient
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What defines a run. Exactly one of `minutes` and `steps` is its length. start: weights to go on from."""
+class Judges:
+    """What compares pictures: LPIPS with AlexNet and VGG16, and the teacher; None for what a recipe goes without."""
 
-    minutes: float | None = None
-    steps: int | None = None
-    widths: tuple[int, ...] = (48, 96, 160, 256)
-    depths: tuple[int, ...] = (1, 1, 1, 1)
-    patch: int = 128
-    batch: int = 16
-    rate: float = 5e-4
-    last_rate: float = 2e-6
-    decay: float = 1e-4
-    average: float = 0.999
-    seed: int = 20
-    half: bool = True
-    start: Path | None = None
+    alex: Lpips | None = None
+    vgg: Lpips | None = None
+    teacher: Teacher | None = None
 
 
-@dataclass
-class Run:
-    """A training run in progress: the network, its running average, the optimiser, steps and seconds done."""
+@dataclass(frozen=True)
+class Lesson:
+    """(B, 3, H, W) damaged and original patches, and the teacher's answer to the damaged ones."""
 
-    network: SlimUnet
-    average: SlimUnet
-    optimiser: torch.optim.AdamW
-    step: int = 0
-    seconds: float = 0.0
+    damaged: Tensor
+    original: Tensor
+    taught: Tensor | None = None
 
 
-def new_run(recipe: Recipe) -> Run:
-    torch.manual_seed(recipe.seed)
-    network = SlimUnet(recipe.widths, recipe.depths)
-    average = SlimUnet(recipe.widths, recipe.depths).requires_grad_(False)
-    average.load_state_dict(network.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.decay, fused=True)
-    return Run(network, average, optimiser)
+def lesson_at(recipe: Recipe, pictures: Pictures, judges: Judges, step: int) -> Lesson:
+    """The patches of a step, the same whenever it is asked for.
+
+    A teacher that is fixed to a size sees whole crops of it, of which as many patches are cut as a batch needs.
+    """
+    teacher, seed = judges.teacher, (recipe.seed, step)
+    if teacher is None or not recipe.teacher:
+        return Lesson(*batch(pictures, recipe.patch, recipe.batch, seed))
+    side = teacher.side or recipe.patch
+    crops = max(1, -(-recipe.batch // (side // recipe.patch) ** 2))
+    damaged, original = batch(pictures, side, crops, seed)
+    taught = teacher.taught(damaged)
+    if side == recipe.patch:
+        return Lesson(damaged, original, taught)
+    return Lesson(*cut_patches((damaged, original, taught), recipe.patch, recipe.batch, seed))
 
 
-def progress(run: Run, recipe: Recipe) -> float:
-    """Share of the run that is done, 0..1."""
-    if recipe.steps is not None:
-        return min(1.0, run.step / recipe.steps)
-    assert recipe.minutes is not None
-    return min(1.0, run.seconds / (60 * recipe.minutes))
+def perceptual(output: Tensor, original: Tensor, recipe: Recipe, judges: Judges, step: int) -> Tensor:
+    """Mean LPIPS, on a crop whose place changes from step to step; VGG16 judges a share of the batch."""
+    assert judges.alex is not None
+    rng = np.random.default_rng((recipe.seed, step, 1))
+    top, left = rng.integers(0, SHIFT, 2)
+    side = output.shape[-1] - SHIFT
+    seen, wanted = (x[..., top : top + side, left : left + side] for x in (output, original))
+    total = judges.alex.distances(seen, wanted).mean()
+    if judges.vgg is not None and recipe.vgg:
+        share = max(1, round(recipe.vgg * len(seen)))
+        total = total + judges.vgg.distances(seen[:share], wanted[:share]).mean()
+    return total
 
 
-def rate_at(done: float, recipe: Recipe) -> float:
-    """Learning rate: linear warm-up, then half a cosine (Loshchilov & Hutter 2017, "SGDR")."""
-    if done < WARM_UP:
-        return recipe.rate * max(0.02, done / WARM_UP)
-    phase = (done - WARM_UP) / (1 - WARM_UP)
-    return recipe.last_rate + (recipe.rate - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * phase))
-
-
-def train_step(run: Run, recipe: Recipe, damaged: Tensor, original: Tensor) -> float:
-    """One update on (B, 3, H, W) pairs; returns the loss."""
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate_at(progress(run, recipe), recipe)
-    run.optimiser.zero_grad()
+def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
-        output = run.network(damaged)
-    loss = restoration(output.float(), original)
+        output = run.network(lesson.damaged, run.sharp if run.stage == "sharp" else None)
+    output = output.float()
+    if run.stage == "faithful":
+        loss = losses.restoration(output, lesson.original)
+    else:
+        loss = perceptual(output, lesson.original, recipe, judges, run.step)
+        loss = loss + recipe.pixels * losses.charbonnier(output, lesson.original)
+        loss = loss + losses.FREQUENCY_WEIGHT * losses.frequency(output, lesson.original)
+    if lesson.taught is not None:
+        loss = loss + recipe.teacher * losses.soft(output, lesson.taught, lesson.original, recipe.temperature)
+    return loss
+
+
+def train_step(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> float:
+    """One update; returns the loss."""
+    stage, done = recipe.stage_at(recipe.progress(run.step, run.seconds))
+    if stage != run.stage:
+        begin_sharp(run, recipe)
+    for group in run.optimiser.param_groups:
+        group["lr"] = recipe.rate_at(done)
+    run.optimiser.zero_grad()
+    loss = loss_of(run, recipe, judges, lesson)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 0.5)
+    torch.nn.utils.clip_grad_norm_(run.trained(), CLIP[run.stage])
     run.optimiser.step()
     run.step += 1
-    kept = min(
-        recipe.average, run.step / (run.step + 10)
-    )  # a young average must not remember the random start
-    torch._foreach_lerp_(list(run.average.parameters()), list(run.network.parameters()), 1 - kept)
+    kept = min(recipe.average, run.step / (run.step + 10))  # a young average must not remember the random start
+    torch._foreach_lerp_(run.averaged(), [parameter.detach() for parameter in run.trained()], 1 - kept)
     return float(loss.detach())
 
 
-@torch.inference_mode()
-def held_out_psnr(
-    network: SlimUnet, pairs: dict[str, tuple[Tensor, Tensor]]
-) -> dict[str, tuple[float, float]]:
-    """Mean PSNR in dB over whole held-out portraits, before and after restoration, for each severity."""
-    result = {}
-    for name, (damaged, original) in pairs.items():
-        restored = torch.cat([network(one[None]).clamp(0, 1) for one in damaged])
-        before, after = (
-            float((-10 * (picture - original).square().mean((1, 2, 3)).log10()).mean())
-            for picture in (damaged, restored)
-        )
-        result[name] = (before, after)
-    return result
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """Says whether Ctrl-C was pressed; a step is finished first, so that the run goes on along the same curve.
+
+    A second Ctrl-C stops at once. Off the main thread, where signals do not arrive, it is never said.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def save_checkpoint(run: Run, folder: Path) -> None:
-    """Writes the state of the run, so that an interruption while writing leaves the older one whole."""
-    state = {
-        "network": run.network.state_dict(),
-        "average": run.average.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
-        "step": run.step,
-        "seconds": run.seconds,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(state, folder / "run.new")
-    (folder / "run.new").replace(folder / "run.pt")
+def train(
+    recipe: Recipe, pictures: Pictures, checkpoints: Path, judges: Judges, say: Say = print, every: float = 240.0
+) -> Run:
+    """Runs `recipe` to its end, keeping its state every `every` seconds, at the end and when it is interrupted.
 
-
-def resumed_run(recipe: Recipe, folder: Path) -> Run:
-    """The run of the checkpoint in `folder`; where there is none a new one, from the recipe's start if it has one."""
-    run = new_run(recipe)
-    if not (folder / "run.pt").exists():
-        if recipe.start is not None:
-            for network in (run.network, run.average):
-                network.load_state_dict({key: value.float() for key, value in load_file(recipe.start).items()})
-        return run
-    state = torch.load(folder / "run.pt", weights_only=True)
-    run.network.load_state_dict(state["network"])
-    run.average.load_state_dict(state["average"])
-    run.optimiser.load_state_dict(state["optimiser"])
-    run.step, run.seconds = state["step"], state["seconds"]
+    Raises OutputError when the state cannot be written, KeyboardInterrupt after an interruption.
+    """
+    run, pairs = resumed_run(recipe, checkpoints), held_out_pairs(pictures)
+    values: list[float] = []
+    saved, first, began = run.seconds, run.seconds, time.monotonic()
+    with asked_to_stop() as stopped:
+        while recipe.progress(run.step, run.seconds) < 1 and not stopped():
+            values.append(train_step(run, recipe, judges, lesson_at(recipe, pictures, judges, run.step)))
+            run.seconds = first + time.monotonic() - began
+            if run.step % LOG_EVERY == 0:
+                say(progress_line(run, recipe, values))
+                values.clear()
+            if run.seconds - saved > every:
+                show_and_save(run, recipe, pairs, judges, checkpoints, say)
+                saved = run.seconds
+        interrupted = recipe.progress(run.step, run.seconds) < 1
+        if interrupted:
+            save_checkpoint(run, recipe, checkpoints)
+    if interrupted:
+        raise KeyboardInterrupt
+    show_and_save(run, recipe, pairs, judges, checkpoints, say)
     return run
 
 
-def save_weights(run: Run, recipe: Recipe, path: Path) -> None:
-    """Writes the averaged network as fp16 safetensors with its story in the metadata."""
-    patches = f"{recipe.batch} patches of {recipe.patch} px"
-    training = f"{run.step} steps of {patches} in {run.seconds / 60:.0f} minutes on a CPU"
-    if recipe.start is not None:
-        with safe_open(recipe.start, framework="pt") as file:
-            training = f"{(file.metadata() or {}).get('training', 'unknown weights')}, then {training}"
-    metadata = {
-        "architecture": "SlimUnet",
-        "version": VERSION,
-        "licence": "Apache-2.0",
-        "seed": str(recipe.seed),
-        "training": training,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in run.average.state_dict().items()}, str(path), metadata)
+def progress_line(run: Run, recipe: Recipe, values: list[float]) -> str:
+    done = recipe.progress(run.step, run.seconds)
+    left = run.seconds * (1 - done) / max(done, 1e-6)
+    mean = sum(values) / max(1, len(values))
+    return f"{done:4.0%} {run.stage}, step {run.step}, loss {mean:.4f}, {left / 60:.0f} min left"
 
 
-def train(recipe: Recipe, pictures: Pictures, checkpoints: Path, every: float = 240.0) -> Run:
-    """Runs `recipe` to its end, checkpointing every `every` seconds and at the end; prints its course."""
-    run = resumed_run(recipe, checkpoints)
-    pairs = held_out_pairs(pictures)
-    losses: list[float] = []
-    saved = run.seconds
-    while progress(run, recipe) < 1:
-        began = time.monotonic()
-        damaged, original = batch(pictures, recipe.patch, recipe.batch, (recipe.seed, run.step))
-        losses.append(train_step(run, recipe, damaged, original) / float(restoration(damaged, original)))
-        run.seconds += time.monotonic() - began
-        if run.step % LOG_EVERY == 0:
-            print(
-                f"step {run.step} {run.seconds:.0f} s loss {sum(losses) / len(losses):.4f} of the untouched",
-                flush=True,
-            )
-            losses.clear()
-        if run.seconds - saved > every:
-            report_and_save(run, pairs, checkpoints)
-            saved = run.seconds
-    report_and_save(run, pairs, checkpoints)
-    return run
-
-
-def report_and_save(run: Run, pairs: dict[str, tuple[Tensor, Tensor]], checkpoints: Path) -> None:
-    figures = held_out_psnr(run.average, pairs)
-    shown = ", ".join(f"{name} {before:.2f} -> {after:.2f} dB" for name, (before, after) in figures.items())
-    print(f"step {run.step} held out: {shown}", flush=True)
-    save_checkpoint(run, checkpoints)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m slimfusion.distill.train", description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with portraits/, one_person/ and photos/"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of the run")
-    parser.add_argument("--start", type=Path, help="weights to go on from, with a learning rate for the purpose")
-    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=2)
-    length = parser.add_mutually_exclusive_group(required=True)
-    length.add_argument("--minutes", type=float)
-    length.add_argument("--steps", type=int)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
-    recipe = Recipe(minutes=options.minutes, steps=options.steps, rate=options.rate, start=options.start)
-    run = train(recipe, read_pictures(options.data), options.checkpoints)
-    save_weights(run, recipe, options.out)
-
-
-if __name__ == "__main__":
-    main()
+def show_and_save(run: Run, recipe: Recipe, pairs: Pairs, judges: Judges, folder: Path, say: Say) -> None:
+    """Keeps the state first, then says how the held-out pictures do and draws them into samples.png."""
+    save_checkpoint(run, recipe, folder)
+    sharp = run.sharp_average if run.stage == "sharp" else None
+    for name, figures in held_out_figures(run.average, sharp, pairs, judges.alex).items():
+        say(f"step {run.step}, held out, {name}: {figures}")
+    write_sheet(sample_sheet(run.average, sharp, pairs), folder / "samples.png")

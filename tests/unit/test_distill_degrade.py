@@ -94,7 +94,7 @@ def test_training_severities_reach_past_the_presets_and_leave_steps_out() -> Non
     for name in ("blur", "scale", "noise"):
         values = [getattr(one, name) for one in drawn]
         heaviest = getattr(degrade.severity("heavy"), name)
-        assert min(values) == (1 if name == "scale" else 0) and heaviest < max(values) <= 1.25 * heaviest
+        assert min(values) == (1 if name == "scale" else 0) and heaviest < max(values) <= 1.4 * heaviest
     assert {one.jpeg for one in drawn} >= {100, 50, 70, 85}
 
 

