@@ -130,8 +130,8 @@ def read(name: str, session: onnxruntime.InferenceSession, converter: onnxruntim
     offset = 0.5 if name == "reswapper_256" else 0.0
     affine = fitted(TARGET.landmarks.astype(float), template(crop_template, side) + offset)
     crop = sampled(FRAME[0].numpy(), affine, side)
-    source = np.float32(read_identity(kind, converter))
-    target = np.float32(((crop - mean) / std).transpose(2, 0, 1))
+    source = read_identity(kind, converter).astype(np.float32)
+    target = ((crop - mean) / std).transpose(2, 0, 1).astype(np.float32)
     picture, *masks = session.run(None, {"target": target[None], "source": source[None]})
     picture = picture[0].transpose(1, 2, 0)
     picture = (picture * std + mean if denormalised else picture).clip(0, 1)

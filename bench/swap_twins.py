@@ -29,8 +29,8 @@ def save_swapper(path: Path, family: Family) -> Path:
     """
     rng, size = np.random.default_rng(3), family.size
     side = SOURCE_SIDE.get(family.name)
-    source_shape = ["n", 3, side, side] if side else ["n", 512]
-    weights = {
+    source_shape: list[Any] = ["n", 3, side, side] if side else ["n", 512]
+    weights: dict[str, np.ndarray] = {
         "average": np.full((3, 1, 3, 3), 1 / 9, np.float32),
         "mix": rng.normal(0, 1.0, (512, 3)).astype(np.float32),
         "shape": np.array([-1, 3, 1, 1], np.int64),
@@ -39,7 +39,7 @@ def save_swapper(path: Path, family: Family) -> Path:
     vector = "source"
     if side:
         pool = side // 7
-        cells = {"kernel_shape": [pool] * 2, "strides": [pool] * 2}
+        cells: dict[str, Any] = {"kernel_shape": [pool] * 2, "strides": [pool] * 2}
         nodes.append(helper.make_node("AveragePool", ["source"], ["small"], **cells))
         vector = "cells"
         weights["flat"] = np.array([0, -1], np.int64)
@@ -86,7 +86,7 @@ def save_restorer(path: Path) -> Path:
         helper.make_node("Conv", ["input", "average"], ["smooth"], group=3, pads=[1, 1, 1, 1]),
         helper.make_node("Tanh", ["smooth"], ["output"]),
     ]
-    shape = ["n", 3, 512, 512]
+    shape: list[Any] = ["n", 3, 512, 512]
     inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)]
     outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)]
     return _saved(path, nodes, inputs, outputs, weights)

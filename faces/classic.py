@@ -153,7 +153,7 @@ def hair_mask(here: np.ndarray, face: np.ndarray, seen: np.ndarray, wanted: np.n
     forehead = warp.polygon_mask(above, *size)
     mask = np.zeros(size[::-1], np.float32)
     if cheeks.any() and forehead.any():
-        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (here, face, np.float32(seen))]
+        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (here, face, seen.astype(np.float32))]
         for picture in (small[0], matched_colour(small[1], small[0], small[2])):
             mask = np.maximum(mask, strangeness(picture, cheeks))
         much = float(mask[forehead > 0].mean())

@@ -99,7 +99,7 @@ def result_of(swapper: Swapper, outputs: Tensors) -> np.ndarray:
     family = swapper.family
     picture = outputs[0].float().numpy().transpose(1, 2, 0)
     if family.signed:
-        picture = picture * np.float32(family.std) + np.float32(family.mean)
+        picture = picture * np.array(family.std, np.float32) + np.array(family.mean, np.float32)
     if len(outputs) > 1 and len(family.outputs) > 1:
         mask = outputs[1].float().numpy().reshape(swapper.size, swapper.size, 1)
     else:
