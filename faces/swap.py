@@ -21,7 +21,8 @@ from ..catalog.families import FAMILIES, Family
 from ..catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector, wants_length_1
 from ..engines.backends import onnx_file
 from ..engines.host import Host
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory import meter
+from ..engines.memory.budget import MemoryBudget, allowed_bytes
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Job, Options
@@ -170,7 +171,8 @@ def _fuse(
 ) -> None:
     """Without a network, on the CPU."""
     cpu = torch.device("cpu")
-    report.device, report.precision = str(cpu), "fp32"
+    report.device, report.precision, report.engine = str(cpu), "fp32", "meshes and pyramids"
+    report.allowed = allowed_bytes(task.budget, *meter.total_and_free(cpu), 0)
     turned = [face for face, _ in task.pairs if is_profile(face.landmarks)]
     if turned:
         report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
