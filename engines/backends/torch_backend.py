@@ -16,6 +16,7 @@ from ...errors import DependencyError, ModelFileError
 from ..session import Blueprint, Forward
 from . import weights_file
 from .architectures import FORWARDS, slim_unet
+from .architectures.halos import halos
 
 try:
     import spandrel
@@ -247,7 +248,7 @@ def _spec(descriptor: Any, name: str, path: Path | None, layout: weights_file.St
     architecture = str(descriptor.architecture.id)
     contract = contract_for(architecture)
     multiple = max(1, descriptor.size_requirements.multiple_of)
-    radius = getattr(descriptor.model, "receptive_radius", contract.halo)
+    halo, exact_halo = halos(architecture, descriptor.model, contract.halo)
     precisions = ["fp32"]
     if descriptor.supports_bfloat16:
         precisions.insert(0, "bf16")
@@ -261,8 +262,8 @@ def _spec(descriptor: Any, name: str, path: Path | None, layout: weights_file.St
         parameters=sum(v.numel() for v in layout.values() if isinstance(v, torch.Tensor)),
         scale=descriptor.scale,
         multiple=multiple,
-        halo=_round_up(contract.halo, multiple),
-        exact_halo=_round_up(radius, multiple),
+        halo=_round_up(halo, multiple),
+        exact_halo=_round_up(exact_halo, multiple),
         precisions=tuple(precisions),
     )
 

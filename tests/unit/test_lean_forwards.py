@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from slimfusion.bench import twins
 from slimfusion.engines.backends.architectures import FORWARDS, folding
+from slimfusion.engines.backends.architectures.halos import halos
 from slimfusion.engines.backends.architectures.modulation import styled_constants, styled_conv
 from slimfusion.engines.memory.costs import live_peak
 
@@ -83,6 +84,62 @@ def test_a_batch_is_its_pictures(name, module, size):
     torch.testing.assert_close(together, twins.reference(name, network, batch), rtol=0, atol=2e-5)
     alone = torch.cat([lean(name, network, batch[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
+
+
+def upscaler(scale=4, **changes):
+    """A small RRDBNet with weights that make every layer count."""
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    torch.manual_seed(3)
+    network = ESRGAN(**{"num_filters": 16, "num_blocks": 2, "scale": scale, **changes})
+    return network.train(False).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({}, (70, 45)),
+        ({"scale": 1}, (33, 20)),
+        ({"scale": 8}, (11, 9)),
+        ({"plus": True}, (40, 40)),
+        ({"scale": 4, "in_nc": 12, "shuffle_factor": 2}, (72, 36)),
+    ],
+)
+def test_an_upscaler_in_bands_is_spandrels(changes, size):
+    network, batch = upscaler(**changes), torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        expected, given = network(batch), batch.clone()
+    assert expected.std() > 0.005
+    torch.testing.assert_close(lean("ESRGAN", network, batch), expected, rtol=0, atol=1e-5)
+    assert torch.equal(batch, given)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (64, 512), (300, 200)])
+def test_an_upscalers_peak_is_its_blocks_and_even_in_pixels(size):
+    """spandrel's forward peaks at full size, with 8 KiB for each pixel that goes in."""
+    pixels = size[0] * size[1]
+    peak = live_peak(twins.blueprint("ESRGAN"), "fp32", 1, *size)
+    assert peak == pytest.approx(pixels * (6 * 64 + 3) * 4, rel=0.05)
+
+
+def test_a_tiles_surroundings_are_as_wide_as_the_network_looks():
+    from spandrel.architectures.Compact import Compact
+
+    assert halos("Compact", Compact(num_conv=16), 32) == (18, 18)
+    assert halos("ESRGAN", upscaler(), 32) == (34, 34)
+    assert halos("ESRGAN", upscaler(num_blocks=23), 32) == (64, 96)
+    assert halos("ESRGAN", upscaler(num_blocks=23, scale=4, in_nc=12, shuffle_factor=2), 32) == (128, 192)
+    assert halos("SPAN", torch.nn.Identity(), 32) == (32, 32)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_nothing_beyond_an_upscalers_reach_changes_a_pixel(scale):
+    network, side = upscaler(scale, num_blocks=1), 64
+    batch = torch.rand(1, 3, side, side)
+    reach, changed = halos("ESRGAN", network, 32)[1], batch.clone()
+    changed[..., reach + 1 :] = 0
+    first, other = (lean("ESRGAN", network, each)[..., :scale] for each in (batch, changed))
+    assert torch.equal(first, other)
 
 
 def test_spandrels_own_forward_stays_what_it_was():

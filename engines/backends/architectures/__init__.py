@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import codeformer, gfpgan, restoreformer, slim_unet
+from . import codeformer, esrgan, gfpgan, restoreformer, slim_unet
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,6 @@ FORWARDS: dict[str, Lean] = {
     gfpgan.ARCHITECTURE: Lean(gfpgan.forward, gfpgan.prepare, half_safe=True),
     restoreformer.ARCHITECTURE: Lean(restoreformer.forward, restoreformer.prepare),
     codeformer.ARCHITECTURE: Lean(codeformer.forward, codeformer.prepare),
+    esrgan.ARCHITECTURE: Lean(esrgan.forward, esrgan.prepare),
     slim_unet.ARCHITECTURE: Lean(slim_unet.run, slim_unet.prepare, half_safe=True, takes_float32=True),
 }
