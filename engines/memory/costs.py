@@ -1,8 +1,9 @@
 """How many bytes a network will take, known before the first one is taken.
 
 The network's twin on tensors without data is run once or twice while every storage that comes to life is
-counted until it dies: the highest sum is what torch's allocator will be asked for. A convolutional network's
-peak is exactly linear in the pixels of its batch, so two probes give every size.
+counted until it dies: the highest sum is what torch's allocator will be asked for. On a CPU, convolutions copy what
+they take and give where it is not laid out as they like it: that is counted too. A convolutional network's peak is
+exactly linear in the pixels of its batch, so two probes give every size.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from . import meter
 # torch's allocators hand out whole blocks of this size.
 BLOCK = 512
 
-# What the kernels take beside the tensors that the graph knows: repacked inputs and outputs of convolutions on
-# a CPU (measured 0.9 to 1.3 on four networks), workspaces of cuDNN on a GPU.
-SCRATCH = {"cpu": 1.25, "cuda": 1.3}
+# What there is beside what is counted: on a CPU the threads' own memory and copied weights (0.97 to 1.10 were measured
+# on five networks), on a GPU the workspaces of cuDNN.
+SCRATCH = {"cpu": 1.15, "cuda": 1.3}
 OTHER_SCRATCH = 1.5
 
 # Factors that are believed: below the first nothing can be, since the graph's own bytes are needed; above the
@@ -40,7 +41,7 @@ FACTORS = (0.9, 3.0)
 LEARNABLE = 64 << 20
 
 COST_FILE = "costs.json"
-COST_FORMAT = 1
+COST_FORMAT = 2
 
 # Sides of the two probes of a network that takes any size: small enough to be quick, large enough that a
 # network which shrinks its input by 64 still has something left.
@@ -62,11 +63,15 @@ class Cost:
 
 
 class LivePeak(TorchDispatchMode):
-    """Counts the bytes of storages born under the mode until they die; `peak` is the most at one time."""
+    """Counts the bytes of storages born under the mode until they die; `peak` is the most at one time.
 
-    def __init__(self, ignored: Iterable[torch.Tensor] = ()) -> None:
+    copies: also what convolutions on a CPU copy meanwhile.
+    """
+
+    def __init__(self, ignored: Iterable[torch.Tensor] = (), copies: bool = False) -> None:
         super().__init__()
         self.peak = 0
+        self._copies = copies
         self._now = 0
         self._live: dict[int, int] = {}
         self._ignored = {tensor.untyped_storage()._cdata for tensor in ignored}
@@ -80,6 +85,8 @@ class LivePeak(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in given:
                 self._count(leaf)
+        if self._copies and func is torch.ops.aten.convolution.default:
+            self.peak = max(self.peak, self._now + copied_by_convolution(args[0], result))
         return result
 
     def _count(self, tensor: torch.Tensor) -> None:
@@ -96,12 +103,29 @@ class LivePeak(TorchDispatchMode):
         self._now -= self._live.pop(key, 0)
 
 
-def live_peak(blueprint: Blueprint, precision: str, batch: int, height: int, width: int) -> int:
-    """Bytes of activations that one forward pass holds at most, input and output included."""
+def copied_by_convolution(given: torch.Tensor, result: torch.Tensor) -> int:
+    """Bytes that oneDNN's convolution copies into layouts of its own, beside what it takes and gives.
+
+    Planes become blocks of channels first, and blocks planes at the end, when the first copy is gone. With channels
+    last nothing is copied but a slice of channels. (Measured: 3x3 and 1x1, 3 to 256 channels.)
+    """
+    sizes = [each.numel() * each.element_size() for each in (given, result)]
+    if result.is_contiguous():
+        return max(sizes)
+    return 0 if given.is_contiguous(memory_format=torch.channels_last) else sizes[0]
+
+
+def live_peak(
+    blueprint: Blueprint, precision: str, batch: int, height: int, width: int, copies: bool = False
+) -> int:
+    """Bytes of activations that one forward pass holds at most, input and output included.
+
+    copies: also what convolutions on a CPU copy meanwhile.
+    """
     forward, mode = blueprint.twin(PRECISIONS[precision])
     with mode, torch.no_grad():
         given = _sample(blueprint.spec, batch, height, width)
-        tracker = LivePeak(given)
+        tracker = LivePeak(given, copies)
         with tracker:
             forward(*given, *(() if blueprint.spec.inputs else (0.5,)))
     return tracker.peak + sum(each.numel() * each.element_size() for each in given)
@@ -140,7 +164,7 @@ class CostStore:
             return blueprint.cost
         self._read(folder)
         factor = self._factors.get(factor_key(blueprint, precision, device))
-        return self._probed(blueprint, precision).scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH))
+        return self._probed(blueprint, precision, device).scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH))
 
     def learn(
         self,
@@ -157,7 +181,7 @@ class CostStore:
         """
         if blueprint.cost is not None:
             return
-        probed = self._probed(blueprint, precision).bytes_for(pixels)
+        probed = self._probed(blueprint, precision, device).bytes_for(pixels)
         if probed < LEARNABLE:
             return
         self._read(folder)
@@ -167,10 +191,10 @@ class CostStore:
         self._factors[key] = round(max(factor, (before + factor) / 2), 3)
         self._write(folder)
 
-    def _probed(self, blueprint: Blueprint, precision: str) -> Cost:
-        key = (blueprint.key, precision)
+    def _probed(self, blueprint: Blueprint, precision: str, device: torch.device) -> Cost:
+        key = (blueprint.key, precision, device.type == "cpu")
         if key not in self._live:
-            self._live[key] = live_cost(blueprint, precision)
+            self._live[key] = live_cost(blueprint, precision, copies=device.type == "cpu")
         return self._live[key]
 
     def _read(self, folder: Path | None) -> None:
@@ -206,18 +230,18 @@ def factor_key(blueprint: Blueprint, precision: str, device: torch.device) -> st
     return f"{network} {blueprint.engine} {precision} {meter.device_name(device)}"
 
 
-def live_cost(blueprint: Blueprint, precision: str) -> Cost:
-    """Bytes that live at the worst moment of a forward pass, by pixels.
+def live_cost(blueprint: Blueprint, precision: str, copies: bool = False) -> Cost:
+    """Bytes that live at the worst moment of a forward pass, by pixels. copies: see `live_peak`.
 
     A network of one size is probed with batches of one and two, any other at two sizes.
     """
     size = blueprint.spec.size
     if size is not None:
-        once = live_peak(blueprint, precision, 1, *size)
+        once = live_peak(blueprint, precision, 1, *size, copies)
         if blueprint.spec.largest_batch == 1:
             return Cost(once, 0.0)
-        twice = live_peak(blueprint, precision, 2, *size)
+        twice = live_peak(blueprint, precision, 2, *size, copies)
         return Cost(2 * once - twice, (twice - once) / (size[0] * size[1]))
-    small, large = (live_peak(blueprint, precision, 1, side, side) for side in PROBES)
+    small, large = (live_peak(blueprint, precision, 1, side, side, copies) for side in PROBES)
     per_pixel = (large - small) / (PROBES[1] ** 2 - PROBES[0] ** 2)
     return Cost(small - per_pixel * PROBES[0] ** 2, per_pixel)

@@ -16,6 +16,7 @@ from slimfusion.engines.memory.costs import (
     Cost,
     CostStore,
     LivePeak,
+    copied_by_convolution,
     factor_key,
     live_cost,
     live_peak,
@@ -44,6 +45,32 @@ def test_storages_are_counted_in_whole_blocks():
     assert tracker.peak == BLOCK
 
 
+@pytest.mark.parametrize(
+    ("layout", "channels", "copied"),
+    [
+        (torch.contiguous_format, 8, 32),  # the input's, which is larger
+        (torch.contiguous_format, 64, 64),
+        (torch.channels_last, 64, 0),
+    ],
+)
+def test_what_a_convolution_copies_is_counted_with_its_layout(layout, channels, copied):
+    plane = 64 * 64 * 4
+    given = torch.ones(1, 32, 64, 64).contiguous(memory_format=layout)
+    weight = torch.ones(channels, 32, 1, 1).contiguous(memory_format=layout)
+    peaks = []
+    for copies in (False, True):
+        with LivePeak([given, weight], copies) as tracker:
+            torch.conv2d(given, weight)
+        peaks.append(tracker.peak)
+    assert peaks == [channels * plane, (channels + copied) * plane]
+
+
+def test_a_slice_of_channels_is_copied_whatever_its_layout():
+    given = torch.ones(1, 32, 8, 8).contiguous(memory_format=torch.channels_last)[:, :16]
+    result = torch.ones(1, 8, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert copied_by_convolution(given, result) == given.numel() * 4
+
+
 @pytest.mark.parametrize("side", [96, 320])
 def test_two_probes_know_every_size_of_a_convolutional_network(tmp_path, side):
     blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
@@ -65,7 +92,7 @@ def test_a_face_network_is_counted_by_faces():
 def test_a_network_is_probed_once(monkeypatch):
     store, calls = CostStore(), []
     monkeypatch.setattr(
-        "slimfusion.engines.memory.costs.live_cost", lambda *args: calls.append(args) or live_cost(*args)
+        "slimfusion.engines.memory.costs.live_cost", lambda *args, **how: calls.append(args) or live_cost(*args, **how)
     )
     blueprint = face_blueprint()
     first, second = (store.cost(blueprint, "fp32", CPU, None) for _ in range(2))
@@ -75,7 +102,7 @@ def test_a_network_is_probed_once(monkeypatch):
 class Known(CostStore):
     """A store whose network takes a mebibyte a pixel."""
 
-    def _probed(self, blueprint, precision):
+    def _probed(self, blueprint, precision, device):
         return Cost(0, MIB)
 
 

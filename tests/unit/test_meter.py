@@ -75,16 +75,34 @@ def test_a_device_has_more_than_is_free():
 
 
 @pytest.mark.parametrize(("amx", "avx512"), [(True, False), (False, True), (False, False)])
-def test_a_cpu_is_good_at_bf16_where_it_has_the_instructions(monkeypatch, amx, avx512):
+@pytest.mark.parametrize("convolves", [True, False])
+def test_a_cpu_is_good_at_bf16_where_it_has_the_instructions(monkeypatch, amx, avx512, convolves):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    assert meter.half_precisions(CPU) == (("bf16",) if amx or avx512 else (), ("bf16",))
+    monkeypatch.setattr(meter, "_cpu_convolves_bf16", lambda: convolves)
+    good = ("bf16",) if amx or avx512 else ()
+    assert meter.half_precisions(CPU) == (good, ("bf16",) if good or convolves else ())
 
 
 def test_a_cpu_that_torch_cannot_ask_is_not_good_at_bf16(monkeypatch):
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         monkeypatch.delattr(torch.cpu, name, raising=False)
-    assert meter.half_precisions(CPU) == ((), ("bf16",))
+    assert meter.half_precisions(CPU)[0] == ()
+
+
+def test_freed_blocks_go_back_at_once_where_that_is_asked_for():
+    """Blocks that glibc would keep, between others that live on."""
+    levels = {}
+    for how in (meter.returning_freed, meter.keeping_freed):
+        meter.release_unused(CPU)
+        before = meter.used_bytes(CPU)
+        with how():
+            blocks = [torch.ones(6 * MIB) for _ in range(4)]  # of 24 MiB
+            del blocks[::2]
+            levels[how] = meter.used_bytes(CPU) - before
+        del blocks
+    assert levels[meter.returning_freed] < 60 * MIB
+    assert levels[meter.keeping_freed] > 84 * MIB or meter.sys.platform != "linux"
 
 
 @pytest.mark.parametrize(
