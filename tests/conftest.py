@@ -4,6 +4,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -20,4 +22,6 @@ def load_package() -> None:
 
 
 load_package()
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
 sys.path.insert(0, str(ROOT / "tests"))  # what several tests share
