@@ -39,7 +39,7 @@ class MemoryBudget:
     keep_loaded: bool = True
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit <= 0:
+        if self.limit is not None and not 0 < self.limit < math.inf:
             raise SettingError(
                 f"A memory budget must be more than zero, not {self.limit} bytes. Leave it out for automatic."
             )

@@ -43,7 +43,9 @@ def test_budgets_that_are_no_amount_are_refused(gib):
         budget_from_gib(gib, "auto", "degrade", True)
 
 
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"limit": -5}, {"mode": "fast"}, {"on_low_memory": "pray"}])
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"limit": -5}, {"limit": math.nan}, {"mode": "fast"}, {"on_low_memory": "pray"}]
+)
 def test_a_budget_checks_its_fields(wrong):
     with pytest.raises(SettingError):
         MemoryBudget(**wrong)
