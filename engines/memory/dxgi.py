@@ -86,7 +86,7 @@ def adapters() -> list[Adapter]:
     factory = _factory()
     if factory is None:
         return []
-    found = []
+    found: list[Adapter] = []
     try:
         while (pointer := _adapter(factory, len(found))) is not None:
             try:
