@@ -24,8 +24,8 @@ from ..engines.memory import meter
 from ..engines.session import Session
 from ..errors import BudgetError
 
-# Where users have face restorers and upscalers already; the first is also where new ones belong.
-MODEL_FOLDERS = ("facerestore_models", "upscale_models")
+# Where users have face restorers, upscalers and swappers already.
+MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hyperswap", "reswapper")
 
 # What a user calls folders of identities in extra_model_paths.yaml.
 IDENTITY_FOLDERS = "slimfusion_identities"
@@ -47,9 +47,8 @@ def schema(**keywords: Any) -> io.Schema:
 
 def register_model_folders() -> None:
     """Adds our folder and endings to the lists that other packs share; nothing that is there is replaced."""
-    own = str(Path(folder_paths.models_dir) / MODEL_FOLDERS[0])
-    folder_paths.add_model_folder_path(MODEL_FOLDERS[0], own)
     for name in MODEL_FOLDERS:
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, endings = folder_paths.folder_names_and_paths[name]
         if endings:  # an empty set lists every file already
             folder_paths.folder_names_and_paths[name] = (paths, set(endings) | set(SUFFIXES))

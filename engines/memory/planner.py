@@ -21,9 +21,10 @@ TILE = 512
 TILE_PER_HALO = 8  # a wide halo wants a wide tile, or most of the work is thrown away
 TILES = (TILE, 384, 256, 192, 128, 96, 64)
 
-# On a CPU one sample keeps all cores busy, and a second only takes memory.
-LARGEST_BATCH = {"cpu": 1}
-OTHER_LARGEST_BATCH = 8
+# Pixels that are worth running at once. On a CPU a tile or face of usual size keeps all cores busy, and a second
+# only takes memory; small crops, such as those that swappers and recognisers take, go together.
+BATCH_PIXELS = {"cpu": TILE**2}
+OTHER_BATCH_PIXELS = 8 * TILE**2
 
 # How much more activations take where what is freed is kept, because blocks of other sizes leave gaps: 1.2 to 1.6 of
 # what is predicted without it were measured on three networks. It is done only where there is room for more than that.
@@ -196,18 +197,22 @@ def _candidates(
     overlap: int,
     working_size: tuple[int, int] | None,
 ) -> Iterator[Plan]:
-    largest = LARGEST_BATCH.get(room.device_type, OTHER_LARGEST_BATCH)
-    largest = min(largest, spec.largest_batch or largest)
     for precision, need in needs.items():
         for shape, halo, fade in _shapes(work, spec, budget, tile, overlap):
             count = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
-            for batch in _batches(min(largest, count if work.tiled else work.count)):
+            for batch in _batches(min(_largest_batch(spec, room, shape), count if work.tiled else work.count)):
                 plan = Plan(precision, batch, shape, fade, halo, working_size, False, 0, room.allowed)
                 plan = replace(plan, predicted_peak=peak_bytes(work, spec, plan, need, room.device_type))
                 keeping = replace(plan, keeps_freed=True)
                 if room.device_type == "cpu" and _has_room_to_keep(plan, need):
                     yield replace(keeping, predicted_peak=peak_bytes(work, spec, keeping, need, "cpu"))
                 yield plan
+
+
+def _largest_batch(spec: ModelSpec, room: Room, shape: tuple[int, int]) -> int:
+    pixels = BATCH_PIXELS.get(room.device_type, OTHER_BATCH_PIXELS)
+    most = max(1, pixels // (shape[0] * shape[1]))
+    return min(most, spec.largest_batch or most)
 
 
 def _shapes(
