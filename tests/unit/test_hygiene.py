@@ -27,7 +27,7 @@ MAY_SEE = {
     "engines": {"engines", "catalog"},
     "faces": {"faces", "engines", "catalog"},
     "nodes": {"nodes", "faces", "engines", "catalog"},
-    "distill": {"distill", "engines", "catalog"},
+    "distill": {"distill", "faces", "engines", "catalog"},
     "commands": {"commands", "distill", "faces", "engines", "catalog"},
     "cli": {"commands"},
     "__init__": {"nodes"},
