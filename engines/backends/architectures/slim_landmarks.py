@@ -57,7 +57,7 @@ class SlimLandmarks(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         x = crops - self.mean
         for index, block in enumerate(self.blocks):
-            layers = list(block)  # type: ignore[arg-type]
+            layers = [*block.children()]
             first = self.stem(filled(x, 2)) if index == 0 else layers.pop(0)(x)
             total = F.relu(first)
             for place, layer in enumerate(layers):
