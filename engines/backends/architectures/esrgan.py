@@ -52,7 +52,7 @@ def prepare(module: Any, device: torch.device, dtype: torch.dtype) -> Prepared:
     """The module's layers in their order; its weights stay where they are."""
     first, trunk, *rest = module.model
     *blocks, body = trunk.sub
-    convolutions = [layer for layer in rest if isinstance(layer, nn.Conv2d)]
+    convolutions: list[Any] = [layer for layer in rest if isinstance(layer, nn.Conv2d)]
     return Prepared(
         first,
         tuple((block.RDB1, block.RDB2, block.RDB3) for block in blocks),
