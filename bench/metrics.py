@@ -31,7 +31,7 @@ def psnr(picture: Image, clean: Image) -> float:
 def ssim(picture: Image, clean: Image) -> float:
     """Structural similarity, 1 for equal pictures, mean over pixels and channels (Wang et al. 2004)."""
 
-    def mean(values: Image) -> NDArray[np.float64]:
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
         window = cv2.GaussianBlur(values, (SSIM_SIDE, SSIM_SIDE), SSIM_SIGMA)
         inner = slice(SSIM_SIDE // 2, -(SSIM_SIDE // 2))
         return np.asarray(window[inner, inner], np.float64)

@@ -110,7 +110,9 @@ def train_step(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> floa
     run.optimiser.step()
     run.step += 1
     kept = min(recipe.average, run.step / (run.step + 10))  # a young average must not remember the random start
-    torch._foreach_lerp_(run.averaged(), [parameter.detach() for parameter in run.trained()], 1 - kept)
+    with torch.no_grad():
+        for behind, parameter in zip(run.averaged(), run.trained(), strict=True):
+            behind.lerp_(parameter, 1 - kept)
     return float(loss.detach())
 
 

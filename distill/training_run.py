@@ -55,9 +55,11 @@ def new_run(recipe: Recipe) -> Run:
     sharp.load_state_dict(decoder_of(network))
     if recipe.start is not None:
         network, sharp = started(recipe)
-    network.to(memory_format=torch.channels_last)
-    sharp.to(memory_format=torch.channels_last)
-    average, sharp_average = (copy.deepcopy(part).requires_grad_(False) for part in (network, sharp))
+    for parameter in (*network.parameters(), *sharp.parameters()):
+        if parameter.ndim == 4:  # as the pictures lie, whose channels are side by side
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    average = copy.deepcopy(network).requires_grad_(False)
+    sharp_average = copy.deepcopy(sharp).requires_grad_(False)
     return Run(network, average, sharp, sharp_average, adam(list(network.parameters()), recipe))
 
 

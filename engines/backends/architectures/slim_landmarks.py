@@ -43,6 +43,8 @@ def filled(x: Tensor, stride: int) -> Tensor:
 class SlimLandmarks(nn.Module):
     """(B, 3, 112, 112) RGB 0..1 to (B, 68, 2): x y as fractions of the crop's side, its left and top edge 0."""
 
+    mean: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
