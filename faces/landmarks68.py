@@ -25,7 +25,11 @@ TEMPLATE = np.array([[0.3338, 0.3944], [0.6573, 0.3944], [0.4955, 0.5885], [0.34
 @lru_cache(maxsize=1)
 def landmarker() -> SlimLandmarks:
     """The network, 1.4 MB in memory, read once."""
-    return load(load_file(WEIGHTS))
+    network = load(load_file(WEIGHTS))
+    for parameter in network.parameters():
+        if parameter.ndim == 4:  # as crops lie, whose channels are side by side: a third of the time less
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 @torch.inference_mode()
