@@ -39,6 +39,7 @@ class Prepared:
     enlarging: tuple[tuple[tuple[Tensor, ...], Tensor], ...]
     last: tuple[nn.Conv2d, nn.Conv2d]
     shuffle: int
+    module: Any
 
 
 def reach(module: Any) -> int:
@@ -60,11 +61,15 @@ def prepare(module: Any, device: torch.device, dtype: torch.dtype) -> Prepared:
         tuple((folding.folded_nearest(each.weight), each.bias) for each in convolutions[:-2]),
         (convolutions[-2], convolutions[-1]),
         module.shuffle_factor or 1,
+        module,
     )
 
 
 def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     """(n, 3, h, w) in 0..1 RGB, enlarged by the network's scale. It has no fidelity control."""
+    if torch.compiler.is_exporting():  # a file cannot hold a loop over bands whose number depends on the picture
+        result: Tensor = prepared.module(batch)
+        return result
     features = _features(prepared, F.pixel_unshuffle(batch, prepared.shuffle))
     n, _, height, width = features.shape
     scale = 1 << len(prepared.enlarging)
