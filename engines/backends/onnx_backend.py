@@ -1,7 +1,7 @@
 """ONNX files as networks: rebuilt under torch, where a budget can be enforced, or run by onnxruntime.
 
-Torch is taken where every operator of the file is known and runs as well as in onnxruntime. Otherwise, or when the
-user asks for it, a session of onnxruntime: on CUDA in this process with its arena limited, on any other provider in a
+Torch is taken unless the user asks for onnxruntime or for compatibility; a file with operators that are not known here
+is refused, since its memory cannot be foreseen. A session of onnxruntime runs on CUDA in this process with its arena limited, on any other provider in a
 worker process, where an arena's limit holds for the whole process and what cannot be limited can be ended.
 """
 
@@ -63,8 +63,8 @@ def blueprint_from_onnx(
     missing = onnx_as_torch.unsupported(model.graph)
     if engine == "torch" and missing:
         raise ModelFileError(
-            f"{name} has operators that are not known to torch here ({', '.join(missing)}). Choose the engine "
-            "onnxruntime, which may know them."
+            f"{name} has operators that are not known to torch here ({', '.join(missing)}). Get another "
+            "export of the model."
         )
     key = (str(path), stat.st_mtime_ns, stat.st_size)
     if engine == "torch" or (engine == "auto" and not missing and mode != "compatibility"):
