@@ -52,7 +52,7 @@ class LoadModel(io.ComfyNode):
                     "engine",
                     options=list(ENGINES),
                     default="auto",
-                    tooltip="auto: torch; onnxruntime for .onnx in compatibility mode. tensorrt builds an engine first, for minutes.",
+                    tooltip="auto: torch, or for .onnx in compatibility mode onnxruntime.",
                 ),
                 io.Combo.Input(
                     "precision",

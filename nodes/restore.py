@@ -64,7 +64,7 @@ class RestoreFaces(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="0 sharp, 1 faithful: the bundled network, CodeFormer. Networks without the control ignore it.",
+                    tooltip="0 sharp, 1 faithful: bundled network, CodeFormer. Others ignore it.",
                 ),
                 *tile_inputs(),
             ],

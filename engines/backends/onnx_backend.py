@@ -1,8 +1,9 @@
 """ONNX files as networks: rebuilt under torch, where a budget can be enforced, or run by onnxruntime.
 
 Torch is taken unless the user asks for onnxruntime or for compatibility; a file with operators that are not known here
-is refused, since its memory cannot be foreseen. A session of onnxruntime runs on CUDA in this process with its arena limited, on any other provider in a
-worker process, where an arena's limit holds for the whole process and what cannot be limited can be ended.
+is refused, since its memory cannot be foreseen. A session of onnxruntime runs on CUDA in this process with its arena
+limited, on any other provider in a worker process, where an arena's limit holds for the whole process and what cannot
+be limited can be ended.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def _unusable(wheels: tuple[Wheel, ...], module: Any, error: Exception | None) -
         )
         return Installation("empty", wheels, sentence=sentence, mend=reinstall(wheels))
     if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime" and not wheels:
-        sentence = "onnxruntime is not installed. What torch can run works without, .onnx models too; compatibility mode needs it."
+        sentence = "onnxruntime is not installed. Torch runs .onnx models too; compatibility mode needs it."
         return Installation("missing", sentence=sentence, mend=pip(f"install {fitting_wheel()}"))
     first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
     sentence = f"onnxruntime ({names}) is installed but does not load: {type(error).__name__}: {first}."
