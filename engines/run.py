@@ -40,6 +40,7 @@ class Run:
         self.device = device
         self._plans = plans
         self._items = job.work.count
+        self._is_tiled = job.work.tiled
         self._stage = job.stage
         self._options = job.options
         self._host = job.host
@@ -63,20 +64,53 @@ class Run:
             yield self
 
     def crops(self, items: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Runs items of one size, a batch at a time, and yields the results in the same order.
+        """Runs pictures and yields the results in the same order: those of one size that follow one another
+        together, as many as the plan's pixels allow, and one that is larger than the plan's tile in tiles.
 
-        items: (3, h, w) float32 0..1 RGB on the CPU; no more of them are asked for than one batch holds.
+        items: (3, h, w) float32 0..1 RGB on the CPU, each side a multiple of what the network wants; no more of
+        them are asked for than are run together. Results: (3, h * scale, w * scale) float32.
         """
-        waiting = iter(items)
-        while chunk := list(islice(waiting, self.plan.batch)):
+        for chunk in self._chunks(items):
             while chunk:
-                batch = torch.stack(chunk[: self.plan.batch])
+                height, width = chunk[0].shape[1:]
+                if not self._fits_whole(height, width):
+                    yield self._in_tiles(chunk.pop(0))
+                    continue
+                batch = torch.stack(chunk[: self._together(height, width)])
                 results = self._attempt(self._pictures(batch))
                 if results is None:
                     continue
                 del chunk[: len(batch)]
                 self._count(len(batch))
                 yield from results
+
+    def _chunks(self, items: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+        """Items that follow one another, of one size and no more than may be run together."""
+        chunk: list[torch.Tensor] = []
+        for item in items:
+            if chunk and item.shape != chunk[0].shape:
+                yield chunk
+                chunk = []
+            chunk.append(item)
+            if len(chunk) == self._together(*item.shape[1:]):
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def _together(self, height: int, width: int) -> int:
+        """How many pictures of a size the plan has memory for at a time; a power of two, so that sizes are few."""
+        most = max(1, self.plan.pixels // (height * width))
+        return 1 << (min(most, self.blueprint.spec.largest_batch or most).bit_length() - 1)
+
+    def _fits_whole(self, height: int, width: int) -> bool:
+        return not self._is_tiled or (height <= self.plan.tile[0] and width <= self.plan.tile[1])
+
+    def _in_tiles(self, item: torch.Tensor) -> torch.Tensor:
+        scale = self.blueprint.spec.scale
+        canvas = torch.empty(item.shape[1] * scale, item.shape[2] * scale, 3)
+        self.frame(item.permute(1, 2, 0), canvas)
+        return canvas.permute(2, 0, 1)
 
     def infer(self, items: Iterable[Tensors]) -> Iterator[Tensors]:
         """Runs the items of a network that is not picture to picture, a batch at a time, and yields the results

@@ -42,6 +42,7 @@ DETECTION_BYTES = 64 << 20
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
+SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,21 +244,27 @@ def _restore_upright(
 ) -> None:
     """Image networks: each face's square as it stands in the frame, in tiles where it is large."""
     spec = task.blueprint.spec
-    regions = [align.upright_region(face, UPRIGHT_TEMPLATE, spec.multiple) for face in task.faces]
-    largest = max(side for _, _, side in regions)
+    step = max(SIDE_STEP, spec.multiple)
+    # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
+    regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
+    regions.sort(key=lambda each: each[0][2])
+    largest = regions[-1][0][2]
     held = largest**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     after = held + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
     work = Work(largest, largest, len(regions), tiled=True, held_bytes=held, after_bytes=after)
-    with open_run(task.job(work), report) as run:
-        for face, (x0, y0, side) in zip(task.faces, regions, strict=True):
+
+    def crops() -> Iterator[torch.Tensor]:
+        for (x0, y0, side), face in regions:
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
-            canvas = torch.empty(side * spec.scale, side * spec.scale, 3)
-            run.frame(torch.from_numpy(crop), canvas)
+            yield torch.from_numpy(crop).permute(2, 0, 1)
+
+    with open_run(task.job(work), report) as run:
+        for ((x0, y0, side), face), restored in zip(regions, run.crops(crops()), strict=True):
             with report.stage("paste"):
                 paste.paste_region(
                     result[face.frame].numpy(),
-                    _resized(canvas, side, side).numpy(),
+                    _resized(restored.permute(1, 2, 0), side, side).numpy(),
                     x0,
                     y0,
                     masks.region_mask(side, side),

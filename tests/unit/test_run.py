@@ -16,6 +16,7 @@ from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.planning import Job, Options
 from slimfusion.engines.run import open_run
+from slimfusion.engines.session import Session
 from slimfusion.errors import BudgetError, DeviceError, ModelFileError
 
 CPU = torch.device("cpu")
@@ -45,6 +46,32 @@ def test_crops_come_back_in_order_and_brighter():
     with opened(face_blueprint(), FACES, SessionCache()) as run:
         results = list(run.crops(iter(crops)))
     assert [round(float(result[0, 9, 9]), 4) for result in results] == [0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+class Noting(Loaded):
+    """A network that notes the size of each batch."""
+
+    def __init__(self, network, sizes):
+        super().__init__(network)
+        self.sizes = sizes
+
+    def __call__(self, batch, fidelity):
+        self.sizes.append((len(batch), batch.shape[-1]))
+        return super().__call__(batch, fidelity)
+
+
+def test_pictures_of_one_size_go_together_and_large_ones_in_tiles(tmp_path):
+    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
+    sizes = []
+    noting = replace(blueprint, build=lambda *how: Noting(blueprint.build(*how), sizes))
+    pictures = [torch.rand(3, side, side) for side in (32, 32, 32, 64, 64, 64, 64, 64, 200)]
+    with opened(noting, Work(200, 200, 9, True), SessionCache(), tile=128) as run:
+        assert (run.plan.tile, run.plan.batch) == ((128, 128), 8)
+        results = list(run.crops(iter(pictures)))
+    assert sizes == [(3, 32), (5, 64), (8, 128), (1, 128)]
+    whole = Session(blueprint, CPU, "fp32")
+    for picture, result in zip(pictures, results, strict=True):
+        assert (whole.run(picture[None], 0.5)[0] - result).abs().max() <= 1e-5
 
 
 def test_pixels_that_are_no_numbers_count_as_black():
