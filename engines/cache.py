@@ -100,14 +100,19 @@ class SessionCache:
             meter.release_unused(each)
         return freed
 
-    def release_others(self, blueprint: Blueprint, device: torch.device) -> None:
-        """Closes every session of the device but this network's, light ones too: memory is short."""
+    def release_others(self, blueprint: Blueprint, device: torch.device) -> int:
+        """Closes every session of the device but this network's, light ones too: memory is short.
+
+        Returns the bytes of weights that they held.
+        """
         with self._lock:
             others = [key for key, s in self._sessions.items() if s.device == device and key[0] != blueprint.key]
+            freed = sum(self._sessions[key].resident_bytes for key in others)
             for key in others:
                 self._drop(key)
         if others:
             meter.release_unused(device)
+        return freed
 
     def make_way(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
         """Lets other sessions of the device go, so that this one will be within `sessions_per_device`."""

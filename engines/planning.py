@@ -10,9 +10,10 @@ from ..errors import BudgetError, SettingError
 from .cache import SESSIONS, SessionCache
 from .host import Host
 from .memory import meter, planner
-from .memory.budget import MemoryBudget, allowed_bytes
+from .memory.budget import MemoryBudget, allowed_bytes, format_bytes
 from .memory.costs import COSTS, CostStore
 from .memory.planner import Plan, Work
+from .memory.report import Report
 from .session import PRECISIONS, Blueprint
 
 
@@ -59,23 +60,25 @@ class Job:
 
 
 def planned(
-    job: Job, sessions: SessionCache = SESSIONS, costs: CostStore = COSTS
+    job: Job, report: Report, sessions: SessionCache = SESSIONS, costs: CostStore = COSTS
 ) -> tuple[torch.device, tuple[Plan, ...]]:
     """The device that the work fits on, the host's or else the CPU, and the plans for it, best first.
 
-    Raises BudgetError when it fits nowhere, SettingError.
+    report: told what was let go to make room. Raises BudgetError when it fits nowhere, SettingError.
     """
     wanted = job.host.device()
     try:
-        return wanted, _plans_on(wanted, job, sessions, costs)
+        return wanted, _plans_on(wanted, job, report, sessions, costs)
     except BudgetError:
         if wanted.type == "cpu" or job.budget.on_low_memory == "fail":
             raise
     cpu = torch.device("cpu")
-    return cpu, _plans_on(cpu, job, sessions, costs)
+    return cpu, _plans_on(cpu, job, report, sessions, costs)
 
 
-def _plans_on(device: torch.device, job: Job, sessions: SessionCache, costs: CostStore) -> tuple[Plan, ...]:
+def _plans_on(
+    device: torch.device, job: Job, report: Report, sessions: SessionCache, costs: CostStore
+) -> tuple[Plan, ...]:
     blueprint, budget, host, options = job.blueprint, job.budget, job.host, job.options
     usable = planner.precisions(blueprint.spec, options.precision, budget.mode, *meter.half_precisions(device))
     folder = host.state_folder()
@@ -99,7 +102,9 @@ def _plans_on(device: torch.device, job: Job, sessions: SessionCache, costs: Cos
     wanted = min(best, budget.limit or best)
     allowed, free = room()
     if allowed < wanted or free < planner.LITTLE:
-        sessions.release_others(blueprint, device)
+        if closed := sessions.release_others(blueprint, device):
+            report.give_up(f"closed other networks of ours, {format_bytes(closed)}")
         host.make_room(max(wanted, planner.LITTLE), device)
+        report.give_up(f"asked the host for room, {format_bytes(max(wanted, planner.LITTLE))}")
         allowed, free = room()
     return plans(allowed, free)

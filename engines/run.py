@@ -240,7 +240,7 @@ class Run:
         failed, self._plans = self.plan, plans
         meter.release_unused(self.device)
         _describe(self._report, self.plan)
-        self._report.rungs.append(rung)
+        self._report.rungs.append(rung)  # each time anew
         if self.plan.precision != failed.precision:
             self._lease.close()
             self._take_session()
@@ -267,11 +267,11 @@ def open_run(
     before anything is allocated when the work does not fit, ModelFileError, SettingError.
     """
     with report.stage("plan"):
-        device, plans = planned(job, sessions, costs)
+        device, plans = planned(job, report, sessions, costs)
         plan = plans[0]
         sessions.make_way(job.blueprint, device, plan.precision)
     if device != job.host.device():
-        report.rungs.append(f"{device} instead of {job.host.device()}")
+        report.give_up(f"{device} instead of {job.host.device()}")
     report.model, report.device, report.engine = job.blueprint.spec.name, str(device), job.blueprint.engine
     report.notes += [note for note in job.blueprint.notes if note not in report.notes]
     _describe(report, plan)
@@ -329,7 +329,8 @@ def _describe(report: Report, plan: Plan) -> None:
     report.precision = plan.precision
     report.allowed, report.predicted_peak = plan.allowed, max(report.predicted_peak, plan.predicted_peak)
     report.batch, report.tile, report.overlap = plan.batch, plan.tile, plan.overlap
-    report.rungs += [rung for rung in plan.rungs if rung not in report.rungs]
+    for rung in plan.rungs:
+        report.give_up(rung)
 
 
 def resized(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:

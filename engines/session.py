@@ -10,15 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
 from ..catalog.spec import ModelSpec
 from .buffers import Buffers
-
-if TYPE_CHECKING:
-    from .memory.costs import Cost
+from .memory.cost import Cost
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -119,7 +119,7 @@ def restore_faces(
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
-        planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options))
+        planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options), report)
         faces = metered_faces(frames, host, report)
     faces.check_size(frames)
     result = frames.clone()
@@ -183,7 +183,8 @@ def restore_image(
         )
     count, height, width, channels = frames.shape
     work = Work(height, width, count, tiled=True)
-    planned(Job(blueprint, work, budget, host, options))  # an upscaled frame is large: it is made for work that fits
+    # An upscaled frame is large: it is made for work that fits.
+    planned(Job(blueprint, work, budget, host, options), report)
     # Touched now, so that the output is not taken for memory that the work needs.
     result = torch.zeros(count, height * spec.scale, width * spec.scale, channels)
     report.frames = count

@@ -19,7 +19,7 @@ import torch
 
 from ...errors import DependencyError, ModelFileError, SettingError
 from ..host import Host
-from ..memory.costs import Cost
+from ..memory.cost import Cost
 from ..session import Blueprint
 from .tensorrt_build import WORKSPACE, EngineFacts, facts_file, loaded
 from .worker import Patience, Worker

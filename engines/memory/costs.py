@@ -13,7 +13,6 @@ import json
 import os
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from ...catalog.spec import ModelSpec
 from ..session import PRECISIONS, Blueprint
 from . import meter
+from .cost import Cost
 
 # torch's allocators hand out whole blocks of this size.
 BLOCK = 512
@@ -46,20 +46,6 @@ COST_FORMAT = 2
 # Sides of the two probes of a network that takes any size: small enough to be quick, large enough that a
 # network which shrinks its input by 64 still has something left.
 PROBES = (128, 256)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Bytes of activations: `fixed + per_pixel * pixels`, pixels counted over the whole batch."""
-
-    fixed: float
-    per_pixel: float
-
-    def bytes_for(self, pixels: int) -> int:
-        return int(self.fixed + self.per_pixel * pixels)
-
-    def scaled(self, factor: float) -> Cost:
-        return Cost(self.fixed * factor, self.per_pixel * factor)
 
 
 class LivePeak(TorchDispatchMode):

@@ -14,7 +14,7 @@ from ...catalog.spec import ModelSpec
 from ...errors import BudgetError, SettingError
 from .. import tiles
 from .budget import GIB, MemoryBudget, format_bytes
-from .costs import Cost
+from .cost import Cost
 
 # Tiles that are tried, px. 512 is where a further gain in speed ends on the devices that were measured.
 TILE = 512

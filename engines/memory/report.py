@@ -58,6 +58,11 @@ class Report:
     def begin(self, budget: MemoryBudget) -> None:
         self.budget, self.mode = budget.limit, budget.mode
 
+    def give_up(self, rung: str) -> None:
+        """Notes a step down the ladder, once."""
+        if rung not in self.rungs:
+            self.rungs.append(rung)
+
     @property
     def seconds(self) -> dict[str, float]:
         """Time spent in each stage, in the order of their first appearance."""

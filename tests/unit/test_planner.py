@@ -9,7 +9,7 @@ from slimfusion.catalog.contracts import Contract, contract_for
 from slimfusion.catalog.spec import ModelSpec
 from slimfusion.engines.memory import planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
-from slimfusion.engines.memory.costs import Cost
+from slimfusion.engines.memory.cost import Cost
 from slimfusion.engines.memory.planner import Need, Room, Work
 from slimfusion.errors import BudgetError, SettingError
 

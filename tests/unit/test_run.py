@@ -113,9 +113,12 @@ def test_light_sessions_go_when_memory_is_short():
     with opened(light, FACES, sessions):
         pass
     work = Work(512, 512, 1, False)
-    peak = planning.planned(Job(other, work, FULL, StandaloneHost("cpu")), SessionCache())[1][-1].predicted_peak
-    with opened(other, work, sessions, MemoryBudget(peak, mode="quality")):
+    _, plans = planning.planned(Job(other, work, FULL, StandaloneHost("cpu")), Report(), SessionCache())
+    budget, report = MemoryBudget(plans[-1].predicted_peak, mode="quality"), Report()
+    with opened(other, work, sessions, budget, report=report):
         assert not sessions.is_open(light, CPU, "fp32")
+    assert report.rungs[0] == "closed other networks of ours, 0 MiB"
+    assert report.rungs[1].startswith("asked the host for room, ")
 
 
 @pytest.mark.parametrize(("count", "largest", "batches"), [(5, None, [4, 1]), (3, 1, [1, 1, 1])])
@@ -268,10 +271,10 @@ def test_what_does_not_fit_on_the_card_goes_to_the_cpu(monkeypatch):
     """A card with 1 MiB, which this machine need not have."""
     plans_on = planning._plans_on
 
-    def tiny_card(device, job, sessions, costs):
+    def tiny_card(device, job, *others):
         if device.type == "cuda":
             raise BudgetError("too small", 2, 1)
-        return plans_on(device, job, sessions, costs)
+        return plans_on(device, job, *others)
 
     class CardHost(StandaloneHost):
         def device(self):
@@ -283,7 +286,7 @@ def test_what_does_not_fit_on_the_card_goes_to_the_cpu(monkeypatch):
         assert run.device == CPU
     assert report.rungs == ["cpu instead of cuda:0"]
     with pytest.raises(BudgetError, match="too small"):
-        planning.planned(Job(face_blueprint(), FACES, MemoryBudget(on_low_memory="fail"), CardHost("cpu")))
+        planning.planned(Job(face_blueprint(), FACES, MemoryBudget(on_low_memory="fail"), CardHost("cpu")), Report())
 
 
 def test_a_network_of_the_hosts_is_used_and_left_to_it(tmp_path):
