@@ -45,6 +45,11 @@ class Network(Protocol):
     def close(self) -> None: ...
 
 
+def no_constants(dtype: torch.dtype) -> int:
+    """Of a network that keeps nothing beside its weights."""
+    return 0
+
+
 @dataclass(frozen=True, eq=False)
 class Blueprint:
     """What there is to know of a network before it is loaded.
@@ -53,7 +58,8 @@ class Blueprint:
     engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
     its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
     CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. weight_factor:
-    what the engine holds for each byte of weights. cost: of its activations, where the engine knows it exactly.
+    what the engine holds for each byte of weights. constants: bytes in a type that opening works out from the weights
+    and keeps beside them. cost: of its activations, where the engine knows it exactly.
     """
 
     spec: ModelSpec
@@ -64,14 +70,17 @@ class Blueprint:
     engine: str = "torch"
     enforcer: Enforcer = "torch"
     weight_factor: float = 1.0
+    constants: Callable[[torch.dtype], int] = no_constants
     cost: Cost | None = None
     notes: tuple[str, ...] = ()
 
     def weight_bytes(self, precision: str, device: torch.device) -> int:
-        """Bytes that opening adds on a device; a borrowed network is in the CPU's memory already."""
+        """Bytes that opening adds on a device; a borrowed network's weights are in the CPU's memory already."""
+        dtype = PRECISIONS[precision]
+        kept = self.constants(dtype)
         if self.borrowed is not None and device.type == "cpu":
-            return 0
-        return int(self.spec.parameters * PRECISIONS[precision].itemsize * self.weight_factor)
+            return kept
+        return int(self.spec.parameters * dtype.itemsize * self.weight_factor) + kept
 
 
 class Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from ...catalog.contracts import contract_for
 from ...catalog.spec import ModelSpec
 from ...errors import DependencyError, ModelFileError
+from ..memory.costs import LivePeak
 from ..session import Blueprint, Forward
 from . import weights_file
 from .architectures import FORWARDS, slim_unet
@@ -111,12 +113,9 @@ def _blueprint_from_file(path: Path, name: str, modified: int, size: int) -> Blu
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
         return TorchNetwork(_forward_of(_filled(layout, path, device, dtype, name), device, dtype))
 
-    def twin(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode]:
-        descriptor, mode = _twin(layout, dtype, name)
-        with mode:
-            return _forward_of(descriptor, torch.device("cpu"), dtype), mode
-
-    return Blueprint(_spec(descriptor, name, path, layout), (str(path), modified, size), build, twin)
+    twin, constants = _twins(layout, name)
+    key = (str(path), modified, size)
+    return Blueprint(_spec(descriptor, name, path, layout), key, build, twin, constants=constants)
 
 
 def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
@@ -130,14 +129,26 @@ def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
         descriptor.model.to(device)
         return BorrowedNetwork(_forward_of(descriptor, device, dtype), descriptor.model, home)
 
-    def twin(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode]:
-        fake, mode = _twin(layout, dtype, name)
-        with mode:
-            return _forward_of(fake, torch.device("cpu"), dtype), mode
-
+    twin, constants = _twins(layout, name)
     # In the type that its owner has it in: nobody else's network is converted.
     spec = replace(_spec(descriptor, name, None, layout), precisions=("fp32",))
-    return Blueprint(spec, (name, id(descriptor)), build, twin, descriptor)
+    return Blueprint(spec, (name, id(descriptor)), build, twin, descriptor, constants=constants)
+
+
+def _twins(
+    layout: weights_file.StateDict, name: str
+) -> tuple[Callable[[torch.dtype], tuple[Forward, FakeTensorMode]], Callable[[torch.dtype], int]]:
+    """For a type: how the network is called on tensors without data, and the bytes that preparing it leaves behind."""
+
+    @lru_cache(maxsize=1)  # both are asked for one after the other, and a twin takes a third of a second to make
+    def made(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode, int]:
+        descriptor, mode = _twin(layout, dtype, name)
+        tracker = LivePeak([*descriptor.model.parameters(), *descriptor.model.buffers()])
+        with mode, tracker:
+            forward = _forward_of(descriptor, torch.device("cpu"), dtype)
+        return forward, mode, tracker.live
+
+    return lambda dtype: made(dtype)[:2], lru_cache(lambda dtype: made(dtype)[2])
 
 
 def _twin(layout: weights_file.StateDict, dtype: torch.dtype, name: str) -> tuple[Any, FakeTensorMode]:

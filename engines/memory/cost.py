@@ -17,3 +17,6 @@ class Cost:
 
     def scaled(self, factor: float) -> Cost:
         return Cost(self.fixed * factor, self.per_pixel * factor)
+
+    def plus(self, nbytes: int) -> Cost:
+        return Cost(self.fixed + nbytes, self.per_pixel)

@@ -28,10 +28,11 @@ from .cost import Cost
 # torch's allocators hand out whole blocks of this size.
 BLOCK = 512
 
-# What there is beside what is counted: on a CPU the threads' own memory and copied weights (0.97 to 1.10 were measured
-# on five networks), on a GPU the workspaces of cuDNN.
+# What there is beside what is counted: on a CPU rearranged weights, on a GPU the workspaces of cuDNN. On a CPU also what
+# the first runs leave behind, whatever their size: kernels that oneDNN compiles, its threads' own memory.
 SCRATCH = {"cpu": 1.15, "cuda": 1.3}
 OTHER_SCRATCH = 1.5
+LEFT_BEHIND = {"cpu": 10 << 20}
 
 # Factors that are believed: below the first nothing can be, since the graph's own bytes are needed; above the
 # last a file lies, and would forbid what fits.
@@ -49,44 +50,54 @@ PROBES = (128, 256)
 
 
 class LivePeak(TorchDispatchMode):
-    """Counts the bytes of storages born under the mode until they die; `peak` is the most at one time.
+    """Counts the bytes of storages born under the mode until they die: `live` now, `peak` the most at one time.
 
     copies: also what convolutions on a CPU copy meanwhile.
     """
 
     def __init__(self, ignored: Iterable[torch.Tensor] = (), copies: bool = False) -> None:
         super().__init__()
-        self.peak = 0
+        self.live = self.peak = 0
         self._copies = copies
-        self._now = 0
-        self._live: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
         self._ignored = {tensor.untyped_storage()._cdata for tensor in ignored}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        convolves = self._copies and func is torch.ops.aten.convolution.default
+        if convolves:
+            result = laid_out_by_convolution(result, *args[:2])
         # A view of what was there before, such as a transposed weight, is no new storage.
         given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in given:
                 self._count(leaf)
-        if self._copies and func is torch.ops.aten.convolution.default:
-            self.peak = max(self.peak, self._now + copied_by_convolution(args[0], result))
+        if convolves:
+            self.peak = max(self.peak, self.live + copied_by_convolution(args[0], result))
         return result
 
     def _count(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self._live or key in self._ignored:
+        if key in self._sizes or key in self._ignored:
             return
-        self._live[key] = -(-storage.nbytes() // BLOCK) * BLOCK
-        self._now += self._live[key]
-        self.peak = max(self.peak, self._now)
+        self._sizes[key] = -(-storage.nbytes() // BLOCK) * BLOCK
+        self.live += self._sizes[key]
+        self.peak = max(self.peak, self.live)
         weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        self._now -= self._live.pop(key, 0)
+        self.live -= self._sizes.pop(key, 0)
+
+
+def laid_out_by_convolution(result: torch.Tensor, given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The result as a CPU lays it out: channels last where picture or weights are. Without data it is always planes."""
+    is_last = any(each.dim() == 4 and each.stride(1) == 1 < each[0, 0].numel() for each in (given, weight))
+    if not is_last or result.is_contiguous(memory_format=torch.channels_last):
+        return result
+    return torch.empty_like(result, memory_format=torch.channels_last)
 
 
 def copied_by_convolution(given: torch.Tensor, result: torch.Tensor) -> int:
@@ -150,7 +161,8 @@ class CostStore:
             return blueprint.cost
         self._read(folder)
         factor = self._factors.get(factor_key(blueprint, precision, device))
-        return self._probed(blueprint, precision, device).scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH))
+        probed = self._probed(blueprint, precision, device)
+        return probed.scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH)).plus(LEFT_BEHIND.get(device.type, 0))
 
     def learn(
         self,
@@ -173,7 +185,8 @@ class CostStore:
         self._read(folder)
         key = factor_key(blueprint, precision, device)
         before = self._factors.get(key, 0.0)
-        factor = min(max(measured / probed, FACTORS[0]), FACTORS[1])
+        of_network = measured - LEFT_BEHIND.get(device.type, 0)
+        factor = min(max(of_network / probed, FACTORS[0]), FACTORS[1])
         self._factors[key] = round(max(factor, (before + factor) / 2), 3)
         self._write(folder)
 

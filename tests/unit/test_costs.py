@@ -1,19 +1,22 @@
 """Predicted bytes against what the graph holds."""
 
+import contextlib
 import json
 
 import pytest
 import torch
 from networks import face_blueprint, save_upscaler
+from slimfusion.bench import twins
 from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.memory.budget import MIB
+from slimfusion.engines.memory.cost import Cost
 from slimfusion.engines.memory.costs import (
     BLOCK,
     COST_FILE,
     COST_FORMAT,
     FACTORS,
+    LEFT_BEHIND,
     SCRATCH,
-    Cost,
     CostStore,
     LivePeak,
     copied_by_convolution,
@@ -21,6 +24,7 @@ from slimfusion.engines.memory.costs import (
     live_cost,
     live_peak,
 )
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 CPU = torch.device("cpu")
 
@@ -71,6 +75,30 @@ def test_a_slice_of_channels_is_copied_whatever_its_layout():
     assert copied_by_convolution(given, result) == given.numel() * 4
 
 
+@pytest.mark.parametrize("last", [(), ("picture",), ("weight",)])
+def test_a_convolution_without_data_is_laid_out_as_one_with_data(last):
+    """Tensors without data leave a convolution as planes, whatever came in; a CPU does not."""
+
+    def strides(*modes):
+        with contextlib.ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode)
+            tensors = {"picture": torch.ones(1, 8, 16, 16), "weight": torch.ones(4, 8, 3, 3)}
+            for name in last:
+                tensors[name] = tensors[name].contiguous(memory_format=torch.channels_last)
+            return torch.conv2d(tensors["picture"], tensors["weight"], padding=1).stride()
+
+    assert strides(FakeTensorMode(), LivePeak(copies=True)) == strides()
+
+
+@pytest.mark.parametrize("name", ["GFPGAN", "RestoreFormer"])
+def test_what_a_network_works_out_when_it_is_opened_counts_as_weights(name, tmp_path):
+    blueprint = blueprint_from_file(twins.save_twin(name, tmp_path / "net.pth"))
+    constants = blueprint.constants(torch.float32)
+    assert 0 < constants < 32 * MIB
+    assert blueprint.weight_bytes("fp32", CPU) == 4 * blueprint.spec.parameters + constants
+
+
 @pytest.mark.parametrize("side", [96, 320])
 def test_two_probes_know_every_size_of_a_convolutional_network(tmp_path, side):
     blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
@@ -106,6 +134,11 @@ class Known(CostStore):
         return Cost(0, MIB)
 
 
+def taken(mib):
+    """Bytes that are measured when a network takes so much of its own."""
+    return mib * MIB + LEFT_BEHIND["cpu"]
+
+
 def factor(store, folder):
     return store.cost(face_blueprint(), "fp32", CPU, folder).per_pixel / MIB
 
@@ -113,7 +146,7 @@ def factor(store, folder):
 def test_what_was_measured_is_believed_and_kept(tmp_path):
     store = Known()
     assert factor(store, tmp_path) == SCRATCH["cpu"]
-    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path)
+    store.learn(face_blueprint(), "fp32", CPU, 100, taken(120), tmp_path)
     assert factor(store, tmp_path) == 1.2
     assert factor(Known(), tmp_path) == 1.2
 
@@ -121,7 +154,7 @@ def test_what_was_measured_is_believed_and_kept(tmp_path):
 def test_a_factor_rises_at_once_and_falls_by_halves(tmp_path):
     store = Known()
     for measured, expected in ((120, 1.2), (180, 1.8), (120, 1.5)):
-        store.learn(face_blueprint(), "fp32", CPU, 100, measured * MIB, tmp_path)
+        store.learn(face_blueprint(), "fp32", CPU, 100, taken(measured), tmp_path)
         assert factor(store, tmp_path) == expected
 
 
@@ -141,11 +174,11 @@ def test_a_damaged_or_foreign_file_is_ignored_and_written_anew(tmp_path, content
     (tmp_path / COST_FILE).write_text(content)
     store = Known()
     assert factor(store, tmp_path) == SCRATCH["cpu"]
-    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path)
+    store.learn(face_blueprint(), "fp32", CPU, 100, taken(120), tmp_path)
     assert factor(Known(), tmp_path) == 1.2
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
     store = Known()
-    store.learn(face_blueprint(), "fp32", CPU, 100, 120 * MIB, tmp_path / "nowhere")
+    store.learn(face_blueprint(), "fp32", CPU, 100, taken(120), tmp_path / "nowhere")
     assert factor(store, None) == 1.2
