@@ -30,6 +30,18 @@ def tile_inputs() -> list[io.Input]:
     ]
 
 
+def fidelity_input(optional: bool = False) -> io.Input:
+    return io.Float.Input(
+        "fidelity",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        optional=optional,
+        tooltip="0 sharp, 1 faithful: bundled network, CodeFormer. Others ignore it.",
+    )
+
+
 def budget_input() -> io.Input:
     return Budget.Input("budget", optional=True, tooltip="Instead of the one that the model was loaded with.")
 
@@ -58,14 +70,7 @@ class RestoreFaces(io.ComfyNode):
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="How much of the restored face."
                 ),
-                io.Float.Input(
-                    "fidelity",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="0 sharp, 1 faithful: bundled network, CodeFormer. Others ignore it.",
-                ),
+                fidelity_input(),
                 *tile_inputs(),
             ],
             outputs=[
@@ -116,13 +121,20 @@ class RestoreImage(io.ComfyNode):
             category="SlimFusion",
             description="Runs a restorer or upscaler over whole frames in tiles without seams.",
             search_aliases=["upscale", "tiled upscale", "denoise", "deblur"],
-            inputs=[io.Image.Input("image"), model_input(), budget_input(), *tile_inputs()],
+            # The fidelity came last: what was saved before has no value for it.
+            inputs=[io.Image.Input("image"), model_input(), budget_input(), *tile_inputs(), fidelity_input(True)],
             outputs=[io.Image.Output(display_name="image"), ReportType.Output(display_name="report")],
         )
 
     @classmethod
     def execute(
-        cls, image: torch.Tensor, model: Any, tile: int, overlap: int, budget: MemoryBudget | None = None
+        cls,
+        image: torch.Tensor,
+        model: Any,
+        tile: int,
+        overlap: int,
+        fidelity: float = 0.5,
+        budget: MemoryBudget | None = None,
     ) -> io.NodeOutput:
         from ..engines.planning import Options
         from ..faces.restore import restore_image
@@ -133,6 +145,6 @@ class RestoreImage(io.ComfyNode):
             chosen.blueprint,
             budget or chosen.budget,
             ComfyHost(),
-            Options(chosen.precision, tile, overlap),
+            Options(chosen.precision, tile, overlap, fidelity),
         )
         return io.NodeOutput(frames_out(frames), report, ui=report_ui(report))
