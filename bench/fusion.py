@@ -5,7 +5,8 @@ tensors. FOLDER holds `pairs/`, portraits of the Face Research Lab London Set (D
 face of one person goes into the smiling face of the next. With --pictures, sheets to look at are written.
 
 What swap and restore are timed against is what other programs do, face by face: faces are detected once for the swap
-and once more for the restorer, which is loaded anew for each face; both paste over the whole frame.
+and once more for the restorer, by facenet-pytorch, whose weights are those of our detector; the restorer is loaded
+anew for each face; both paste over the whole frame.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from ..faces.swap import Networks, Swapping, swap_faces, swapped_crops
 from ..faces.swapper import Swapper, identity_input, result_of, target_input
 from ..opencv import cv2
 from . import face_api
-from .peers import paste_whole_frame
+from .peers import facenet, paste_whole_frame
 from .portraits import astronaut
 from .quality import DATA
 from .result import at_least, at_most, print_result
@@ -53,6 +54,7 @@ HOST = StandaloneHost("cpu")
 PAIRS, SIDE = 20, 512
 TEXTURES = (0.0, 0.5, 1.0)
 FRAMES, CHUNK, HEIGHT, WIDTH = 32, 8, 1080, 1920
+SCORE = 0.8  # least confidence of a face, for both
 RECIPE_FRAMES = 2  # of them, in each round
 ROUNDS = 4
 BOOSTS = (2, 4, 8)
@@ -115,6 +117,7 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
     frames, budget = two_faces(), MemoryBudget(GIB, "quality")
     somebody = Person("A", Identity("A", VECTOR))
     swapper, session = our_swapper(twins["inswapper"], "inswapper"), runtime(twins["inswapper"])
+    finder = facenet(HEIGHT // 36, SCORE)
     peaks, ours, theirs = [], [], []
     for _ in range(FRAMES // CHUNK):
         start = time.perf_counter()
@@ -126,7 +129,7 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
         peaks += [swapped.report.measured_peak, restored.report.measured_peak]
         start = time.perf_counter()
         for frame in frames[:RECIPE_FRAMES]:
-            face_by_face((frame.numpy() * 255).astype(np.uint8), swapper, session, restorer_file)
+            face_by_face((frame.numpy() * 255).astype(np.uint8), finder, swapper, session, restorer_file)
         theirs.append((time.perf_counter() - start) / RECIPE_FRAMES)
         print(f"swap and restore: {ours[-1]:.2f} s a frame, face by face {theirs[-1]:.2f} s", flush=True)
     SESSIONS.release()
@@ -137,22 +140,22 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
 
 
 def face_by_face(
-    frame: Image, swapper: Swapper, session: onnxruntime.InferenceSession, restorer_file: Path
+    frame: Image, finder: Any, swapper: Swapper, session: onnxruntime.InferenceSession, restorer_file: Path
 ) -> Image:
     """The recipe: one face at a time, detection twice, the restorer loaded for each face, pastes over whole frames.
 
-    frame: (H, W, 3) uint8.
+    frame: (H, W, 3) uint8. finder: facenet-pytorch's detector.
     """
     source = identity_input(swapper, VECTOR).numpy()[None]
-    for face in faces_in(frame):
-        affine = align.affine_for(face.landmarks, "arcface_128", 128)
+    for points in points_in(frame, finder):
+        affine = align.affine_for(points, "arcface_128", 128)
         target = target_input(swapper, align.crop_face(frame, affine, 128) / np.float32(255)).numpy()[None]
         (picture,) = session.run(None, {"target": target, "source": source})
         crop = result_of(swapper, (torch.from_numpy(picture[0]),))[..., :3]
         frame = paste_whole_frame(frame, (crop * 255).astype(np.uint8), affine)
-    for face in faces_in(frame):
+    for points in points_in(frame, finder):
         restorer = runtime(restorer_file)
-        affine = align.affine_for(face.landmarks, "ffhq_512", 512)
+        affine = align.affine_for(points, "ffhq_512", 512)
         planes = align.crop_face(frame, affine, 512).transpose(2, 0, 1) / np.float32(127.5) - 1
         (picture,) = restorer.run(None, {"input": planes[None]})
         crop = picture[0].transpose(1, 2, 0) * 127.5 + 127.5
@@ -160,8 +163,10 @@ def face_by_face(
     return frame
 
 
-def faces_in(frame: Image) -> list[Face]:
-    return detector().detect(torch.from_numpy(frame)[None].float() / 255)[0]
+def points_in(frame: Image, finder: Any) -> list[Image]:
+    """The five points (5, 2) of each face."""
+    _, _, landmarks = finder.detect(frame, landmarks=True)
+    return [] if landmarks is None else [np.asarray(points, np.float64) for points in landmarks]
 
 
 def portrait(path: Path) -> tuple[Image, Face]:

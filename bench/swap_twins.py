@@ -67,6 +67,46 @@ def save_swapper(path: Path, family: Family) -> Path:
     return _saved(path, nodes, inputs, outputs, weights)
 
 
+def save_deep_swapper(path: Path, width: int = 512) -> Path:
+    """An inswapper with convolutions of its kind at a part of their number: 128 px down to 32 px of `width` channels,
+    the source added there, and up again. For timing, where the others are too light."""
+    rng = np.random.default_rng(4)
+    weights = {"emap": emap(), "mix": rng.normal(0, 0.05, (512, width)).astype(np.float32)}
+    weights |= {"column": np.array([-1, width, 1, 1], np.int64), "twice": np.array([1, 1, 2, 2], np.float32)}
+    nodes: list[Any] = []
+
+    def convolved(x: str, channels: tuple[int, int], stride: int = 1) -> str:
+        name = f"conv{len(nodes)}"
+        scale = 1.4 / np.sqrt(9 * channels[0])
+        weights[f"{name}_w"] = rng.normal(0, scale, (channels[1], channels[0], 3, 3)).astype(np.float32)
+        settings: dict[str, Any] = {"pads": [1, 1, 1, 1], "strides": [stride, stride]}
+        nodes.append(helper.make_node("Conv", [x, f"{name}_w"], [name], **settings))
+        nodes.append(helper.make_node("Relu", [name], [f"{name}_r"]))
+        return f"{name}_r"
+
+    x = convolved("target", (3, width // 4))
+    x = convolved(x, (width // 4, width // 2), 2)
+    x = convolved(x, (width // 2, width), 2)
+    nodes.append(helper.make_node("MatMul", ["source", "mix"], ["added"]))
+    nodes.append(helper.make_node("Reshape", ["added", "column"], ["bias"]))
+    nodes.append(helper.make_node("Add", [x, "bias"], ["styled"]))
+    x = convolved(convolved("styled", (width, width)), (width, width))
+    for channels in (width, width // 2):
+        nodes.append(helper.make_node("Resize", [x, "", "twice"], [f"up{channels}"], mode="nearest"))
+        x = convolved(f"up{channels}", (channels, channels // 2))
+    weights["last"] = rng.normal(0, 0.05, (3, width // 4, 3, 3)).astype(np.float32)
+    nodes.append(helper.make_node("Conv", [x, "last"], ["sum"], pads=[1, 1, 1, 1]))
+    nodes.append(helper.make_node("Sigmoid", ["sum"], ["output"]))
+    return _saved(path, nodes, *_swapper_ports(128), weights)
+
+
+def _swapper_ports(size: int) -> tuple[list[Any], list[Any]]:
+    """Inputs and output of a swapper that takes a vector."""
+    inputs = [("target", ["n", 3, size, size]), ("source", ["n", 512])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs]
+    return ports, [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 3, size, size])]
+
+
 def save_converter(path: Path) -> Path:
     """A CrossFace: input (n, 512) -> output (n, 512), not of length 1."""
     weights = {"mix": np.random.default_rng(8).normal(0, 0.1, (512, 512)).astype(np.float32)}

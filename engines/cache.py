@@ -78,6 +78,7 @@ class SessionCache:
             was_open = session.is_open
             try:
                 host.open(session, working_bytes)
+                session.interrupt_with(host.check_interrupt)
                 yield session
             except BaseException:
                 if not was_open:

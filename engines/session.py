@@ -125,6 +125,12 @@ class Session:
         """Bytes that the last run took in a process beside this one, which no meter here sees."""
         return getattr(self._network, "outside_peak", 0)
 
+    def interrupt_with(self, check: Callable[[], None]) -> None:
+        """Lets `check`, which raises to stop, end a run for which another process is waited for."""
+        interruptible = getattr(self._network, "interrupt_with", None)
+        if interruptible is not None:
+            interruptible(check)
+
     def stay_within(self, limit: int) -> None:
         """Makes `limit` bytes hold from the next opening on, which is due now where the engine has a wider one."""
         with self._lock:

@@ -1,9 +1,9 @@
 """ONNX files as networks: rebuilt under torch, where a budget can be enforced, or run by onnxruntime.
 
-Torch is taken unless the user asks for onnxruntime or for compatibility; a file with operators that are not known here
-is refused, since its memory cannot be foreseen. A session of onnxruntime runs on CUDA in this process with its arena
-limited, on any other provider in a worker process, where an arena's limit holds for the whole process and what cannot
-be limited can be ended.
+Torch is taken unless the user asks for onnxruntime or for compatibility. A file with operators that are not known here
+goes to onnxruntime, its memory guessed. A session of onnxruntime runs on CUDA in this process with its arena limited,
+on any other provider in a worker process, where an arena's limit holds for the whole process and what cannot be limited
+can be ended: a wrong guess costs a run, not the budget.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from ...catalog.families import NO_MEAN, NO_SCALE, Family
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
 from ...errors import DeviceError, ModelFileError
+from ..memory.cost import Cost
 from ..session import Blueprint, Network, Tensors
 from . import onnx_as_torch, onnx_file, runtime
 from .onnx_export import METADATA
 from .onnx_file import OnnxGraph
 from .providers import PROVIDERS, Provider, Request, order, this_machine
-from .worker import Worker
+from .worker import Worker, never_stop
 
 # onnxruntime keeps a second copy of the weights that its kernels like better: 483 MiB were measured for GFPGAN's 340.
 PACKED_WEIGHTS = 1.45
+
+# Where nothing can be counted: GFPGAN, RestoreFormer and CodeFormer as they are published hold 2200 to 2800 bytes
+# for each pixel in fp32.
+GUESSED = Cost(64 << 20, 3000.0)
 
 Adapter = Callable[..., Any]
 
@@ -70,7 +75,7 @@ def blueprint_from_onnx(
     key = (str(path), stat.st_mtime_ns, stat.st_size)
     if engine == "torch" or (engine == "auto" and not missing and mode != "compatibility"):
         return _under_torch(model, key)
-    return _under_onnxruntime(model, key, mode, not missing)
+    return _under_onnxruntime(model, key, mode, missing)
 
 
 @lru_cache(maxsize=16)
@@ -175,14 +180,11 @@ class TorchModule:
         self._forward = None
 
 
-def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, has_twin: bool) -> Blueprint:
-    if not has_twin:
-        raise ModelFileError(
-            f"{model.name} has operators whose memory cannot be foreseen "
-            f"({', '.join(onnx_as_torch.unsupported(model.graph))}), so that it cannot be run inside a budget. Get "
-            "another export of the model."
-        )
-    provider, refused = provider_for(mode)
+def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknown: tuple[str, ...]) -> Blueprint:
+    """unknown: operators that torch does not know here, so that nothing can be counted on tensors without data."""
+    provider, notes = provider_for(mode)
+    if unknown:
+        notes = (*notes, f"the memory of this file is a guess: torch does not know {', '.join(unknown)} here")
     adapter = _adapter(model)
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
@@ -202,7 +204,8 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, has_tw
         engine=f"onnxruntime {provider.title}",
         enforcer="engine" if provider.enforced else "nobody",
         weight_factor=PACKED_WEIGHTS,
-        notes=refused,
+        cost=GUESSED if unknown else None,
+        notes=notes,
     )
 
 
@@ -246,13 +249,20 @@ class RuntimeNetwork(TorchModule):
         """Bytes that another process took in the last run."""
         return self._session.outside_peak
 
+    def interrupt_with(self, check: Callable[[], None]) -> None:
+        """Lets `check`, which raises to stop, end a run that another process is at."""
+        if isinstance(self._session, WorkerSession):
+            self._session.check_interrupt = check
+
     def close(self) -> None:
         super().close()
         self._session.close()
 
 
 class WorkerSession:
-    """A session in a process of its own; takes and gives tensors on the CPU."""
+    """A session in a process of its own; takes and gives tensors on the CPU. check_interrupt: asked while waiting."""
+
+    check_interrupt: Callable[[], None] = staticmethod(never_stop)
 
     def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool) -> None:
         request = {"budget": limit, "as_plugin": as_plugin}
@@ -265,7 +275,7 @@ class WorkerSession:
         return self._worker.peak_bytes
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs])
+        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs], self.check_interrupt)
         return tuple(torch.from_numpy(array) for array in arrays)
 
     def close(self) -> None:

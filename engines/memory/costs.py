@@ -28,7 +28,7 @@ from .cost import Cost
 # torch's allocators hand out whole blocks of this size.
 BLOCK = 512
 
-# What there is beside what is counted: on a CPU rearranged weights, on a GPU the workspaces of cuDNN. On a CPU also what
+# What there is beside what is counted: on a CPU rearranged weights, on a GPU cuDNN's workspaces; on a CPU also what
 # the first runs leave behind, whatever their size: kernels that oneDNN compiles, its threads' own memory.
 SCRATCH = {"cpu": 1.15, "cuda": 1.3}
 OTHER_SCRATCH = 1.5

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from slimfusion.engines.backends import onnx_backend
 from slimfusion.engines.cache import SessionCache
@@ -138,8 +139,43 @@ def test_an_operator_that_nobody_knows(tmp_path):
     save(path, [node], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
     with pytest.raises(ModelFileError, match=r"not known to torch here \(some\.where\.Dream\)"):
         blueprint(path, "torch")
-    with pytest.raises(ModelFileError, match="memory cannot be foreseen"):
-        blueprint(path)
+
+
+def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_path):
+    path, shape = tmp_path / "net.onnx", [1, 3, 512, 512]
+    save(path, [helper.make_node("Celu", ["x"], ["y"])], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
+    made, sessions, report, crop = blueprint(path), SessionCache(), Report(), torch.rand(3, 512, 512)
+    try:
+        with open_run(job(made, Work(512, 512, 1, False), MemoryBudget()), report, sessions, CostStore()) as run:
+            (result,) = run.crops([crop])
+    finally:
+        sessions.release()
+    assert (result - F.celu(crop * 2 - 1).add(1).div(2).clamp(0, 1)).abs().max() <= 1e-6
+    assert report.engine == "onnxruntime CPU" and any("a guess: torch does not know Celu" in n for n in report.notes)
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path):
+    class Stopping(StandaloneHost):
+        def check_interrupt(self):
+            raise Stop
+
+    made, sessions = blueprint(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
+    work, crop = Work(512, 512, 1, False), torch.rand(3, 512, 512)
+    try:
+        with open_run(job(made, work, MemoryBudget()), Report(), sessions, CostStore()) as run:
+            list(run.crops([crop]))
+            worker = run._session._network._session._worker
+        assert worker.pid is not None
+        stopping = Job(made, work, MemoryBudget(), Stopping("cpu"))
+        with pytest.raises(Stop), open_run(stopping, Report(), sessions, CostStore()) as run:
+            list(run.crops([crop]))
+        assert worker.pid is None  # it was ended, not waited for
+    finally:
+        sessions.release()
 
 
 def test_settings_that_do_not_fit_the_file(tmp_path):

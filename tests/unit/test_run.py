@@ -123,7 +123,7 @@ def test_light_sessions_go_when_memory_is_short():
 
 @pytest.mark.parametrize(("count", "largest", "batches"), [(5, None, [4, 1]), (3, 1, [1, 1, 1])])
 def test_items_of_tensors_come_back_in_order(monkeypatch, count, largest, batches):
-    monkeypatch.setitem(planner.BATCH_PIXELS, "cpu", 4 * 8 * 8)
+    monkeypatch.setattr(planner, "CPU_PIXELS", 4 * 8 * 8)
     blueprint = measuring_blueprint(largest_batch=largest)
     built = []
     watched = replace(blueprint, build=lambda *how: built.append(blueprint.build(*how)) or built[-1])
