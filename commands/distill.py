@@ -86,7 +86,10 @@ def checked_out(out: Path) -> None:
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
+    import torch
+
     from ..distill.recipe import Recipe
+    from ..engines.memory.meter import half_precisions
 
     minutes = MINUTES if args.minutes is None and args.steps is None else args.minutes
     if args.batch < 1 or not args.rate > 0 or args.teacher_weight < 0 or not 0 <= args.vgg <= 1:
@@ -101,6 +104,7 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         start=args.start,
         sharp_share=args.sharp_share,
         vgg=args.vgg,
+        half="bf16" in half_precisions(torch.device("cpu"))[0],
         teacher=args.teacher_weight if args.teacher else 0.0,
         temperature=args.temperature,
     )

@@ -34,7 +34,7 @@ class Recipe:
     rate: float = 5e-4
     last_rate: float = 1e-5
     decay: float = 1e-4
-    average: float = 0.99
+    average: float = 0.999
     seed: int = 20
     half: bool = False
     start: Path | None = None
@@ -57,8 +57,8 @@ class Recipe:
 
     def facts(self) -> str:
         """What must be equal for a run to be the same one; its length may be extended."""
-        kept = ("widths", "depths", "patch", "batch", "rate", "seed", "sharp_share", "vgg", "pixels", "teacher")
-        return ", ".join(f"{name} {getattr(self, name)}" for name in (*kept, "temperature"))
+        kept = ("widths", "depths", "patch", "batch", "rate", "seed", "half", "sharp_share", "vgg", "pixels")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in (*kept, "teacher", "temperature"))
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the run that is done, 0..1."""
