@@ -67,7 +67,7 @@ def save_swapper(path: Path, family: Family) -> Path:
     return _saved(path, nodes, inputs, outputs, weights)
 
 
-def save_deep_swapper(path: Path, width: int = 512) -> Path:
+def save_deep_swapper(path: Path, width: int = 256) -> Path:
     """An inswapper with convolutions of its kind at a part of their number: 128 px down to 32 px of `width` channels,
     the source added there, and up again. For timing, where the others are too light."""
     rng = np.random.default_rng(4)

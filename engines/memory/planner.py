@@ -23,8 +23,9 @@ TILES = (TILE, 384, 256, 192, 128, 96, 64)
 
 # Pixels that are worth running at once. On a CPU a tile or face of usual size keeps all cores busy, and a second
 # only takes memory; small crops, such as those that swappers and recognisers take, go together: 0.6 to 0.9 of the time
-# was measured. Where what is freed goes back at once, more of them cost more than they save: up to 1.7 of the time.
-CPU_PIXELS = (3 * TILE // 4) ** 2
+# was measured, but not below that of one by one where their activations are more than a cache's share. Where what is
+# freed goes back at once, more of them cost more than they save: up to 1.7 of the time.
+CPU_PIXELS, CPU_ACTIVATIONS = TILE**2, 48 << 20
 OTHER_PIXELS = 8 * TILE**2
 RETURNING_PIXELS = (TILE // 2) ** 2
 
@@ -204,13 +205,13 @@ def _candidates(
         for shape, halo, fade in _shapes(work, spec, budget, tile, overlap):
             tiled = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
             plan = Plan(precision, 1, shape, fade, halo, working_size, False, 0, room.allowed)
-            for each in _batched(plan, tiled if work.tiled else work.count, spec, room.device_type):
+            for each in _batched(plan, tiled if work.tiled else work.count, spec, need, room.device_type):
                 each = replace(each, predicted_peak=peak_bytes(work, spec, each, need, room.device_type))
                 if not each.keeps_freed or _has_room_to_keep(work, spec, each, need):
                     yield each
 
 
-def _batched(plan: Plan, count: int, spec: ModelSpec, device_type: str) -> Iterator[Plan]:
+def _batched(plan: Plan, count: int, spec: ModelSpec, need: Need, device_type: str) -> Iterator[Plan]:
     """The plan with each batch that is worth trying, best first: on a CPU those that keep what is freed before the
     others. count: of items or tiles."""
 
@@ -219,8 +220,9 @@ def _batched(plan: Plan, count: int, spec: ModelSpec, device_type: str) -> Itera
         return _batches(min(most, spec.largest_batch or most, count))
 
     if device_type == "cpu":
-        yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(CPU_PIXELS))
-        yield from (replace(plan, batch=each) for each in batches(RETURNING_PIXELS))
+        cached = int(CPU_ACTIVATIONS / max(1.0, need.activations.per_pixel))
+        yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(min(CPU_PIXELS, cached)))
+        yield from (replace(plan, batch=each) for each in batches(min(RETURNING_PIXELS, cached)))
     else:
         yield from (replace(plan, batch=each) for each in batches(OTHER_PIXELS))
 
