@@ -15,7 +15,8 @@ from .align import corner_bounds, inverse, warped
 
 Region = tuple[slice, slice]
 
-BAND_PIXELS = 1 << 13  # blended at once: what is computed on the way stays in the processor's cache
+BAND_PIXELS = 1 << 16  # warped at once: each call costs as much as thousands of pixels
+BLEND_PIXELS = 1 << 13  # blended at once: what is computed on the way stays in the processor's cache
 
 
 def paste(
@@ -105,7 +106,7 @@ def blend(
     if user_mask is not None:
         weight *= user_mask[region]
     target = frame[region][..., :3]
-    band = max(1, BAND_PIXELS // max(1, mask.shape[1]))
+    band = max(1, BLEND_PIXELS // max(1, mask.shape[1]))
     for top in range(0, len(mask), band):
         rows = slice(top, top + band)
         part = weight[rows, :, None]

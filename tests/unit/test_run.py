@@ -60,7 +60,8 @@ class Noting(Loaded):
         return super().__call__(batch, fidelity)
 
 
-def test_pictures_of_one_size_go_together_and_large_ones_in_tiles(tmp_path):
+def test_pictures_of_one_size_go_together_and_large_ones_in_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "CPU_ACTIVATIONS", planner.UNLIMITED)
     blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
     sizes = []
     noting = replace(blueprint, build=lambda *how: Noting(blueprint.build(*how), sizes))
