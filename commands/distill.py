@@ -29,6 +29,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--teacher-weight", type=float, default=0.5, help="of the teacher's pictures in the loss")
     parser.add_argument("--temperature", type=float, default=0.1, help="how far from the truth it is believed")
     parser.add_argument("--vgg", type=float, default=0.0, help="share of each batch that VGG16 judges as well")
+    parser.add_argument(
+        "--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser; npm fetches it once"
+    )
+    parser.add_argument("--rest", action="store_true", help="train the decoders only, on the encoder of --start")
     parser.add_argument("--patch", type=int, default=128, help="side of the training patches in px")
     parser.add_argument("--batch", type=int, default=16, help="patches of a step, fewer where the budget is small")
     parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
@@ -42,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..distill.data import read_pictures
+    from ..distill.identity import face_pictures
     from ..distill.perceptual import lpips
     from ..distill.teachers import read_teacher
     from ..distill.train import Judges, train
@@ -62,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"slimfusion: {sentence}", file=sys.stderr)
     checkpoints = args.checkpoints or args.out.with_suffix(".run")
     say(f"{recipe.batch} patches a step; state and samples.png in {checkpoints}")
-    finished = train(recipe, pictures, checkpoints, Judges(alex, vgg, teacher), say)
+    faces = face_pictures(pictures) if recipe.identity else ()
+    finished = train(recipe, pictures, checkpoints, Judges(alex, vgg, teacher, faces), say)
     save_weights(finished, recipe, args.out)
     say(f"written: {args.out}")
     return 0
@@ -92,8 +98,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     from ..engines.memory.meter import half_precisions
 
     minutes = MINUTES if args.minutes is None and args.steps is None else args.minutes
-    if args.batch < 1 or not args.rate > 0 or args.teacher_weight < 0 or not 0 <= args.vgg <= 1:
-        raise SettingError("The batch is at least 1, the rate above 0, --teacher-weight at least 0, --vgg 0 to 1.")
+    if args.batch < 1 or not args.rate > 0 or min(args.teacher_weight, args.identity) < 0 or not 0 <= args.vgg <= 1:
+        raise SettingError("The batch is at least 1, the rate above 0, weights are at least 0, --vgg 0 to 1.")
     return Recipe(
         minutes=minutes,
         steps=args.steps,
@@ -107,6 +113,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         half="bf16" in half_precisions(torch.device("cpu"))[0],
         teacher=args.teacher_weight if args.teacher else 0.0,
         temperature=args.temperature,
+        identity=args.identity,
+        rests=args.rest,
     )
 
 

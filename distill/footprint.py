@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .identity import SIDE
 from .perceptual import Lpips
 from .recipe import Recipe
 from .train import Judges, Lesson, loss_of
 from .training_run import Run, begin_sharp, new_run
 
 COPIES = 8  # of the weights: network, average, gradient, two moments of Adam, and the second decoder's share
+RECOGNISER_BYTES = 32 << 20  # its weights and what is kept of two faces; 28 MiB were measured
 SPARE = 1.5  # buffers of convolutions and of the backward pass beside what is kept for it
 
 
@@ -26,6 +28,8 @@ def training_bytes(recipe: Recipe, alex: Lpips | None) -> tuple[int, int]:
     if alex is not None:
         begin_sharp(run, recipe)
         kept.append(kept_bytes(run, recipe, Judges(alex), lesson))
+    if recipe.identity:  # a whole face beside the patches
+        fixed += int(SPARE * kept[0] * (SIDE / recipe.patch) ** 2) + RECOGNISER_BYTES
     return fixed, int(SPARE * max(kept))
 
 

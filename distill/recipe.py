@@ -21,8 +21,9 @@ class Recipe:
     decoder on the same encoder, which then rests, to look like the original. start: weights to go on from. vgg:
     share of each batch that VGG16 judges beside AlexNet, which costs ten times as much. pixels: weight of the
     absolute difference beside LPIPS. teacher: weight of the teacher's pictures; temperature: how far from the
-    truth they are believed. identity: weight of the distance between embeddings of faces. half: bfloat16, for
-    processors that compute in it.
+    truth they are believed. identity: weight of the distance between embeddings of faces. rests: the encoder keeps
+    the start's weights in both stages, so that each decoder can be refined alone. half: bfloat16, for processors that
+    compute in it.
     """
 
     minutes: float | None = None
@@ -43,12 +44,16 @@ class Recipe:
     pixels: float = 1.0
     teacher: float = 0.0
     temperature: float = 0.1
+    identity: float = 0.0
+    rests: bool = False
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None) or (self.minutes or self.steps or 0) <= 0:
             raise SettingError("A run needs a length above 0: either in minutes or in steps.")
         if not 0 <= self.sharp_share <= 1:
             raise SettingError(f"The share of the sharp stage lies between 0 and 1, not at {self.sharp_share}.")
+        if self.rests and self.start is None:
+            raise SettingError("An encoder that rests needs weights to start from: name them, or let it train.")
         if self.temperature <= 0:
             raise SettingError(f"The temperature must be above 0, not {self.temperature}.")
         grid = 2 ** len(self.widths)
@@ -58,7 +63,8 @@ class Recipe:
     def facts(self) -> str:
         """What must be equal for a run to be the same one; its length may be extended."""
         kept = ("widths", "depths", "patch", "batch", "rate", "seed", "half", "sharp_share", "vgg", "pixels")
-        return ", ".join(f"{name} {getattr(self, name)}" for name in (*kept, "teacher", "temperature"))
+        more = ("teacher", "temperature", "identity", "rests")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in (*kept, *more))
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the run that is done, 0..1."""

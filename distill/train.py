@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from . import losses
 from .data import Pictures, batch, cut_patches, held_out_pairs
+from .identity import FaceLesson, FacePicture, distance, face_lesson
 from .perceptual import Lpips
 from .recipe import Recipe
 from .report import Pairs, held_out_figures, sample_sheet, write_sheet
@@ -34,24 +35,37 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Judges:
-    """What compares pictures: LPIPS with AlexNet and VGG16, and the teacher; None for what a recipe goes without."""
+    """What compares pictures: LPIPS with AlexNet and VGG16, and the teacher; None for what a recipe goes without.
+
+    faces: of the training pictures, for whom the recogniser takes the restored ones.
+    """
 
     alex: Lpips | None = None
     vgg: Lpips | None = None
     teacher: Teacher | None = None
+    faces: tuple[FacePicture, ...] = ()
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """(B, 3, H, W) damaged and original patches, and the teacher's answer to the damaged ones."""
+    """(B, 3, H, W) damaged and original patches, the teacher's answer to the damaged ones, and a whole face."""
 
     damaged: Tensor
     original: Tensor
     taught: Tensor | None = None
+    face: FaceLesson | None = None
 
 
 def lesson_at(recipe: Recipe, pictures: Pictures, judges: Judges, step: int) -> Lesson:
-    """The patches of a step, the same whenever it is asked for.
+    """The patches of a step and, where its identity counts, a face; the same whenever it is asked for."""
+    lesson = patches_at(recipe, pictures, judges, step)
+    if not (recipe.identity and judges.faces):
+        return lesson
+    return replace(lesson, face=face_lesson(judges.faces, (recipe.seed, step)))
+
+
+def patches_at(recipe: Recipe, pictures: Pictures, judges: Judges, step: int) -> Lesson:
+    """The patches of a step.
 
     A teacher that is fixed to a size sees whole crops of it, of which as many patches are cut as a batch needs.
     """
@@ -81,10 +95,15 @@ def perceptual(output: Tensor, original: Tensor, recipe: Recipe, judges: Judges,
     return total
 
 
-def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> Tensor:
+def restored(run: Run, recipe: Recipe, damaged: Tensor) -> Tensor:
+    """What the decoder of the stage makes of damaged pictures."""
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
-        output = run.network(lesson.damaged, run.sharp if run.stage == "sharp" else None)
-    output = output.float()
+        output: Tensor = run.network(damaged, run.sharp if run.stage == "sharp" else None)
+    return output.float()
+
+
+def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> Tensor:
+    output = restored(run, recipe, lesson.damaged)
     if run.stage == "faithful":
         loss = losses.restoration(output, lesson.original)
     else:
@@ -93,6 +112,8 @@ def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> Tensor:
         loss = loss + losses.FREQUENCY_WEIGHT * losses.frequency(output, lesson.original)
     if lesson.taught is not None:
         loss = loss + recipe.teacher * losses.soft(output, lesson.taught, lesson.original, recipe.temperature)
+    if lesson.face is not None:
+        loss = loss + recipe.identity * distance(restored(run, recipe, lesson.face.damaged), lesson.face)
     return loss
 
 

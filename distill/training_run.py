@@ -24,7 +24,8 @@ CHECKPOINT = "run.pt"
 class Run:
     """A run in progress.
 
-    network: the faithful network. sharp: the second decoder, absolute. averages of both run behind them.
+    network: the faithful network. sharp: the second decoder, absolute. averages of both run behind them. rests: the
+    encoder is not trained.
     """
 
     network: SlimUnet
@@ -35,12 +36,17 @@ class Run:
     stage: Stage = "faithful"
     step: int = 0
     seconds: float = 0.0
+    rests: bool = False
 
     def trained(self) -> list[torch.nn.Parameter]:
-        return list((self.network if self.stage == "faithful" else self.sharp).parameters())
+        return self._of(self.network if self.stage == "faithful" else self.sharp)
 
     def averaged(self) -> list[torch.nn.Parameter]:
-        return list((self.average if self.stage == "faithful" else self.sharp_average).parameters())
+        return self._of(self.average if self.stage == "faithful" else self.sharp_average)
+
+    def _of(self, module: Decoder) -> list[torch.nn.Parameter]:
+        """The module's parameters that its stage trains."""
+        return decoder_parameters(module) if self.rests else list(module.parameters())
 
 
 def adam(parameters: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
@@ -60,7 +66,11 @@ def new_run(recipe: Recipe) -> Run:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     average = copy.deepcopy(network).requires_grad_(False)
     sharp_average = copy.deepcopy(sharp).requires_grad_(False)
-    return Run(network, average, sharp, sharp_average, adam(list(network.parameters()), recipe))
+    trained = list(network.parameters())
+    if recipe.rests:
+        network.requires_grad_(False)
+        trained = [parameter.requires_grad_() for parameter in decoder_parameters(network)]
+    return Run(network, average, sharp, sharp_average, adam(trained, recipe), rests=recipe.rests)
 
 
 def started(recipe: Recipe) -> tuple[SlimUnet, Decoder]:
@@ -84,6 +94,11 @@ def decoder_of(network: SlimUnet) -> dict[str, Tensor]:
     names = Decoder(network.widths, network.depths).state_dict()
     tensors = network.state_dict()
     return {name: tensors[name] for name in names}
+
+
+def decoder_parameters(module: Decoder) -> list[torch.nn.Parameter]:
+    """Those of a decoder, or of the one that a network is; its encoder's are left out."""
+    return [parameter for part in (module.up, module.decoder, module.head) for parameter in part.parameters()]
 
 
 def begin_sharp(run: Run, recipe: Recipe) -> None:

@@ -69,4 +69,6 @@ def test_bad_input_ends_in_a_sentence(folder: Path, capsys: pytest.CaptureFixtur
 def test_more_patches_take_more_memory() -> None:
     fixed, each = footprint.training_bytes(recipe.Recipe(steps=1, patch=64), None)
     _, larger = footprint.training_bytes(recipe.Recipe(steps=1, patch=128), None)
+    with_faces, same = footprint.training_bytes(recipe.Recipe(steps=1, patch=64, identity=0.1), None)
+    assert same == each and with_faces > fixed + 16 * each
     assert fixed > 0 and 3 * each < larger < 5 * each
