@@ -18,7 +18,7 @@ from .cost import Cost
 
 # Tiles that are tried, px. 512 is where a further gain in speed ends on the devices that were measured.
 TILE = 512
-TILE_PER_HALO = 8  # a wide halo wants a wide tile, or most of the work is thrown away
+TILE_PER_HALO = 12  # a wide halo wants a wide tile, or most of the work is thrown away: here three eighths of it
 TILES = (TILE, 384, 256, 192, 128, 96, 64)
 
 # Pixels that are worth running at once. On a CPU a tile or face of usual size keeps all cores busy, and a second
