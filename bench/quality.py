@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,22 @@ Restore = Callable[[Image, float], Image]
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one picture or the mean of several: PSNR in dB, SSIM, LPIPS with AlexNet, distance from the clean identity."""
+    """Of one picture or the mean of several: PSNR in dB, SSIM, LPIPS with AlexNet and with VGG16, distance from the
+    clean identity."""
 
     psnr: float
     ssim: float
     lpips: float
+    vgg: float
     identity: float
 
     def __str__(self) -> str:
-        return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, LPIPS {self.lpips:.3f}, identity {self.identity:.3f}"
+        alike = f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, LPIPS {self.lpips:.3f}, with VGG {self.vgg:.3f}"
+        return f"{alike}, identity {self.identity:.4f}"
 
 
 def mean_figures(figures: Sequence[Figures]) -> Figures:
-    rows = np.array([(one.psnr, one.ssim, one.lpips, one.identity) for one in figures])
+    rows = np.array([astuple(one) for one in figures])
     return Figures(*(float(value) for value in rows.mean(0)))
 
 
@@ -118,7 +121,8 @@ def figures_of(picture: Image, clean: Image, face: Face) -> Figures:
     """The face is the clean picture's: both embeddings are of the same place."""
     one, other = face_api.embedding(picture, face), face_api.embedding(clean, face)
     far = float(np.linalg.norm(one - other))
-    return Figures(psnr(picture, clean), ssim(picture, clean), lpips_distance(picture, clean), far)
+    alex, vgg = (lpips_distance(picture, clean, name) for name in ("alex", "vgg"))
+    return Figures(psnr(picture, clean), ssim(picture, clean), alex, vgg, far)
 
 
 def severity_bars(name: str, means: dict[str, Figures]) -> list[dict[str, Any]]:

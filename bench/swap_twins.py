@@ -102,7 +102,7 @@ def save_deep_swapper(path: Path, width: int = 256) -> Path:
 
 def _swapper_ports(size: int) -> tuple[list[Any], list[Any]]:
     """Inputs and output of a swapper that takes a vector."""
-    inputs = [("target", ["n", 3, size, size]), ("source", ["n", 512])]
+    inputs: list[tuple[str, list[Any]]] = [("target", ["n", 3, size, size]), ("source", ["n", 512])]
     ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs]
     return ports, [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 3, size, size])]
 

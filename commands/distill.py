@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--temperature", type=float, default=0.1, help="how far from the truth it is believed")
     parser.add_argument("--vgg", type=float, default=0.0, help="share of each batch that VGG16 judges as well")
     parser.add_argument(
-        "--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser; npm fetches it once"
+        "--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser"
     )
     parser.add_argument("--rest", action="store_true", help="train the decoders only, on the encoder of --start")
     parser.add_argument("--patch", type=int, default=128, help="side of the training patches in px")

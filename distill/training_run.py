@@ -69,7 +69,9 @@ def new_run(recipe: Recipe) -> Run:
     trained = list(network.parameters())
     if recipe.rests:
         network.requires_grad_(False)
-        trained = [parameter.requires_grad_() for parameter in decoder_parameters(network)]
+        trained = decoder_parameters(network)
+        for parameter in trained:
+            parameter.requires_grad_()
     return Run(network, average, sharp, sharp_average, adam(trained, recipe), rests=recipe.rests)
 
 

@@ -81,11 +81,11 @@ def test_lpips_has_a_finite_slope_where_a_picture_has_no_features() -> None:
 
 def test_bars_of_a_severity_compare_with_input_and_teacher() -> None:
     means = {
-        "input": quality.Figures(27.0, 0.7, 0.60, 0.4),
-        "sharp": quality.Figures(27.5, 0.7, 0.20, 0.3),
-        "default": quality.Figures(28.0, 0.8, 0.30, 0.2),
-        "faithful": quality.Figures(29.5, 0.8, 0.40, 0.2),
-        "teacher": quality.Figures(27.0, 0.7, 0.10, 0.3),
+        "input": quality.Figures(27.0, 0.7, 0.60, 0.3, 0.4),
+        "sharp": quality.Figures(27.5, 0.7, 0.20, 0.3, 0.3),
+        "default": quality.Figures(28.0, 0.8, 0.30, 0.3, 0.2),
+        "faithful": quality.Figures(29.5, 0.8, 0.40, 0.3, 0.2),
+        "teacher": quality.Figures(27.0, 0.7, 0.10, 0.3, 0.3),
     }
     bars = {bar["name"]: bar for bar in quality.severity_bars("heavy", means)}
     assert bars["heavy_sharp_lpips_gain_kept"] == {
@@ -95,6 +95,13 @@ def test_bars_of_a_severity_compare_with_input_and_teacher() -> None:
     assert bars["heavy_default_psnr_over_teacher_db"]["value"] == 1.0
     assert all(bar["ok"] for name, bar in bars.items() if "kept" not in name)
     assert "light_sharp_lpips_gain_kept" not in {bar["name"] for bar in quality.severity_bars("light", means)}
+
+
+def test_a_mean_of_figures_keeps_each_in_its_place() -> None:
+    one, other = quality.Figures(20.0, 0.5, 0.1, 0.2, 0.3), quality.Figures(30.0, 0.7, 0.3, 0.6, 0.5)
+    mean = quality.mean_figures([one, other])
+    found = (mean.psnr, mean.ssim, mean.lpips, mean.vgg, mean.identity)
+    assert found == pytest.approx((25.0, 0.6, 0.2, 0.4, 0.4))
 
 
 def test_the_teachers_file_is_read_and_anything_unexpected_refused() -> None:
