@@ -35,7 +35,8 @@ Load = Callable[[OnnxTensor], torch.Tensor]
 class OnnxModule(torch.nn.Module):
     """A graph that runs under torch.
 
-    Floating inputs are converted to the run's type and floating outputs have it. Constants are parameters.
+    Floating inputs of any type are taken, floating outputs have the run's type, or float32 where they are sums that
+    half precision would spoil (`onnx_precision`). Constants are parameters.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class OnnxModule(torch.nn.Module):
         for slot, name in self._named:
             values[slot] = self._parameters[name]
         for slot, x in zip(plan.inputs, inputs, strict=True):
-            values[slot] = x.to(self.dtype) if x.is_floating_point() else x
+            values[slot] = x.float() if x.is_floating_point() else x
         del inputs
         for step in plan.steps:
             arguments = [values[slot] if slot >= 0 else None for slot in step.inputs]
@@ -108,7 +109,7 @@ class OnnxModule(torch.nn.Module):
                     values[slot] = part
             for slot in step.frees:
                 values[slot] = None
-        return tuple(self._tensor(values[slot]) for slot in plan.outputs)
+        return tuple(self._tensor(values[slot], self.dtype) for slot in plan.outputs)
 
     def _result(self, step: Step, arguments: list[Any]) -> Any:
         if step.on_host:
@@ -118,7 +119,11 @@ class OnnxModule(torch.nn.Module):
             arguments[position] = self._array(step.call, arguments[position])
         for position in step.to_tensor:
             array = arguments[position]
-            arguments[position] = array.item() if step.operator.scalars and not array.ndim else self._tensor(array)
+            scalar = step.operator.scalars and not array.ndim
+            arguments[position] = array.item() if scalar else self._tensor(array, step.call.dtype)
+        for position in step.casts:
+            if arguments[position].is_floating_point():
+                arguments[position] = arguments[position].to(step.call.dtype)
         assert step.operator.run is not None
         return step.operator.run(step.call, *arguments)
 
@@ -127,11 +132,11 @@ class OnnxModule(torch.nn.Module):
             raise call.refused("a size that it works with depends on the picture")
         return np.asarray((x.float() if x.is_floating_point() else x).cpu().numpy())
 
-    def _tensor(self, value: Any) -> torch.Tensor:
+    def _tensor(self, value: Any, dtype: torch.dtype) -> torch.Tensor:
         if isinstance(value, torch.Tensor):
             return value
         x = torch.from_numpy(np.ascontiguousarray(value))
-        return x.to(self._device, self.dtype if x.is_floating_point() else x.dtype)
+        return x.to(self._device, dtype if x.is_floating_point() else x.dtype)
 
 
 def build(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> OnnxModule:

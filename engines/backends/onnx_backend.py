@@ -155,11 +155,11 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
     adapter = _adapter(model)
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
-        return TorchModule(adapter(onnx_as_torch.build(model.graph, device, dtype), dtype))
+        return TorchModule(adapter(onnx_as_torch.build(model.graph, device, dtype), torch.float32))
 
     def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
         module, mode = onnx_as_torch.twin(model.graph, dtype)
-        return adapter(module, dtype), mode
+        return adapter(module, torch.float32), mode
 
     precisions = ("bf16", "fp32") if model.family.kind in ("restorer", "image network") else ("fp32",)
     spec = _spec(model, precisions, None)  # what was exported for one sample is run for many all the same

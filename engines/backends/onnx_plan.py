@@ -18,6 +18,7 @@ from .onnx_fusions import fused
 from .onnx_operators import Call, Operator, find
 from .onnx_operators.host import shape_of
 from .onnx_operators.registry import Array
+from .onnx_precision import summed_in_float32
 from .onnx_tensors import OnnxTensor
 
 # The newest operator set that is let through; up to 21 the operators were compared with onnxruntime, and what 22 to
@@ -38,8 +39,8 @@ _NOT_FROM_INPUT = ("RandomNormalLike", "RandomUniformLike", "EyeLike", "Constant
 class Step:
     """One operator with its inputs and outputs by slot (-1 for one that is left out).
 
-    on_host: it computes numpy arrays. to_host, to_tensor: positions of inputs of the other kind. frees: slots
-    that nobody needs any more. name: for messages.
+    on_host: it computes numpy arrays. to_host, to_tensor: positions of inputs of the other kind. casts: positions
+    that may come in another floating type than the step's. frees: slots that nobody needs any more.
     """
 
     operator: Operator
@@ -49,6 +50,7 @@ class Step:
     on_host: bool
     to_host: tuple[int, ...] = ()
     to_tensor: tuple[int, ...] = ()
+    casts: tuple[int, ...] = ()
     frees: tuple[int, ...] = ()
 
 
@@ -127,6 +129,8 @@ class _Planner:
         self._host: set[str] = set()
         self._shapes: dict[str, torch.Tensor] = {}  # of constants, without data
         self._weights: dict[tuple[str, bool], Weight] = {}
+        self._summed: frozenset[Node] = frozenset()
+        self._in_float32: set[str] = {value.name for value in graph.inputs}
         self._nodes = 0
 
     def plan(self) -> Plan:
@@ -143,7 +147,10 @@ class _Planner:
         return plan
 
     def _body(self, nodes: Sequence[Node]) -> None:
-        for node in fused(nodes, [value.name for value in self._graph.outputs]):
+        outputs = [value.name for value in self._graph.outputs]
+        nodes = fused(nodes, outputs)
+        self._summed |= summed_in_float32(nodes, outputs)
+        for node in nodes:
             self._add(node)
 
     def _constants(self, tensors: Iterable[OnnxTensor]) -> None:
@@ -191,7 +198,8 @@ class _Planner:
         opset = self._graph.opsets.get(node.domain if node.domain != "ai.onnx" else "", self._graph.opset)
         attributes = {key: array_of(v) if isinstance(v, OnnxTensor) else v for key, v in node.attributes.items()}
         name = node.name or next(iter(node.outputs), "")
-        return Call(node.op, name, opset, len(node.outputs), attributes, self._device, self._dtype, seed=self._nodes)
+        dtype = torch.float32 if node in self._summed else self._dtype
+        return Call(node.op, name, opset, len(node.outputs), attributes, self._device, dtype, seed=self._nodes)
 
     def _add_constant(self, node: Node) -> None:
         (key, value), name = next(iter(node.attributes.items()), ("", None)), node.outputs[0]
@@ -270,6 +278,8 @@ class _Planner:
         inputs: list[int] = []
         to_host: list[int] = []
         to_tensor: list[int] = []
+        casts: list[int] = []
+        summed = node in self._summed
         for position, name in enumerate(node.inputs):
             on_host = position in known.host_inputs
             if name and self._is_constant(name):
@@ -277,15 +287,19 @@ class _Planner:
                 inputs.append(
                     self._host_slot(name)
                     if on_host and name in self._plan.known
-                    else self._constant(name, known.scalars, position in known.exact, kernel)
+                    else self._constant(name, known.scalars, summed or position in known.exact, kernel)
                 )
                 continue
             inputs.append(self._slots[name] if name else -1)
             if name and on_host != (name in self._host):
                 (to_host if on_host else to_tensor).append(position)
+            elif name and not on_host and summed != (name in self._in_float32):
+                casts.append(position)
+        if summed:
+            self._in_float32.update(node.outputs)
         outputs = tuple(self._slot(name) for name in node.outputs)
-        step = Step(known, call, tuple(inputs), outputs, False, tuple(to_host), tuple(to_tensor))
-        self._plan.steps.append(step)
+        lists = (tuple(positions) for positions in (to_host, to_tensor, casts))
+        self._plan.steps.append(Step(known, call, tuple(inputs), outputs, False, *lists))
 
     def _constant(self, name: str, scalars: bool, exact: bool, kernel: bool) -> int:
         """The slot of a constant as a tensor, or as a number where those will do."""

@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from slimfusion.engines.backends import onnx_as_torch, onnx_file
+from slimfusion.engines.backends.onnx_precision import summed_in_float32
 from slimfusion.engines.memory.costs import LivePeak
 from slimfusion.errors import ModelFileError
 
@@ -541,7 +542,7 @@ def test_a_second_input_without_a_batch_goes_to_every_sample(tmp_path):
     x = torch.rand(2, 3, 4, 4)
     module = onnx_as_torch.build(graph, CPU, torch.bfloat16)
     (result,) = module(x, torch.tensor([0.5], dtype=torch.float64))
-    assert result.dtype == torch.bfloat16 and torch.allclose(result.float(), x * 0.5, atol=0.01)
+    assert torch.allclose(result.float(), x * 0.5, atol=0.01)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.05), (torch.float16, 0.005)])
@@ -554,6 +555,33 @@ def test_half_precision(tmp_path, dtype, tolerance):
         error = (module(x)[0].float() - exact).abs().max() / exact.abs().max()
     assert error < tolerance
     assert {p.dtype for p in module.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_pictures_are_summed_in_float32_in_half_precision(tmp_path, dtype):
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]), node("Mul", ["c", "small"], ["m"]), node("Resize", ["x", "", "two"], ["r"]),
+        node("Resize", ["m", "", "two"], ["s"]), node("Add", ["r", "s"]),
+    ]  # fmt: skip
+    constants = {"w": real(3, 3, 1, 1), "small": np.float32(0.003), "two": np.array([1, 1, 2, 2], np.float32)}
+    graph = loaded(tmp_path, model(nodes, {"x": real(1, 3, 4, 4)}, constants))
+    x = torch.rand(2, 3, 4, 4)
+    exact, half = (onnx_as_torch.build(graph, CPU, each)(x)[0] for each in (torch.float32, dtype))
+    assert half.dtype == torch.float32
+    assert (half - exact).abs().max() < 2e-4, "bfloat16 alone is 2e-3 away from the picture itself"
+    assert (half - exact).abs().max() > 0, "the convolution too was run in float32"
+
+
+def test_what_is_summed_in_float32_ends_at_the_last_convolutions():
+    def link(op, inputs, output):
+        return onnx_file.Node(op, "", output, inputs, (output,), {})
+
+    nodes = [
+        link("Conv", ("x", "w"), "a"), link("Relu", ("a",), "b"), link("Add", ("b", "x"), "c"),
+        link("Conv", ("c", "w"), "d"), link("Clip", ("d",), "e"), link("Add", ("e", "x"), "y"),
+    ]  # fmt: skip
+    assert {node.name for node in summed_in_float32(nodes, ["y"])} == {"e", "y"}
+    assert summed_in_float32(nodes[:4], ["d"]) == frozenset()
 
 
 def test_a_graph_stored_in_half_runs_in_full(tmp_path):
