@@ -83,7 +83,9 @@ def _plans_on(
     usable = planner.precisions(blueprint.spec, options.precision, budget.mode, *meter.half_precisions(device))
     folder = host.state_folder()
     needs = {
-        each: planner.Need(blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder))
+        each: planner.Need(
+            blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder), blueprint.elsewhere
+        )
         for each in usable
     }
 

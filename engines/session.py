@@ -57,9 +57,10 @@ class Blueprint:
     key: changes when the file does. build: loads it on a device in a type, to stay within so many bytes where the
     engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
     its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
-    CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. weight_factor:
-    what the engine holds for each byte of weights. constants: bytes in a type that opening works out from the weights
-    and keeps beside them. cost: of its activations, where the engine knows it exactly.
+    CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. elsewhere: it runs
+    in a process of its own. weight_factor: what the engine holds for each byte of weights. constants: bytes in a type
+    that opening works out from the weights and keeps beside them. cost: of its activations, where the engine knows it
+    exactly.
     """
 
     spec: ModelSpec
@@ -69,6 +70,7 @@ class Blueprint:
     borrowed: Any = None
     engine: str = "torch"
     enforcer: Enforcer = "torch"
+    elsewhere: bool = False
     weight_factor: float = 1.0
     constants: Callable[[torch.dtype], int] = no_constants
     cost: Cost | None = None

@@ -157,10 +157,13 @@ def build(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> OnnxMod
     return OnnxModule(planned, device, dtype, weights)
 
 
-def twin(graph: OnnxGraph, dtype: torch.dtype) -> tuple[OnnxModule, FakeTensorMode]:
-    """The module on tensors that have a shape and no data, and the mode that they live in. Raises ModelFileError."""
+def twin(graph: OnnxGraph, dtype: torch.dtype, frugal: bool = True) -> tuple[OnnxModule, FakeTensorMode]:
+    """The module on tensors that have a shape and no data, and the mode that they live in. Raises ModelFileError.
+
+    frugal: see `onnx_plan.plan`.
+    """
     device = torch.device("cpu")
-    planned = onnx_plan.plan(graph, device, dtype)
+    planned = onnx_plan.plan(graph, device, dtype, frugal)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         weights = {w.slot: _converted(_made(planned, w.name, _empty), w, device, dtype) for w in planned.weights}

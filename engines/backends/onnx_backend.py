@@ -29,8 +29,9 @@ from .onnx_file import OnnxGraph
 from .providers import PROVIDERS, Provider, Request, order, this_machine
 from .worker import Worker, never_stop
 
-# onnxruntime keeps a second copy of the weights that its kernels like better: 483 MiB were measured for GFPGAN's 340.
-PACKED_WEIGHTS = 1.45
+# onnxruntime holds 1.13 times the weights of GFPGAN, RestoreFormer and CodeFormer, and 1.45 times while it loads them.
+PACKED_WEIGHTS = 1.2
+PROCESS = 16 << 20  # bytes of a worker beside its session: code, stacks, shared frames
 
 # Where nothing can be counted: GFPGAN, RestoreFormer and CodeFormer as they are published hold 2200 to 2800 bytes
 # for each pixel in fp32.
@@ -192,7 +193,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
         return RuntimeNetwork(adapter(session, _file_dtype(model)), session)
 
     def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
-        module, mode = onnx_as_torch.twin(model.graph, dtype)
+        module, mode = onnx_as_torch.twin(model.graph, dtype, frugal=False)
         return adapter(module, dtype), mode
 
     spec = _spec(model, ("fp32",), model.largest_batch)
@@ -203,7 +204,9 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
         twin,
         engine=f"onnxruntime {provider.title}",
         enforcer="engine" if provider.enforced else "nobody",
+        elsewhere=provider.key != "cuda",
         weight_factor=PACKED_WEIGHTS,
+        constants=lambda dtype: PROCESS if provider.key != "cuda" else 0,
         cost=GUESSED if unknown else None,
         notes=notes,
     )

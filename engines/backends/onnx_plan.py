@@ -93,8 +93,11 @@ def unsupported(graph: OnnxGraph) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> Plan:
-    """Raises ModelFileError for a graph that cannot be run, naming what it cannot be run for."""
+def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: bool = True) -> Plan:
+    """frugal: nodes are put together and values overwritten where that saves memory; onnxruntime does neither.
+
+    Raises ModelFileError for a graph that cannot be run, naming what it cannot be run for.
+    """
     name = graph.path.name
     missing = unsupported(graph)
     if missing:
@@ -108,7 +111,7 @@ def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> Plan:
             "Export it with an older one, or choose onnxruntime as the engine."
         )
     try:
-        return _Planner(graph, device, dtype).plan()
+        return _Planner(graph, device, dtype, frugal).plan()
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise broken(graph, error) from error
 
@@ -122,8 +125,8 @@ def broken(graph: OnnxGraph, error: Exception, node: str = "") -> ModelFileError
 
 
 class _Planner:
-    def __init__(self, graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> None:
-        self._graph, self._device, self._dtype = graph, device, dtype
+    def __init__(self, graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: bool) -> None:
+        self._graph, self._device, self._dtype, self._frugal = graph, device, dtype, frugal
         self._plan = Plan(graph)
         self._slots: dict[str, int] = {}
         self._host: set[str] = set()
@@ -143,12 +146,12 @@ class _Planner:
                 plan.outputs.append(self._slots[value.name])
             else:
                 plan.outputs.append(self._constant(value.name, False, False, False))
-        _Lives(plan, self._graph, self._slots, self._host).mark()
+        _Lives(plan, self._frugal).mark()
         return plan
 
     def _body(self, nodes: Sequence[Node]) -> None:
         outputs = [value.name for value in self._graph.outputs]
-        nodes = fused(nodes, outputs)
+        nodes = fused(nodes, outputs) if self._frugal else nodes
         self._summed |= summed_in_float32(nodes, outputs)
         for node in nodes:
             self._add(node)
@@ -352,8 +355,8 @@ class _Lives:
     batch have it each for themselves.
     """
 
-    def __init__(self, plan: Plan, graph: OnnxGraph, slots: dict[str, int], host: set[str]) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, frugal: bool) -> None:
+        self._plan, self._frugal = plan, frugal
         self._last: dict[int, int] = {}
         self._group: dict[int, set[int]] = {}
         self._tied = {*plan.inputs, *plan.outputs, *(weight.slot for weight in plan.weights)}
@@ -374,7 +377,8 @@ class _Lives:
     def _mark_step(self, index: int, step: Step) -> None:
         if step.call.op not in _NOT_FROM_INPUT and self._from_input.intersection(step.inputs):
             self._from_input.update(step.outputs)
-        reuse = tuple(k for k in sorted(step.operator.overwrites) if self._may_overwrite(index, step, k))
+        overwritten = sorted(step.operator.overwrites) if self._frugal else ()
+        reuse = tuple(k for k in overwritten if self._may_overwrite(index, step, k))
         step.call = replace(step.call, reuse=reuse)
         shared = {slot for slot in step.inputs if slot >= 0} if step.operator.aliases else set()
         shared |= {step.inputs[k] for k in reuse}

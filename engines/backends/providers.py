@@ -19,6 +19,8 @@ Options = dict[str, str]
 
 CPU_NAME = "CPUExecutionProvider"
 SHRINK = "memory.enable_memory_arena_shrinkage"
+OUTSIDE_ARENA = 24 << 20  # bytes of the process that no allocator serves: code, stacks, shared frames (16 measured)
+ARENA_BLOCK = 256  # bytes; a limit below its block is none
 SAME_AS_REQUESTED = 1  # of onnxruntime's ArenaExtendStrategy, where it takes a number
 
 
@@ -30,7 +32,7 @@ class Request:
     precision: fp32, fp16 or bf16. stream: address of the CUDA stream to work on; 0, which is also torch's default
     stream, lets onnxruntime make one of its own, and the caller must then synchronise. cache_folder: where
     compiled engines may be kept; "" for nowhere. as_plugin: the provider comes from a plugin wheel. on_cpu: OpenVINO
-    on the processor instead of its graphics.
+    on the processor instead of its graphics. system_refuses: the system keeps the whole process within the budget.
     """
 
     budget: int | None = None
@@ -40,6 +42,7 @@ class Request:
     cache_folder: str = ""
     as_plugin: bool = False
     on_cpu: bool = False
+    system_refuses: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,15 +207,23 @@ def _coreml(request: Request) -> Settings:
 
 
 def _cpu(request: Request) -> Settings:
-    """With a budget an arena that refuses more; without one the system's heap, which wastes less."""
+    """The system's heap, which wastes less, or with a budget that the system does not keep an arena that refuses more.
+
+    With a budget all stays in one layout: weights and pictures in blocks of channels are a tenth faster, but stand
+    beside the others (for GFPGAN 390 against 309 MiB beside the weights).
+    """
+    attributes: dict[str, Any] = {"enable_mem_pattern": False, "enable_cpu_mem_arena": False}
     if request.budget is None:
-        return Settings(((CPU_NAME, {}),), {"enable_mem_pattern": False, "enable_cpu_mem_arena": False})
+        return Settings(((CPU_NAME, {}),), attributes)
+    attributes["graph_optimization_level"] = "ORT_ENABLE_EXTENDED"
+    if request.system_refuses:
+        return Settings(((CPU_NAME, {}),), attributes)
     return Settings(
         ((CPU_NAME, {}),),
-        {"enable_mem_pattern": False, "enable_cpu_mem_arena": True},
+        {**attributes, "enable_cpu_mem_arena": True},
         {"session.use_env_allocators": "1"},
         {SHRINK: "cpu:0"},
-        {"max_mem": request.budget, "arena_extend_strategy": SAME_AS_REQUESTED},
+        {"max_mem": max(ARENA_BLOCK, request.budget - OUTSIDE_ARENA), "arena_extend_strategy": SAME_AS_REQUESTED},
     )
 
 
@@ -236,7 +247,8 @@ PROVIDERS: dict[str, Provider] = {
         Provider("migraphx", "MIGraphXExecutionProvider", "MIGraphX", False,
                  "its limit holds for the arena alone, not for what MIGraphX takes itself", _migraphx),
         Provider("coreml", "CoreMLExecutionProvider", "CoreML", False, _NO_LIMIT, _coreml),
-        Provider("cpu", CPU_NAME, "CPU", True, "the arena refuses more; weights that are packed anew count", _cpu),
+        Provider("cpu", CPU_NAME, "CPU", True,
+                 "the system or an arena refuses more; weights that are packed anew count", _cpu),
     )
 }  # fmt: skip
 

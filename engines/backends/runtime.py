@@ -250,8 +250,9 @@ def _check_built_in(ort: Any, provider: Provider) -> None:
 def session_options(ort: Any, settings: Settings, also: Mapping[str, str]) -> Any:
     """The SessionOptions of settings; registers the CPU's arena where one is asked for."""
     options = ort.SessionOptions()
+    enums = {"execution_mode": ort.ExecutionMode, "graph_optimization_level": ort.GraphOptimizationLevel}
     for name, value in settings.attributes.items():
-        setattr(options, name, getattr(ort.ExecutionMode, value) if name == "execution_mode" else value)
+        setattr(options, name, getattr(enums[name], value) if name in enums else value)
     for name, value in {**settings.entries, **also}.items():
         options.add_session_config_entry(name, value)
     if settings.cpu_arena is not None:

@@ -17,14 +17,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
 from ...errors import ModelFileError, SlimFusionError
 from ..memory import resident
 from .shared_frames import SharedFrames, placed
+
+if TYPE_CHECKING:
+    from .providers import Request
 
 SAMPLE_SECONDS = 0.005  # as the parent's own meter
 BEAT_SECONDS = 0.2
@@ -71,7 +75,7 @@ class OnnxTask:
         from .providers import PROVIDERS, Request
 
         provider = PROVIDERS[self._settings["provider"]]
-        request = Request(**self._settings.get("request", {}))
+        request = kept_by_system(Request(**self._settings.get("request", {})), provider.key)
         model = self._settings["model"]
         try:
             self._session = self._open(model, provider, request, self._settings.get("entries"))
@@ -104,6 +108,16 @@ class OnnxTask:
                     f"{model} does not take what it was given ({reason_of(error)}): it is a model of another kind."
                 ) from error
             raise
+
+
+def kept_by_system(request: Request, provider: str) -> Request:
+    """The request, its budget kept by the system where that is possible: on the processor, where all memory counts."""
+    from .providers import OUTSIDE_ARENA
+
+    if provider != "cpu" or request.budget is None:
+        return request
+    threads = os.cpu_count() or 1
+    return replace(request, system_refuses=resident.refused_beyond(max(0, request.budget - OUTSIDE_ARENA), threads))
 
 
 def tensorrt_task(settings: Mapping[str, Any]) -> Task:

@@ -62,10 +62,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Need:
-    """What a network takes in one precision: bytes of weights, and of activations by pixels."""
+    """What a network takes in one precision: bytes of weights, and of activations by pixels.
+
+    elsewhere: in a process of its own, which gives back at once what it frees.
+    """
 
     weights: int
     activations: Cost
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,8 +226,12 @@ def _batched(plan: Plan, count: int, spec: ModelSpec, need: Need, device_type: s
 
     if device_type == "cpu":
         cached = int(CPU_ACTIVATIONS / max(1.0, need.activations.per_pixel))
-        yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(min(CPU_PIXELS, cached)))
-        yield from (replace(plan, batch=each) for each in batches(min(RETURNING_PIXELS, cached)))
+        worth, returning = min(CPU_PIXELS, cached), min(RETURNING_PIXELS, cached)
+        if need.elsewhere:
+            yield from (replace(plan, batch=each) for each in batches(worth))
+            return
+        yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(worth))
+        yield from (replace(plan, batch=each) for each in batches(returning))
     else:
         yield from (replace(plan, batch=each) for each in batches(OTHER_PIXELS))
 

@@ -86,6 +86,28 @@ def test_a_batch_is_its_pictures(name, module, size):
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("GFPGAN", lambda: twins.gfpgan(**SMALL_GFPGAN)),
+        ("RestoreFormer", lambda: twins.restoreformer(**SMALL_RESTOREFORMER)),
+    ],
+)
+def test_an_exported_network_is_the_same_and_writes_into_no_slice(name, module):
+    """onnxruntime would copy the whole tensor for each slice."""
+    network, batch = module(), picture(1, 128)
+
+    class Exportable(torch.nn.Module):
+        def forward(self, batch):
+            return FORWARDS[name].forward(prepared, batch, 0.5)
+
+    with torch.inference_mode():
+        prepared = FORWARDS[name].prepare(network, torch.device("cpu"), torch.float32)
+        program = torch.export.export(Exportable(), (batch,), strict=False).run_decompositions()
+        torch.testing.assert_close(program.module()(batch), lean(name, network, batch), rtol=0, atol=1e-5)
+    assert not [node.name for node in program.graph.nodes if "scatter" in node.name]
+
+
 def upscaler(scale=4, **changes):
     """A small RRDBNet with weights that make every layer count."""
     from spandrel.architectures.ESRGAN import ESRGAN

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from slimfusion.engines.backends import onnx_backend
+from slimfusion.engines.backends import worker as worker_module
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
@@ -158,7 +159,8 @@ class Stop(BaseException):
     pass
 
 
-def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path):
+def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker_module, "TICK_SECONDS", 0.0005)  # the run is short
     class Stopping(StandaloneHost):
         def check_interrupt(self):
             raise Stop

@@ -82,6 +82,15 @@ def test_performance_tries_the_whole_frame_first():
     assert plans(Work(720, 1280, 1, True), planner.UNLIMITED, "performance")[0].tile == (720, 1280)
 
 
+def test_what_another_process_frees_is_never_kept():
+    work, room = Work(512, 512, 9, False), Room("cpu", planner.UNLIMITED, planner.UNLIMITED)
+    for elsewhere in (False, True):
+        need = Need(64 * MIB, Cost(2 * MIB, 100), elsewhere)
+        found = planner.ladder(work, FACE, {"fp32": need}, room, MemoryBudget())
+        assert any(plan.keeps_freed for plan in found) != elsewhere
+        assert found[0].batch == 1 and found[0].predicted_peak >= need.weights
+
+
 def test_quality_pays_for_the_exact_halo():
     halos = {mode: plans(Work(720, 1280, 1, True), planner.UNLIMITED, mode)[0].halo for mode in ("auto", "quality")}
     assert halos == {"auto": 32, "quality": 48}

@@ -3,11 +3,12 @@
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 from slimfusion.engines.backends import child, probing, runtime
 from slimfusion.engines.backends.probing import Probe, probe
-from slimfusion.engines.backends.providers import PROVIDERS, Machine, Request, order
+from slimfusion.engines.backends.providers import OUTSIDE_ARENA, PROVIDERS, Machine, Request, order
 from slimfusion.engines.backends.runtime import Wheel, installed, runs_on, wheel_for
 from slimfusion.errors import DependencyError
 
@@ -122,12 +123,16 @@ def test_coreml_to_the_letter(precision, units):
 
 def test_the_cpu_has_an_arena_with_a_budget_and_the_heap_without():
     capped, free = PROVIDERS["cpu"].settings(GIVEN), PROVIDERS["cpu"].settings(Request())
-    assert capped.cpu_arena == {"max_mem": BUDGET, "arena_extend_strategy": 1}
-    assert capped.attributes == {"enable_mem_pattern": False, "enable_cpu_mem_arena": True}
+    assert capped.cpu_arena == {"max_mem": BUDGET - OUTSIDE_ARENA, "arena_extend_strategy": 1}
+    one_layout = {"enable_mem_pattern": False, "graph_optimization_level": "ORT_ENABLE_EXTENDED"}
+    assert capped.attributes == one_layout | {"enable_cpu_mem_arena": True}
     assert capped.entries == {"session.use_env_allocators": "1"}
     assert capped.last_run == {"memory.enable_memory_arena_shrinkage": "cpu:0"}
     assert free.attributes == {"enable_mem_pattern": False, "enable_cpu_mem_arena": False}
     assert (free.cpu_arena, free.entries, capped.providers) == (None, {}, (CPU,))
+    kept = PROVIDERS["cpu"].settings(replace(GIVEN, system_refuses=True))
+    assert kept.attributes == one_layout | {"enable_cpu_mem_arena": False}
+    assert (kept.cpu_arena, kept.entries, kept.last_run) == (None, {}, {})
 
 
 def test_only_arenas_of_onnxruntime_itself_can_be_enforced():

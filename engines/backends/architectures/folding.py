@@ -9,10 +9,13 @@ the enlarged picture, the largest tensor of a decoder, never exists. For nearest
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Kernels = TypeVar("Kernels", Tensor, tuple[Tensor, ...])
 
 # [phase][tap of the small picture, -1 0 +1][tap of the kernel]: which share of a kernel's tap falls on a pixel.
 _BILINEAR = (
@@ -33,6 +36,11 @@ def is_worth_folding(weight: Tensor, height: int, width: int) -> bool:
     """
     kernels, enlarged = 4 * weight.numel(), 4 * height * width * weight.shape[1]
     return 4 * kernels <= enlarged
+
+
+def unless_exported(kernels: Kernels | None) -> Kernels | None:
+    """The kernels, or None while the network is exported: a file has no strided writes, only copies of the whole."""
+    return None if torch.compiler.is_exporting() else kernels
 
 
 def _folded(weight: Tensor, shares: tuple[tuple[tuple[float, ...], ...], ...]) -> Tensor:

@@ -92,13 +92,22 @@ def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
         out = styled_conv(level.first, out, latents[2 * i + 1])
         features = _up_block(level, features)
         start = out.shape[1] // 2 if generator.sft_half else 0
-        out[:, start:].mul_(level.scale(features))
-        out[:, start:].add_(level.shift(features))
+        out = _conditioned(level, out, features, start)
         if i == len(prepared.levels) - 1:
             del features
         out = styled_conv(level.second, out, latents[2 * i + 2])
         picture = to_rgb(level.rgb, out, latents[2 * i + 3], picture)
     return picture.add_(1.0).div_(2.0)
+
+
+def _conditioned(level: Level, out: Tensor, features: Tensor, start: int) -> Tensor:
+    """`out`, its channels from `start` on times a scale and plus a shift that the features give (SFT)."""
+    if torch.compiler.is_exporting():
+        changed = out[:, start:] * level.scale(features) + level.shift(features)
+        return torch.cat([out[:, :start], changed], 1) if start else changed
+    out[:, start:].mul_(level.scale(features))
+    out[:, start:].add_(level.shift(features))
+    return out
 
 
 def _encoded(module: Any, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -137,13 +146,14 @@ def _up_block(level: Level, x: Tensor) -> Tensor:
     block = level.block
     y = F.leaky_relu_(block.conv1(x), SLOPE)
     result = F.interpolate(block.skip(x), scale_factor=2, mode="bilinear", align_corners=False)
-    if level.folded is None:
+    folded = folding.unless_exported(level.folded)
+    if folded is None:
         y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=False)
         return result.add_(F.leaky_relu_(block.conv2(y), SLOPE))
     edges = folding.border(y, block.conv2.weight, block.conv2.bias)
     for phase in (0, 1):
         rows = folding.every_second_row(result, phase)
-        added = folding.phase_rows(y, level.folded[phase], level.bias, edges, phase)
+        added = folding.phase_rows(y, folded[phase], level.bias, edges, phase)
         rows.add_(F.leaky_relu_(added, SLOPE))
         del added
     return result

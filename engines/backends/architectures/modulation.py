@@ -68,7 +68,8 @@ def styled_conv(layer: StyledConv, x: Tensor, latent: Tensor) -> Tensor:
     largest = style.abs().amax(1, keepdim=True).clamp_min_(1e-12)
     style = style / largest
     gain = torch.rsqrt(style.square() @ layer.squares + layer.eps / largest.square()).mul_(GAIN)
-    convolve = _by_sample if layer.by_sample else _by_batch
+    # A file is better off with constant weights, and would hold a loop over the samples.
+    convolve = _by_sample if layer.by_sample and not torch.compiler.is_exporting() else _by_batch
     y = convolve(layer, x, style, gain)
     return F.leaky_relu_(y, SLOPE)
 
@@ -79,7 +80,7 @@ def _by_batch(layer: StyledConv, x: Tensor, style: Tensor, gain: Tensor) -> Tens
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     y = F.conv2d(x, layer.weight, padding=1)
     y.mul_(gain.to(x.dtype)[:, :, None, None])
-    return y.add_(layer.noise).add_(layer.bias[:, None, None])
+    return y.add_(layer.noise).add_(layer.bias[: len(layer.weight), None, None])
 
 
 def _by_sample(layer: StyledConv, x: Tensor, style: Tensor, gain: Tensor) -> Tensor:

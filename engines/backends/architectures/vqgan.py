@@ -32,6 +32,8 @@ def norm_silu(norm: Any, x: Tensor) -> Tensor:
 
 def norm_silu_(norm: Any, x: Tensor) -> Tensor:
     """The same, written over x, some groups at a time: the normalised copy is never whole."""
+    if torch.compiler.is_exporting():
+        return norm_silu(norm, x)
     groups, channels = norm.num_groups // TURNS, x.shape[1] // TURNS
     for start in range(0, x.shape[1], channels):
         part = slice(start, start + channels)
@@ -53,7 +55,7 @@ def res_block(block: Any, shortcut: Any, held: list[Tensor]) -> Tensor:
         y = norm_silu(block.norm1, x)
     else:
         y, x = x, shortcut(x)
-        norm_silu_(block.norm1, y)
+        y = norm_silu_(block.norm1, y)
     y = block.conv1(y)
     y = norm_silu(block.norm2, y)
     return block.conv2(y).add_(x)
@@ -61,6 +63,7 @@ def res_block(block: Any, shortcut: Any, held: list[Tensor]) -> Tensor:
 
 def upsample(block: Any, kernels: tuple[Tensor, ...] | None, x: Tensor) -> Tensor:
     """Pixels repeated twice, then the block's 3x3 convolution."""
+    kernels = folding.unless_exported(kernels)
     if kernels is None:
         return block.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
     return folding.nearest_conv(x, kernels, block.conv.bias)
