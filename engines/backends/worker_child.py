@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
+import psutil
 
 from ...errors import ModelFileError, SlimFusionError
 from ..memory import resident
@@ -116,7 +117,7 @@ def kept_by_system(request: Request, provider: str) -> Request:
 
     if provider != "cpu" or request.budget is None:
         return request
-    threads = os.cpu_count() or 1
+    threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1  # as many as onnxruntime starts
     return replace(request, system_refuses=resident.refused_beyond(max(0, request.budget - OUTSIDE_ARENA), threads))
 
 

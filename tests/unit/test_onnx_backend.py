@@ -155,6 +155,27 @@ def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_pat
     assert report.engine == "onnxruntime CPU" and any("a guess: torch does not know Celu" in n for n in report.notes)
 
 
+def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_cannot(tmp_path):
+    """64 MiB of features: the system or the arena refuses them, before anything is over the budget."""
+    weights = {"wide": np.ones((16, 1, 1, 1), np.float32), "narrow": np.ones((1, 16, 1, 1), np.float32)}
+    nodes = [helper.make_node("Conv", ["x", "wide"], ["c"]), helper.make_node("Conv", ["c", "narrow"], ["y"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 1024, 1024]) for name in ("x", "y")]
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], constants)
+    path = tmp_path / "wide.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    picture = np.ones((1, 1, 1024, 1024), np.float32)
+    for budget, fits in ((64 * MIB, False), (256 * MIB, True)):
+        task = {"kind": "onnx", "model": str(path), "provider": "cpu", "request": {"budget": budget}}
+        with worker_module.Worker(task, budget) as worker:
+            if fits:
+                assert worker.run([picture])[0].mean() == 16
+            else:
+                with pytest.raises(BudgetError, match=r"wide\.onnx ran out of memory in its worker process"):
+                    worker.run([picture])
+            assert 0 < worker.peak_bytes <= budget
+
+
 class Stop(BaseException):
     pass
 
