@@ -18,7 +18,7 @@ from .onnx_fusions import fused
 from .onnx_operators import Call, Operator, find
 from .onnx_operators.host import shape_of
 from .onnx_operators.registry import Array
-from .onnx_precision import computed_in_float32
+from .onnx_precision import summed_in_float32
 from .onnx_tensors import OnnxTensor
 
 # The newest operator set that is let through; up to 21 the operators were compared with onnxruntime, and what 22 to
@@ -132,7 +132,7 @@ class _Planner:
         self._host: set[str] = set()
         self._shapes: dict[str, torch.Tensor] = {}  # of constants, without data
         self._weights: dict[tuple[str, bool], Weight] = {}
-        self._exact: frozenset[Node] = frozenset()
+        self._summed: frozenset[Node] = frozenset()
         self._in_float32: set[str] = {value.name for value in graph.inputs}
         self._nodes = 0
 
@@ -152,7 +152,7 @@ class _Planner:
     def _body(self, nodes: Sequence[Node]) -> None:
         outputs = [value.name for value in self._graph.outputs]
         nodes = fused(nodes, outputs) if self._frugal else nodes
-        self._exact |= computed_in_float32(nodes, outputs)
+        self._summed |= summed_in_float32(nodes, outputs)
         for node in nodes:
             self._add(node)
 
@@ -201,7 +201,7 @@ class _Planner:
         opset = self._graph.opsets.get(node.domain if node.domain != "ai.onnx" else "", self._graph.opset)
         attributes = {key: array_of(v) if isinstance(v, OnnxTensor) else v for key, v in node.attributes.items()}
         name = node.name or next(iter(node.outputs), "")
-        dtype = torch.float32 if node in self._exact else self._dtype
+        dtype = torch.float32 if node in self._summed else self._dtype
         return Call(node.op, name, opset, len(node.outputs), attributes, self._device, dtype, seed=self._nodes)
 
     def _add_constant(self, node: Node) -> None:
@@ -282,7 +282,7 @@ class _Planner:
         to_host: list[int] = []
         to_tensor: list[int] = []
         casts: list[int] = []
-        exact = node in self._exact
+        summed = node in self._summed
         for position, name in enumerate(node.inputs):
             on_host = position in known.host_inputs
             if name and self._is_constant(name):
@@ -290,15 +290,15 @@ class _Planner:
                 inputs.append(
                     self._host_slot(name)
                     if on_host and name in self._plan.known
-                    else self._constant(name, known.scalars, exact or position in known.exact, kernel)
+                    else self._constant(name, known.scalars, summed or position in known.exact, kernel)
                 )
                 continue
             inputs.append(self._slots[name] if name else -1)
             if name and on_host != (name in self._host):
                 (to_host if on_host else to_tensor).append(position)
-            elif name and not on_host and exact != (name in self._in_float32):
+            elif name and not on_host and summed != (name in self._in_float32):
                 casts.append(position)
-        if exact:
+        if summed:
             self._in_float32.update(node.outputs)
         outputs = tuple(self._slot(name) for name in node.outputs)
         lists = (tuple(positions) for positions in (to_host, to_tensor, casts))

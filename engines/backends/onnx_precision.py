@@ -2,8 +2,7 @@
 
 Half precision holds a feature well enough, a picture not: bfloat16 is 1/512 away from a value near 1. A network that
 adds its last features, level by level, to a picture (StyleGAN2's skips), or a correction to the picture that it was
-given, sums in float32 here; what is added comes from convolutions in the run's type. What leads to a choice is
-float32 too: a code that is nearest by a hair must not be another one than in full precision.
+given, sums in float32 here; what is added comes from convolutions in the run's type.
 """
 
 from __future__ import annotations
@@ -18,24 +17,6 @@ _LIGHT = frozenset({
     "Resize", "Upsample", "DepthToSpace", "SpaceToDepth", "Concat", "Slice", "Split", "Pad",
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten",
 })  # fmt: skip
-
-_CHOICES = ("ArgMax", "ArgMin", "TopK")
-
-
-def computed_in_float32(nodes: Sequence[Node], outputs: Iterable[str]) -> frozenset[Node]:
-    """What sums the pictures of the graph's `outputs`, and all that leads to a choice."""
-    return summed_in_float32(nodes, outputs) | before_choices(nodes)
-
-
-def before_choices(nodes: Sequence[Node]) -> frozenset[Node]:
-    """The nodes that what is chosen depends on."""
-    wanted: set[str] = set()
-    found: set[Node] = set()
-    for node in reversed(nodes):
-        if node.kind in _CHOICES or wanted.intersection(node.outputs):
-            found.add(node)
-            wanted.update(node.inputs)
-    return frozenset(found)
 
 
 def summed_in_float32(nodes: Sequence[Node], outputs: Iterable[str]) -> frozenset[Node]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -146,8 +146,7 @@ def _twins(
         tracker = LivePeak([*descriptor.model.parameters(), *descriptor.model.buffers()])
         with mode, tracker:
             forward = _forward_of(descriptor, torch.device("cpu"), dtype)
-        exact = sum(value.numel() for key, value in layout.items() if key.startswith(_exact(descriptor)))
-        return forward, mode, tracker.live + exact * (torch.float32.itemsize - dtype.itemsize)
+        return forward, mode, tracker.live
 
     return lambda dtype: made(dtype)[:2], lru_cache(lambda dtype: made(dtype)[2])
 
@@ -162,8 +161,6 @@ def _twin(layout: weights_file.StateDict, dtype: torch.dtype, name: str) -> tupl
             if isinstance(value, torch.Tensor)
         }
         descriptor = _descriptor(empty, name)
-        kept = [key for key, value in empty.items() if key.startswith(_exact(descriptor)) and value.is_floating_point()]
-        empty |= {key: empty[key].float() for key in kept}
         # Module.to does not work on tensors without data; handing over tensors of the right type does.
         descriptor.model.load_state_dict(empty, strict=False, assign=True)
     return descriptor, mode
@@ -199,8 +196,8 @@ def _filled(
     A network that computes tensors of its own while it is made cannot be made without data: it is made the
     plain way, at the price of a second copy for a moment.
     """
+    weights = _weights(layout, path, device, dtype)
     descriptor, _ = _twin(layout, dtype, name)
-    weights = _weights(layout, path, device, dtype, _exact(descriptor))
     descriptor.model.load_state_dict(weights, strict=False, assign=True)
     if _has_fakes(descriptor.model):
         descriptor = _descriptor(weights, name)
@@ -210,46 +207,37 @@ def _filled(
     return descriptor
 
 
-def _exact(descriptor: Any) -> tuple[str, ...]:
-    """Beginnings of the names of weights that stay float32 in every precision."""
-    lean = FORWARDS.get(descriptor.architecture.id)
-    return () if lean is None else lean.exact
-
-
 def _weights(
-    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype, exact: tuple[str, ...]
+    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype
 ) -> weights_file.StateDict:
-    """The file's tensors on a device, floating ones in a type or, where their names begin so, in float32.
+    """The file's tensors on a device, floating ones in a type.
 
     What needs no conversion stays mapped from the file. Otherwise the file is mapped anew for every part of it:
     pages that were read count as memory until their mapping ends, and would be there beside the converted copy.
     """
-    tensors = {key: value for key, value in layout.items() if isinstance(value, torch.Tensor)}
-    types = {
-        key: value.dtype if not value.is_floating_point() else torch.float32 if key.startswith(exact) else dtype
-        for key, value in tensors.items()
-    }
-    stay = {key for key, value in tensors.items() if device.type == "cpu" and value.dtype == types[key]}
     result: weights_file.StateDict = {}
-    for names in _parts(tensors, stay):
+    for names in _parts(layout, dtype, device):
         content = spandrel.canonicalize_state_dict(weights_file.tensors(path))
-        result |= {key: content[key].to(device, types[key]) for key in names}
+        for key in names:
+            value = content[key]
+            result[key] = value.to(device, dtype if value.is_floating_point() else value.dtype)
     return result
 
 
-def _parts(tensors: dict[str, torch.Tensor], stay: Collection[str]) -> list[list[str]]:
-    """The tensors' names: those that stay mapped in one part, the others in parts of about PART_BYTES."""
+def _parts(layout: weights_file.StateDict, dtype: torch.dtype, device: torch.device) -> list[list[str]]:
+    """The tensors' names, in parts of about PART_BYTES where they must be copied, else all in one."""
+    tensors = {key: value for key, value in layout.items() if isinstance(value, torch.Tensor)}
+    if device.type == "cpu" and all(v.dtype == dtype or not v.is_floating_point() for v in tensors.values()):
+        return [list(tensors)]
     parts: list[list[str]] = [[]]
     size = 0
     for key, value in tensors.items():
-        if key in stay:
-            continue
         if size >= PART_BYTES:
             parts.append([])
             size = 0
         parts[-1].append(key)
         size += value.nbytes
-    return [part for part in ([key for key in tensors if key in stay], *parts) if part]
+    return parts
 
 
 def _has_fakes(module: torch.nn.Module) -> bool:

@@ -19,25 +19,19 @@ class Lean:
     data); gives what `forward` takes, and leaves the module as it is: others may hold it. forward: takes that,
     (n, 3, h, w) in 0..1 RGB and a fidelity; gives the picture in 0..1, float32 where the last sums were kept so.
     half_safe: fp16 holds its values, whatever spandrel's own forward does. takes_float32: the picture comes in
-    float32 whatever the type of the weights. exact: beginnings of the names of weights that stay float32, because
-    they lead to a choice: a code that is nearest by a hair must not be another one on another machine.
+    float32 whatever the type of the weights, because it goes into the last sum.
     """
 
     forward: Callable[[Any, torch.Tensor, float], torch.Tensor]
     prepare: Callable[[Any, torch.device, torch.dtype], Any]
     half_safe: bool = False
     takes_float32: bool = False
-    exact: tuple[str, ...] = ()
 
 
 FORWARDS: dict[str, Lean] = {
     gfpgan.ARCHITECTURE: Lean(gfpgan.forward, gfpgan.prepare, half_safe=True),
-    restoreformer.ARCHITECTURE: Lean(
-        restoreformer.forward, restoreformer.prepare, takes_float32=True, exact=restoreformer.EXACT
-    ),
-    codeformer.ARCHITECTURE: Lean(
-        codeformer.forward, codeformer.prepare, takes_float32=True, exact=codeformer.EXACT
-    ),
+    restoreformer.ARCHITECTURE: Lean(restoreformer.forward, restoreformer.prepare),
+    codeformer.ARCHITECTURE: Lean(codeformer.forward, codeformer.prepare),
     esrgan.ARCHITECTURE: Lean(esrgan.forward, esrgan.prepare),
     slim_unet.ARCHITECTURE: Lean(slim_unet.run, slim_unet.prepare, half_safe=True, takes_float32=True),
 }

@@ -1,7 +1,7 @@
 """CodeFormer (Zhou et al., NeurIPS 2022), on the module of spandrel_extra_arches: fixed 512 px faces, -1..1.
 
 spandrel's forward looks codes up through a float32 one-hot product, which fails on weights of another type. Here
-they are looked up directly; what leads to their choice is float32, and the generator in the type of its weights.
+they are looked up directly, statistics are float32, and everything else stays in the type of the weights.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from torch import Tensor
 from . import vqgan
 
 ARCHITECTURE = "CodeFormer"
-# What the choice of codes is made with.
-EXACT = ("encoder.", "position_emb", "feat_emb.", "ft_layers.", "idx_pred_layer.", "quantize.")
 EPS = 1e-5  # of the adaptive instance normalisation
 
 
@@ -41,11 +39,8 @@ def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     """(n, 3, 512, 512) in 0..1 RGB, float32 of the same size out. fidelity: 0 trusts the codebook, 1 the input."""
     module = prepared.module
     sizes = module.connect_list if fidelity > 0 else []
-    dtype = module.generator.blocks[0].weight.dtype
-    kept_after = {module.fuse_encoder_block[size]: size for size in sizes}
-    x, found = _encoded(module, vqgan.from_picture(batch), kept_after, dtype)
-    held = [vqgan.in_type(_like(_coded(module, x), x), dtype)]
-    del x
+    x, found = _encoded(module, vqgan.from_picture(batch), {module.fuse_encoder_block[size]: size for size in sizes})
+    held = [_like(_coded(module, x), x)]
     fused_after = {module.fuse_generator_block[size]: size for size in sizes}
     for i, block in enumerate(module.generator.blocks):
         if i in prepared.folded:
@@ -68,15 +63,13 @@ def _run(block: Any, held: list[Tensor]) -> Tensor:
     return block(held.pop())
 
 
-def _encoded(
-    module: Any, x: Tensor, kept_after: dict[int, str], dtype: torch.dtype
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the transformer reads, and in a type the features after the named blocks."""
+def _encoded(module: Any, x: Tensor, kept_after: dict[int, str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the transformer reads, and the features after the named blocks."""
     found, held = {}, [x]
     for i, block in enumerate(module.encoder.blocks):
         held.append(_run(block, held))
         if i in kept_after:
-            found[kept_after[i]] = vqgan.in_type(held[0], dtype)
+            found[kept_after[i]] = held[0]
     return held.pop(), found
 
 
@@ -92,10 +85,10 @@ def _coded(module: Any, x: Tensor) -> Tensor:
 
 def _like(content: Tensor, style: Tensor) -> Tensor:
     """`content` (n, c, h, w) with each channel's mean and deviation of `style` (Huang and Belongie, ICCV 2017)."""
-    deviation, mean = torch.std_mean(content, (2, 3), keepdim=True)
-    wanted_deviation, wanted_mean = torch.std_mean(style, (2, 3), keepdim=True)
+    deviation, mean = torch.std_mean(content.float(), (2, 3), keepdim=True)
+    wanted_deviation, wanted_mean = torch.std_mean(style.float(), (2, 3), keepdim=True)
     scale = torch.sqrt((wanted_deviation.square() + EPS) / (deviation.square() + EPS))
-    return (content - mean) * scale + wanted_mean
+    return ((content.float() - mean) * scale + wanted_mean).to(style.dtype)
 
 
 def _fuse_(block: Any, found: Tensor, x: Tensor, fidelity: float) -> None:

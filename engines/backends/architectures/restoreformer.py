@@ -15,7 +15,6 @@ from torch import Tensor
 from . import vqgan
 
 ARCHITECTURE = "RestoreFormer"
-EXACT = ("encoder.", "quant_conv.", "quantize.")  # what the choice of codes is made with
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     module = prepared.module
     h, at_attention, at_middle = _encoded(module.encoder, vqgan.from_picture(batch))
     h = vqgan.nearest_code(module.quantize.embedding.weight, module.quant_conv(h))
-    dtype = module.post_quant_conv.weight.dtype
-    h, at_attention, at_middle = (vqgan.in_type(each, dtype) for each in (h, at_attention, at_middle))
     h = module.post_quant_conv(h)
     return vqgan.to_picture(_decoded(module.decoder, prepared.folded, h, at_attention, at_middle))
 

@@ -25,11 +25,6 @@ def layout(dtype: torch.dtype) -> torch.memory_format:
     return torch.contiguous_format if dtype == torch.float32 else torch.channels_last
 
 
-def in_type(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """x in a type and the layout that goes with it: what a decoder in half precision takes from an exact encoder."""
-    return x.to(dtype).contiguous(memory_format=layout(dtype))
-
-
 def norm_silu(norm: Any, x: Tensor) -> Tensor:
     """silu(norm(x)) as a new tensor."""
     return F.silu(norm(x), inplace=True)
@@ -85,11 +80,13 @@ def folded_upsamplers(blocks: list[Any], size: int) -> Folded:
 
 
 def nearest_code(embedding: Tensor, z: Tensor) -> Tensor:
-    """(n, c, h, w): at each place the row of the codebook (codes, c) that is nearest to z (n, c, h, w). All float32:
-    a squared distance is a difference of large numbers.
+    """(n, c, h, w) of z's type: at each place the row of the codebook (codes, c) that is nearest to z (n, c, h, w).
+
+    In float32: a squared distance is a difference of large numbers.
     """
-    flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-    distance = flat.square().sum(1, keepdim=True) + embedding.square().sum(1) - 2 * (flat @ embedding.t())
+    flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]).float()
+    codes = embedding.float()
+    distance = flat.square().sum(1, keepdim=True) + codes.square().sum(1) - 2 * (flat @ codes.t())
     return picture_of_codes(embedding, distance.argmin(1), z)
 
 
