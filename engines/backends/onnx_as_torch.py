@@ -36,7 +36,7 @@ class OnnxModule(torch.nn.Module):
     """A graph that runs under torch.
 
     Floating inputs of any type are taken, floating outputs have the run's type, or float32 where they are sums that
-    half precision would spoil (`onnx_precision`). Constants are parameters.
+    half precision would spoil (see `onnx_precision`). Constants are parameters.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ def _stays(plan: Plan, weight: Weight, dtype: torch.dtype) -> bool:
 
 
 def _wants_channels_last(weight: Weight, dtype: torch.dtype) -> bool:
-    return weight.kernel and dtype == torch.bfloat16
+    return weight.kernel and not weight.exact and dtype == torch.bfloat16
 
 
 def _converted(value: torch.Tensor, weight: Weight, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

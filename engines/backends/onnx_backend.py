@@ -158,13 +158,21 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
         return TorchModule(adapter(onnx_as_torch.build(model.graph, device, dtype), torch.float32))
 
-    def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
+    @lru_cache(maxsize=1)  # both are asked for one after the other
+    def made(dtype: torch.dtype) -> tuple[Adapter, Any, int]:
         module, mode = onnx_as_torch.twin(model.graph, dtype)
-        return adapter(module, torch.float32), mode
+        held = sum(each.numel() * each.element_size() for each in module.parameters())
+        return adapter(module, torch.float32), mode, max(0, held - model.graph.parameters * dtype.itemsize)
 
     precisions = ("bf16", "fp32") if model.family.kind in ("restorer", "image network") else ("fp32",)
-    spec = _spec(model, precisions, None)  # what was exported for one sample is run for many all the same
-    return Blueprint(spec, (*key, "torch"), build, twin, engine="torch (from ONNX)")
+    return Blueprint(
+        _spec(model, precisions, None),  # what was exported for one sample is run for many all the same
+        (*key, "torch"),
+        build,
+        lambda dtype: made(dtype)[:2],
+        engine="torch (from ONNX)",
+        constants=lambda dtype: made(dtype)[2],
+    )
 
 
 class TorchModule:
