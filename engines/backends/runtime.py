@@ -25,6 +25,7 @@ State = Literal["usable", "old", "doubled", "empty", "broken", "missing"]
 
 WHEELS_BEGIN_WITH = ("onnxruntime", "ort")
 CUDA_KEYS = ("cuda", "tensorrt", "tensorrt_rtx")
+FATAL = 4  # of onnxruntime's severities of what it prints
 # Windows has no runtime of Visual C++ of its own, and an old one does not load what newer compilers made.
 VISUAL_C = "winget install --exact --id Microsoft.VCRedist.2015+.x64"
 # Provider libraries are registered in a process once, under a name of their own.
@@ -250,6 +251,7 @@ def _check_built_in(ort: Any, provider: Provider) -> None:
 def session_options(ort: Any, settings: Settings, also: Mapping[str, str]) -> Any:
     """The SessionOptions of settings; registers the CPU's arena where one is asked for."""
     options = ort.SessionOptions()
+    options.log_severity_level = FATAL  # errors are raised; printed too, they frighten where a smaller step mends them
     enums = {"execution_mode": ort.ExecutionMode, "graph_optimization_level": ort.GraphOptimizationLevel}
     for name, value in settings.attributes.items():
         setattr(options, name, getattr(enums[name], value) if name in enums else value)
