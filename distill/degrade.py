@@ -115,7 +115,7 @@ def jpeg_coded(image: Image, quality: int) -> Image:
 def random_severity(rng: np.random.Generator) -> Severity:
     """A severity for training: most lie near the line light - medium - heavy, the rest in a wider box."""
     if rng.random() < NEAR:
-        place = rng.uniform(-0.2, 2.15)
+        place = 2.35 * rng.random() ** 0.5 - 0.2  # heavier damage is harder: more lessons are about it
         corners = np.array([astuple(preset) for preset in SEVERITIES.values()])
         blur, scale, noise, jpeg = (float(np.interp(place, range(3), values)) for values in corners.T)
         blur, scale, noise = (value * rng.uniform(0.8, 1.2) for value in (blur, scale, noise))
