@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ..catalog.files import BUNDLED_FILE
+from ..catalog.spec import ModelSpec
 from ..distill.degrade import degrade, severity
 from ..engines import tiles
 from ..engines.backends.torch_backend import blueprint_from_file
@@ -54,12 +55,17 @@ def random_network_error(height: int, width: int) -> float:
     return float((canvas - whole).abs().max())
 
 
+def tile_shape(spec: ModelSpec, height: int, width: int, tile: int) -> tuple[int, int]:
+    """(height, width) of the equal tiles of at most `tile` px that a frame is cut into."""
+    rows, columns = (tiles.least_tile(length, tile, spec.halo, OVERLAP, spec.multiple) for length in (height, width))
+    return rows, columns
+
+
 def frame_work(session: Session, height: int, width: int, tile: int) -> Callable[[], torch.Tensor]:
     """One pass of an image network over a random frame, in tiles of at most `tile` px or (0) whole."""
     spec = session.blueprint.spec
     if tile:
-        shape = tuple(tiles.least_tile(length, tile, spec.halo, OVERLAP, spec.multiple) for length in (height, width))
-        grid = tiles.grid(height, width, (shape[0], shape[1]), spec.halo, OVERLAP, spec.multiple)
+        grid = tiles.grid(height, width, tile_shape(spec, height, width, tile), spec.halo, OVERLAP, spec.multiple)
     else:
         grid = tiles.grid(height, width, (height + spec.multiple, width + spec.multiple), 0, 0, spec.multiple)
     frame = torch.rand(height, width, 3)
