@@ -21,6 +21,7 @@ from ...catalog.families import NO_MEAN, NO_SCALE, Family
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
 from ...errors import DeviceError, ModelFileError
+from ..memory.budget import GIB
 from ..memory.cost import Cost
 from ..session import Blueprint, Network, Tensors
 from . import onnx_as_torch, onnx_file, runtime
@@ -32,6 +33,9 @@ from .worker import Worker, never_stop
 # onnxruntime holds 1.13 times the weights of GFPGAN, RestoreFormer and CodeFormer, and 1.45 times while it loads them.
 PACKED_WEIGHTS = 1.2
 PROCESS = 16 << 20  # bytes of a worker beside its session: code, stacks, shared frames
+
+# A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
+ROOMY = 8
 
 # Where nothing can be counted: GFPGAN, RestoreFormer and CodeFormer as they are published hold 2200 to 2800 bytes
 # for each pixel in fp32.
@@ -197,7 +201,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
     adapter = _adapter(model)
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
-        session = _session(model.graph.path, provider, limit)
+        session = _session(model.graph, provider, limit)
         return RuntimeNetwork(adapter(session, _file_dtype(model)), session)
 
     def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
@@ -241,11 +245,11 @@ def _file_dtype(model: OnnxModel) -> torch.dtype:
     return dtype if dtype is not None and dtype.is_floating_point else torch.float32
 
 
-def _session(path: Path, provider: Provider, limit: int) -> CudaSession | WorkerSession:
-    as_plugin = provider.key in runtime.installed().plugins
+def _session(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | WorkerSession:
     if provider.key == "cuda":
-        return CudaSession(path, limit)
-    return WorkerSession(path, provider, limit, as_plugin)
+        return CudaSession(graph.path, limit)
+    frugal = 0 < limit < ROOMY * graph.parameters * torch.float32.itemsize + GIB
+    return WorkerSession(graph.path, provider, limit, provider.key in runtime.installed().plugins, frugal)
 
 
 class RuntimeNetwork(TorchModule):
@@ -275,10 +279,10 @@ class WorkerSession:
 
     check_interrupt: Callable[[], None] = staticmethod(never_stop)
 
-    def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool) -> None:
+    def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool, frugal: bool) -> None:
         request = {"budget": limit, "as_plugin": as_plugin}
         task = {"kind": "onnx", "model": str(path), "provider": provider.key, "request": request}
-        self._worker = Worker(task, limit or None)
+        self._worker = Worker(task, limit or None, frugal=frugal)
         self._worker.start()
 
     @property

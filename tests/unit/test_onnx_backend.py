@@ -6,11 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
-from slimfusion.engines.backends import onnx_backend
+from slimfusion.engines.backends import onnx_backend, onnx_file
 from slimfusion.engines.backends import worker as worker_module
+from slimfusion.engines.backends.providers import PROVIDERS
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
-from slimfusion.engines.memory.budget import MIB, MemoryBudget
+from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
@@ -174,6 +175,15 @@ def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_canno
                 with pytest.raises(BudgetError, match=r"wide\.onnx ran out of memory in its worker process"):
                     worker.run([picture])
             assert 0 < worker.peak_bytes <= budget
+
+
+@pytest.mark.parametrize(("limit", "frugal"), [(0, False), (512 * MIB, True), (2 * GIB, False)])
+def test_a_worker_keeps_what_it_frees_only_where_there_is_room(tmp_path, monkeypatch, limit, frugal):
+    given = []
+    monkeypatch.setattr(onnx_backend, "WorkerSession", lambda *arguments: given.append(arguments[-1]))
+    graph = onnx_file.read(restorer(tmp_path / "net.onnx"))
+    onnx_backend._session(graph, PROVIDERS["cpu"], limit)
+    assert given == [frugal]
 
 
 class Stop(BaseException):
