@@ -36,9 +36,9 @@ from .frames import checked_frames, checked_mask
 PASTE_PIXEL = 3 * FLOAT_PIXEL + 4 * 4
 MASK_PIXEL = 4
 
-# What detection takes on the CPU, whose first call makes its threads' memory: 65 to 99 MiB were measured from
+# What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
 # 720p to 8K with one and eight faces, two thirds of it in later calls.
-DETECTION_BYTES = 80 << 20
+DETECTION_BYTES = 74 << 20
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
