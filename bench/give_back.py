@@ -90,6 +90,7 @@ def tile_bars() -> list[dict[str, Any]]:
     session.close()
     return [
         at_most("4K in tiles of 512, time against the whole frame", ratio, 1.15),
+        at_most("peak memory at 8K against 4K", round(at_8k / at_4k, 3), 1.05),
         at_most("peak memory a pixel of tile, at 8K against 4K", round(at_8k / tile_8k / (at_4k / tile_4k), 3), 1.05),
     ]
 

@@ -73,7 +73,7 @@ def facenet(min_face: int, score: float) -> Any:
     detection: Any = importlib.import_module("facenet_pytorch.models.utils.detect_face")
     try:
         detection.batched_nms(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1, dtype=torch.long), 0.5)
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:  # torchvision without its compiled half
         detection.batched_nms = _suppressed
     return package.MTCNN(min_face_size=min_face, thresholds=[0.6, 0.7, score], keep_all=True)
 

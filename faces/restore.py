@@ -37,8 +37,8 @@ PASTE_PIXEL = 3 * FLOAT_PIXEL + 4 * 4
 MASK_PIXEL = 4
 
 # What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
-# 720p to 8K with one and eight faces, two thirds of it in later calls.
-DETECTION_BYTES = 74 << 20
+# 720p to 8K with one and eight faces, two thirds of it in later calls. The middle is forecast, the most must fit.
+DETECTION_BYTES, DETECTION_AT_MOST = 74 << 20, 100 << 20
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
@@ -159,8 +159,8 @@ def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:
     """What looking for faces and any face will take at least: asked for before the faces are looked for."""
     size = blueprint.spec.contract.size
     if size is not None:
-        return Work(size, size, 1, tiled=False, after_bytes=DETECTION_BYTES)
-    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=DETECTION_BYTES)
+        return Work(size, size, 1, tiled=False, after_bytes=DETECTION_AT_MOST)
+    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=DETECTION_AT_MOST)
 
 
 def restore_image(

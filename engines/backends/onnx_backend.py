@@ -198,7 +198,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
     provider, notes = provider_for(mode)
     if unknown:
         notes = (*notes, f"the memory of this file is a guess: torch does not know {', '.join(unknown)} here")
-    adapter = _adapter(model)
+    adapter, elsewhere = _adapter(model), provider.key != "cuda"
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
         session = _session(model.graph, provider, limit)
@@ -216,9 +216,9 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
         twin,
         engine=f"onnxruntime {provider.title}",
         enforcer="engine" if provider.enforced else "nobody",
-        elsewhere=provider.key != "cuda",
+        elsewhere=elsewhere,
         weight_factor=PACKED_WEIGHTS,
-        constants=lambda dtype: PROCESS if provider.key != "cuda" else 0,
+        constants=lambda dtype: PROCESS if elsewhere else 0,
         cost=GUESSED if unknown else None,
         notes=notes,
     )

@@ -192,6 +192,7 @@ class Stop(BaseException):
 
 def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path, monkeypatch):
     monkeypatch.setattr(worker_module, "TICK_SECONDS", 0.0005)  # the run is short
+
     class Stopping(StandaloneHost):
         def check_interrupt(self):
             raise Stop

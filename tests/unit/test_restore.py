@@ -273,7 +273,7 @@ def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, g
 
 
 def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
-    budget = MemoryBudget(restore.DETECTION_BYTES - MIB, "quality")
+    budget = MemoryBudget(restore.DETECTION_AT_MOST - MIB, "quality")
     with pytest.raises(BudgetError):
         restore_faces(grey(), face_blueprint(), budget, HOST)
     assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1

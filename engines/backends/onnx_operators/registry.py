@@ -49,8 +49,8 @@ OPERATORS: dict[str, Operator] = {}
 class Call:
     """A node as its operator sees it.
 
-    dtype: of the run, for every floating tensor. reuse: positions of inputs that may be overwritten. seed: the
-    same for the same node of the same graph.
+    dtype: of every floating tensor here, the run's, or float32 where pictures are summed. reuse: positions of inputs
+    that may be overwritten. seed: the same for the same node of the same graph.
     """
 
     op: str
