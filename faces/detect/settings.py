@@ -1,0 +1,49 @@
+"""How faces are looked for: what the nodes, the command line and the library hand to the detection."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import SettingError
+
+Turned = Literal["auto", "always", "never"]
+
+DETECTORS = ("mtcnn", "scrfd", "yoloface", "yunet")  # the last three need a model file of the user's
+TURNED = ("auto", "always", "never")
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Which detector looks for which faces.
+
+    detector: one of DETECTORS. score: minimum confidence, 0..1. max_faces: most faces per frame, best first; 0 has no
+    limit. min_face, max_face: px of the longer side of the smallest and largest face kept; 0 for min_face takes the
+    default of the detector, 0 for max_face has no limit. turned: look at the frame turned by 90, 180 and 270 degrees:
+    auto only where nothing sure is found upright. tiled: look at large frames in tiles too, for small faces.
+    Raises SettingError for a value outside its range.
+    """
+
+    detector: str = "mtcnn"
+    score: float = 0.8
+    max_faces: int = 0
+    min_face: int = 0
+    max_face: int = 0
+    turned: Turned = "auto"
+    tiled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.detector not in DETECTORS:
+            raise SettingError(f"There is no detector {self.detector!r}. Choose one of {', '.join(DETECTORS)}.")
+        if self.turned not in TURNED:
+            raise SettingError(f"Turned faces are looked for {', '.join(TURNED)}, not {self.turned!r}.")
+        if not (math.isfinite(self.score) and 0 <= self.score <= 1):
+            raise SettingError(f"The detection score must be between 0 and 1, not {self.score}.")
+        for name in ("max_faces", "min_face", "max_face"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"The setting {name} must be 0 (no limit) or more, not {getattr(self, name)}.")
+        if self.max_face and self.max_face < self.min_face:
+            raise SettingError(
+                f"The largest face, {self.max_face} px, must not be smaller than the smallest, {self.min_face} px."
+            )
