@@ -1,32 +1,54 @@
-"""Picture files in and out, in the depth that they have: 8 and 16 bit, grey, RGB, with alpha."""
+"""Picture files in and out: in the depth that they have, grey as grey, with what they say beside their pixels."""
 
 from __future__ import annotations
 
 import glob
+import os
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import UnidentifiedImageError
 
+from ..engines.memory import meter
 from ..errors import ImageError, OutputError
-from ..opencv import cv2
+from . import picture_kinds as kinds
+from .picture_metadata import Metadata
+from .picture_reading import UINT8, UINT16, TooLargeError, UnknownPixelsError, decoded, is_grey
+from .picture_writing import encoded
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-_WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-_HOLDS_16_BIT = (".png", ".tif", ".tiff")
-_HOLDS_ALPHA = (".png", ".webp", ".tif", ".tiff")
-_JPEG = (".jpg", ".jpeg")
-_JPEG_QUALITY = 95
-_JPEG_START = b"\xff\xd8"
+_WHITE = {UINT8: 255, UINT16: 65535}
+NOTHING_SAID = Metadata()
+MOST_PIXELS = 512 * 10**6
+BYTES_PER_PIXEL = 48  # that a picture takes at most from reading it to writing its result
+_BAND = 512  # rows that are turned into whole numbers at a time
+# Luma of Rec. 601, which JPEG has.
+_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """pixels: (H, W, 3 or 4) float32 0..1 RGB. depth: the file's own type, to be written again."""
+    """pixels: (H, W, 3 or 4) float32 0..1 RGB. depth: the file's own type, to be written again.
+
+    grey: the file has no colours. metadata: what it says beside its pixels. notes: what the user should know.
+    """
 
     pixels: torch.Tensor
     depth: np.dtype
+    grey: bool = False
+    metadata: Metadata = NOTHING_SAID
+    notes: tuple[str, ...] = ()
+
+
+def user_path(text: str | Path) -> Path:
+    """A path with ~ for somebody's home. Raises ImageError where there is no such home."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ImageError(f"{text} cannot be found: there is no such home folder. Write the path in full.") from error
 
 
 def picture_paths(source: str) -> list[Path]:
@@ -34,69 +56,121 @@ def picture_paths(source: str) -> list[Path]:
 
     Raises ImageError when there is none.
     """
-    path = Path(source).expanduser()
+    path = user_path(source)
+    suffixes = kinds.read_suffixes()
     try:
         if path.is_file():
             return [path]
         found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-        paths = [each for each in found if each.suffix.lower() in SUFFIXES and each.is_file()]
+        paths = [each for each in found if each.suffix.lower() in suffixes and each.is_file()]
     except OSError as error:
         raise ImageError(f"{source} cannot be searched for pictures: {error.strerror}.") from error
     if not paths:
-        raise ImageError(f"No picture was found at {source} (looked for {', '.join(SUFFIXES)}).")
+        raise ImageError(f"No picture was found at {source} (looked for {', '.join(suffixes)}).")
     return sorted(paths)
 
 
-def read_picture(path: Path) -> Picture:
-    """Reads a file, turned the way its camera was held. Raises ImageError when it is none that can be read."""
+def pixels_that_fit() -> int:
+    """The most pixels that a picture may have: MOST_PIXELS, or what the memory that is free now holds."""
+    _, free = meter.total_and_free(torch.device("cpu"))
+    return min(MOST_PIXELS, free // BYTES_PER_PIXEL)
+
+
+def read_picture(path: Path, most_pixels: int = 0) -> Picture:
+    """Reads a file, turned the way its camera was held; of several pictures in it the first.
+
+    most_pixels: refuse a larger one before it is decoded; 0 for `pixels_that_fit`. Raises ImageError when it is none
+    that can be read.
+    """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)  # imread cannot open every path on Windows
+        content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
-    pixels = _decoded(path, content) if len(content) else None
-    if pixels is None or pixels.dtype not in _WHITE:
-        raise ImageError(f"{path} is not a picture that can be read; it may be damaged or of another kind.")
-    depth = pixels.dtype
-    if pixels.ndim == 2:
-        rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-    else:
-        rgb = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    return Picture(torch.from_numpy(rgb.astype(np.float32) / _WHITE[depth]), depth)
-
-
-def _decoded(path: Path, content: np.ndarray) -> np.ndarray | None:
-    """Grey (H, W) or BGR, BGRA (H, W, 3 or 4) in the file's depth; None when it cannot be decoded."""
-    # OpenCV turns a picture by its EXIF only when it may drop alpha, and what is turned are photographs.
-    turned = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    is_jpeg = content[: len(_JPEG_START)].tobytes() == _JPEG_START
+    limit = most_pixels or pixels_that_fit()
     try:
-        return cv2.imdecode(content, turned if is_jpeg else cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ImageError(f"{path} is larger than what can be read, or damaged ({error.err}).") from error
+        file = decoded(content, limit)
+    except TooLargeError as error:
+        width, height = error.args
+        raise ImageError(
+            f"{path} has {width} x {height} px, more than the {limit / 1e6:.0f} million that are read here. If it is "
+            "no mistake, set a higher limit (--max-pixels)."
+        ) from error
+    except MemoryError as error:
+        raise ImageError(f"{path} is larger than what fits into memory. Close other programs, or shrink it.") from error
+    except Exception as error:  # readers raise many types for what is damaged
+        unnamed = isinstance(error, (UnknownPixelsError, UnidentifiedImageError))
+        reason = "" if unnamed else f" ({type(error).__name__}: {error})"[:200]
+        raise ImageError(
+            f"{path} is not a picture that can be read; it may be damaged or of another kind{reason}."
+        ) from error
+    channels, depth = file.pixels.shape[2], file.pixels.dtype
+    whole = file.pixels.astype(np.float32)
+    whole /= _WHITE[depth]
+    if channels < 3:
+        grey = np.repeat(whole[..., :1], 3, 2)
+        whole = np.concatenate([grey, whole[..., 1:]], 2) if channels == 2 else grey
+    return Picture(torch.from_numpy(whole), depth, channels < 3, file.metadata, file.notes)
 
 
-def write_picture(path: Path, pixels: torch.Tensor, depth: np.dtype) -> None:
+def without_colour(pixels: torch.Tensor) -> torch.Tensor:
+    """(H, W, 3 or 4) with its luminance alone; what is grey already stays as it is, to the bit."""
+    first = pixels[..., :1]
+    coloured = (pixels[..., :3] != first).any(2, keepdim=True)
+    if not coloured.any():
+        return pixels
+    luma = torch.where(coloured, (pixels[..., :3] @ _LUMA)[..., None], first)
+    return torch.cat([luma.expand(-1, -1, 3), pixels[..., 3:]], 2)
+
+
+def write_picture(
+    path: Path, pixels: torch.Tensor, depth: np.dtype, grey: bool = False, metadata: Metadata = NOTHING_SAID
+) -> None:
     """Writes (H, W, 3 or 4) float32 0..1 RGB in the wanted depth, as far as the kind of file holds it.
 
+    grey: write a picture without colours as grey. What was at `path` is replaced once all is written, or stays.
     Raises OutputError when the place cannot be written to.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise OutputError(f"{path.name} has no ending of a picture; use one of {', '.join(SUFFIXES)}.")
-    if depth not in _WHITE or suffix not in _HOLDS_16_BIT:
-        depth = np.dtype(np.uint8)
-    if suffix not in _HOLDS_ALPHA:
-        pixels = pixels[..., :3]
-    whole = np.rint(pixels.numpy() * _WHITE[depth]).astype(depth)
-    bgr = cv2.cvtColor(whole, cv2.COLOR_RGBA2BGRA if whole.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if suffix in _JPEG else []
-    fine, content = cv2.imencode(suffix, bgr, settings)
-    if not fine:
-        raise OutputError(f"{path.name} could not be encoded: {whole.shape[1]} x {whole.shape[0]} px may be too large.")
+    kind = kinds.kind_written(path.suffix)
+    if kind is None:
+        raise OutputError(f"{path.name} has no ending of a picture; use one of {', '.join(kinds.written_suffixes())}.")
+    if depth not in _WHITE or kind not in kinds.WITH_16_BIT:
+        depth = UINT8
+    whole = _quantised(pixels if kind in kinds.WITH_ALPHA else pixels[..., :3], depth)
+    is_without = grey and kind in kinds.WITH_GREY and is_grey(whole)
+    if is_without:
+        whole = np.ascontiguousarray(whole[..., [0, 3]] if whole.shape[2] == 4 else whole[..., :1])
+    height, width = whole.shape[:2]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.tobytes())
+        content = encoded(kind, whole, metadata.for_pixels(width, height, is_without))
+    except Exception as error:  # writers raise many types too
+        raise OutputError(f"{path.name} could not be encoded: {width} x {height} px may be too large.") from error
+    write_whole(path, content)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts a file in its place once all of it is on the disk, so that no half of it is ever seen there.
+
+    Raises OutputError.
+    """
+    real = path.resolve()  # a link stays a link
+    beside = real.with_name(f".{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+        os.replace(beside, real)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror}). Choose a folder that you may write to."
         ) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _quantised(pixels: torch.Tensor, depth: np.dtype) -> np.ndarray:
+    """(H, W, C) float32 0..1 as whole numbers of a type."""
+    values = pixels.numpy()
+    whole = np.empty(values.shape, depth)
+    for top in range(0, len(values), _BAND):
+        whole[top : top + _BAND] = np.rint(values[top : top + _BAND] * _WHITE[depth])
+    return whole

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from slimfusion.errors import ImageError, OutputError
 from slimfusion.faces.picture_files import picture_paths, read_picture, write_picture
 
@@ -105,8 +106,13 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content):
 
 def test_a_picture_larger_than_any_memory_is_refused(tmp_path):
     (tmp_path / "bomb.png").write_bytes(png(60000, 60000, 2, b"\0"))
-    with pytest.raises(ImageError, match=r"bomb\.png is larger than what can be read, or damaged"):
+    with pytest.raises(ImageError, match=r"bomb\.png has 60000 x 60000 px, more than the \d+ million .*--max-pixels"):
         read_picture(tmp_path / "bomb.png")
+    small = save(tmp_path / "small.png", random_pixels("uint8", 3))
+    assert read_picture(small, 54).pixels.shape == (9, 6, 3)
+    with pytest.raises(ImageError, match=r"small\.png has 6 x 9 px"):
+        read_picture(small, 53)
+    assert Image.MAX_IMAGE_PIXELS is not None  # the limit of other users of the library is as it was
 
 
 def test_float_pictures_are_of_another_kind(tmp_path):
