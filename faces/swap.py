@@ -31,11 +31,12 @@ from ..engines.session import Blueprint, Infer, Tensors
 from ..errors import BudgetError, FacesError, ModelFileError, SettingError
 from . import align, boost, classic, masks, model_files, paste
 from .colour import matched_colour
+from .detect.settings import DetectionSettings
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
-from .restore import PASTE_PIXEL, metered_faces
+from .restore import DEFAULT_DETECTION, PASTE_PIXEL, metered_faces
 from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, target_input
 
 # Finds the 68 points (68, 2) of a face in a frame (H, W, 3 or 4).
@@ -134,6 +135,8 @@ def swap_faces(
     mask: torch.Tensor | None = None,
     swapping: Swapping | None = None,
     options: Options = DEFAULTS,
+    *,
+    detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Swapped:
     """Puts people's faces into the faces of a batch; every pixel outside them stays as it was, to the bit.
 
@@ -147,7 +150,7 @@ def swap_faces(
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, tuple(frames.shape[:3]))
     if faces is None:
-        faces = metered_faces(frames, host, report)
+        faces = metered_faces(frames, host, report, detection)
     faces.check_size(frames)
     wanted, notes = assigned(faces, swapping.mapping, people)
     report.notes += notes

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...errors import ModelFileError
+from . import ncnn_file
 
 StateDict = dict[str, Any]
 
@@ -51,6 +52,8 @@ def _checked(path: Path, read_safetensors: Callable[[Path], StateDict], device: 
     try:
         if suffix == ".safetensors":
             return read_safetensors(path)
+        if suffix == ncnn_file.SUFFIX:
+            return {name: value.to(device) for name, value in ncnn_file.read(path).items()}
         if suffix in (".pth", ".pt", ".ckpt"):
             # Files written before torch 1.6 are no archives and cannot be mapped.
             return _only_tensors(
@@ -68,7 +71,7 @@ def _checked(path: Path, read_safetensors: Callable[[Path], StateDict], device: 
         raise _damaged(path) from error
     raise ModelFileError(
         f"{path.name} is not a model that can be loaded: {suffix or 'a file without an ending'} is unknown. "
-        "Supported are .safetensors, .pth, .pt and .ckpt."
+        "Supported are .safetensors, .pth, .pt, .ckpt and .param with its .bin."
     )
 
 

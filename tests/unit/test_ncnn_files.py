@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from slimfusion.bench import ncnn_files
+from slimfusion.engines.backends import ncnn_file, weights_file
+from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.errors import ModelFileError
 
 
-def save(folder, layers, flag=ncnn_files.HALVES, extra=b""):
+def save(folder, layers, flag=ncnn_file.HALVES, extra=b""):
     """layers: (weight (o, i, 3, 3), bias) of a convolution, or the slopes (o,) of a PReLU."""
     lines, content = ["7767517", "9 9"], b""
     for layer in layers:
@@ -49,4 +51,26 @@ def test_an_upscaler_gets_its_names(tmp_path):
 )
 def test_what_is_not_such_a_file_is_refused(tmp_path, how, sentence):
     with pytest.raises(ModelFileError, match=sentence):
-        ncnn_files.read_layers(save(tmp_path, [convolution(3, 4)], **how))
+        ncnn_file.read(save(tmp_path, [convolution(3, 4)], **how))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7767517\n9 9\nConvolution a 1 1 x y 0=4", "7767517\n9 9\nPReLU b 1 1 y z 0=-4", "\u540d"]
+)
+def test_damaged_layers_are_one_sentence(tmp_path, text):
+    (tmp_path / "net.param").write_text(text, encoding="utf-8")
+    (tmp_path / "net.bin").write_bytes(bytes(40))
+    with pytest.raises(ModelFileError, match=r"net\.param"):
+        ncnn_file.read(tmp_path / "net.param")
+    (tmp_path / "net.bin").unlink()
+    with pytest.raises(ModelFileError, match=r"net\.bin cannot be read|is no text"):
+        ncnn_file.read(tmp_path / "net.param")
+
+
+def test_such_a_file_is_a_model_like_any_other(tmp_path):
+    channels = [(3, 64), *[(64, 64)] * 17, (64, 48)]
+    layers = [layer for inputs, outputs in channels for layer in (convolution(inputs, outputs), np.ones(outputs, "f4"))]
+    path = save(tmp_path, layers[:-1])
+    spec = blueprint_from_file(path).spec
+    assert (spec.contract.architecture, spec.scale) == ("Compact", 4)
+    assert all(value.device.type == "meta" for value in weights_file.shapes(path).values())

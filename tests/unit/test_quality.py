@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import struct
 import tarfile
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from judges import random_lpips
-from slimfusion.bench import metrics, quality, teacher
+from slimfusion.bench import metrics, quality
 from slimfusion.bench.portraits import astronaut, face_region
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
@@ -102,18 +101,6 @@ def test_a_mean_of_figures_keeps_each_in_its_place() -> None:
     mean = quality.mean_figures([one, other])
     found = (mean.psnr, mean.ssim, mean.lpips, mean.vgg, mean.identity)
     assert found == pytest.approx((25.0, 0.6, 0.2, 0.4, 0.4))
-
-
-def test_the_teachers_file_is_read_and_anything_unexpected_refused() -> None:
-    weight = np.arange(27, dtype=np.float16).reshape(1, 3, 3, 3)
-    content = struct.pack("<I", teacher.HALF) + weight.tobytes() + b"\0\0" + np.float32(0.5).tobytes()
-    param = "7767517\n2 2\nInput data 0 1 data\nConvolution conv0 1 1 data out 0=1 1=3 5=1 6=27"
-    ((found, bias),) = teacher.convolutions(param, content)
-    assert np.array_equal(found.numpy(), weight) and float(bias) == 0.5
-    with pytest.raises(DependencyError, match="take 64 of the 65 bytes"):
-        teacher.convolutions(param, content + b"!")
-    with pytest.raises(DependencyError, match="conv0 is stored in another way"):
-        teacher.convolutions(param, b"\0" * 64)
 
 
 @pytest.mark.parametrize("whole", [False, True])

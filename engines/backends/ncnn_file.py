@@ -1,0 +1,86 @@
+"""Networks in ncnn's format: a .param file lists layers as text, the .bin beside it holds their weights.
+
+Each convolution has a flag, its weight in fp16 filled up to four bytes, and its bias in fp32; each PReLU its slopes in
+fp32. Known are RRDBNet (ESRGAN) and the compact network of Real-ESRGAN, which get the names that torch's files have.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import ModelFileError
+
+SUFFIX = ".param"
+HALVES = 0x01306B47  # ncnn's flag for a weight in fp16
+PER_BLOCK = 15  # convolutions of a residual-in-residual block: three dense blocks of five
+BESIDE_BLOCKS = 6
+
+Layer = dict[str, torch.Tensor]
+
+
+def read(param: Path) -> dict[str, torch.Tensor]:
+    """The float32 tensors of a .param file and the .bin beside it, by name. Raises ModelFileError."""
+    weights = param.with_suffix(".bin")
+    try:
+        return named_tensors(param.read_text(encoding="ascii"), weights.read_bytes(), param.name)
+    except OSError as error:
+        raise ModelFileError(
+            f"{error.filename} cannot be read ({error.strerror}); {SUFFIX} and .bin belong together."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{param.name} is no text, as ncnn's {SUFFIX} files are.") from error
+
+
+def named_tensors(text: str, content: bytes, name: str) -> dict[str, torch.Tensor]:
+    """text, content: of the two files. name: of the first, for sentences. Raises ModelFileError."""
+    try:
+        layers = _layers(text, content, name)
+    except (KeyError, ValueError, struct.error) as error:
+        raise ModelFileError(f"{name} or its .bin is damaged, or of another kind than is known ({error}).") from error
+    convolutions = sum(layer["weight"].ndim == 4 for layer in layers)
+    names = _rrdb_names(len(layers)) if convolutions == len(layers) else [f"body.{i}" for i in range(len(layers))]
+    if len(names) != len(layers):
+        raise ModelFileError(f"{name} has {len(layers)} convolutions, which no upscaler that is known here has.")
+    named = zip(names, layers, strict=True)
+    return {f"{layer_name}.{key}": value for layer_name, layer in named for key, value in layer.items()}
+
+
+def _layers(text: str, content: bytes, name: str) -> list[Layer]:
+    """The layers that have weights, in their order."""
+    place, layers = 0, []
+
+    def take(count: int, kind: type) -> torch.Tensor:
+        nonlocal place
+        if count < 1:
+            raise ValueError(f"a layer of {count} values")
+        values = np.frombuffer(content, kind, count, place).astype(np.float32)
+        place += -(-values.size * np.dtype(kind).itemsize // 4) * 4
+        return torch.from_numpy(values)
+
+    for line in text.splitlines()[2:]:
+        kind, *words = line.split() or [""]
+        sizes = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
+        if kind == "Convolution":
+            (flag,) = struct.unpack_from("<I", content, place)
+            if flag != HALVES:
+                raise ModelFileError(f"{name} holds weights of another kind than fp16 (flag {flag:#x}).")
+            place += 4
+            channels, side = int(sizes["0"]), int(sizes["1"])
+            weight = take(int(sizes["6"]), np.float16).reshape(channels, -1, side, side)
+            layers.append({"weight": weight, "bias": take(channels, np.float32)})
+        elif kind == "PReLU":
+            layers.append({"weight": take(int(sizes["0"]), np.float32)})
+    if place != len(content):
+        raise ModelFileError(f"{name} and its .bin do not belong together: {len(content) - place} bytes are left.")
+    return layers
+
+
+def _rrdb_names(count: int) -> list[str]:
+    """What RRDBNet's convolutions are called, of which there are `count`."""
+    blocks, parts, last = range((count - BESIDE_BLOCKS) // PER_BLOCK), range(1, 4), range(1, 6)
+    body = [f"body.{block}.rdb{part}.conv{index}" for block in blocks for part in parts for index in last]
+    return ["conv_first", *body, "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"]

