@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import distill, doctor, engine, export, models, restore
+from .commands import distill, doctor, engine, export, models, restore, swap
 from .errors import SlimFusionError
 
 COMMANDS = {
     "restore": restore,
+    "swap": swap,
     "export": export,
     "engine": engine,
     "distill": distill,
@@ -20,10 +24,14 @@ COMMANDS = {
     "models": models,
 }
 NOTHING_DONE, STOPPED = 2, 130
+PIPE_CLOSED = 141  # what a shell says of a program that SIGPIPE ended
+LAST_STREAM = 2  # the number of stderr
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="slimfusion", description="Face restoration inside a memory budget.")
+    parser = argparse.ArgumentParser(
+        prog="slimfusion", description="Face restoration and fusion inside a memory budget."
+    )
     parser.add_argument("--version", action="version", version=f"slimfusion {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS.values():
@@ -33,10 +41,25 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status. Errors of ours are one line, without a traceback."""
+    open_standard_streams()
+    try:
+        try:
+            return status_of(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        drop_output()
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        drop_output()
+        print(f"slimfusion: the output cannot be written ({error.strerror})", file=sys.stderr)
+        return NOTHING_DONE
+
+
+def status_of(words: Sequence[str] | None) -> int:
     args = arguments(words)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console that cannot show a file's name must not end the work
-            stream.reconfigure(errors="replace")
     try:
         return COMMANDS[args.command].run(args)
     except SlimFusionError as error:
@@ -45,3 +68,25 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nslimfusion: stopped; what was finished is written", file=sys.stderr)
         return STOPPED
+
+
+def open_standard_streams() -> None:
+    """Streams that the shell closed become null devices, so that no file we open gets their numbers and with them what
+    libraries print. A console that cannot show a file's name must not end the work.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= LAST_STREAM:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, open as long as the program
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def drop_output() -> None:
+    """What is still in stdout's buffer goes nowhere, instead of failing again when Python ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a number, as in tests
+        number = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(number, sys.stdout.fileno())
+        os.close(number)

@@ -18,7 +18,10 @@ def model_path(name: str, folders: Iterable[Path]) -> Path:
     if name == BUNDLED:
         return BUNDLED_FILE
     folders = list(folders)
-    chosen = Path(name).expanduser()
+    try:
+        chosen = Path(name).expanduser()
+    except RuntimeError as error:
+        raise ModelFileError(f"The model {name!r} was not found: there is no such home folder.") from error
     if chosen.is_file():
         return chosen.resolve()
     for candidate in (folder / name for folder in folders):

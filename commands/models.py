@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -53,6 +54,8 @@ def searched_folders(given: list[Path]) -> list[Path]:
 
     Raises SettingError for one that does not exist.
     """
+    with contextlib.suppress(RuntimeError):  # there is no such home, and the folder is named below
+        given = [folder.expanduser() for folder in given]
     for folder in given:
         if not folder.is_dir():
             raise SettingError(f"There is no folder {folder}. Name a folder with model files.")

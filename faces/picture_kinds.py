@@ -16,9 +16,8 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
 
-READ = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF", "GIF", "BMP", "DIB", "PPM", "TGA", "QOI")
-READ += ("PCX", "SGI", "DDS", "ICO", "PSD")
 WRITTEN = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF", "BMP", "DIB", "PPM", "TGA", "QOI")
+READ = (*WRITTEN, "GIF", "PCX", "SGI", "DDS", "ICO", "PSD")
 WITH_ALPHA = ("PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF", "TGA", "QOI")
 WITH_16_BIT = ("PNG", "TIFF", "PPM")
 WITH_GREY = ("PNG", "JPEG", "TIFF", "JPEG2000", "BMP", "DIB", "PPM", "TGA")

@@ -26,6 +26,12 @@ from .picture_metadata import (
 )
 
 JPEG_QUALITY, AVIF_QUALITY = 95, 90
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": JPEG_QUALITY},
+    "WEBP": {"lossless": True, "exact": True},
+    "AVIF": {"quality": AVIF_QUALITY, "subsampling": "4:4:4"},
+    "HEIF": {"quality": AVIF_QUALITY},
+}
 _JPEG_SEGMENT = 65000  # bytes that EXIF or XMP may have in a JPEG file, with their headers
 _ROWS = 256  # of a TIFF file's strip
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -46,17 +52,12 @@ def encoded(kind: str, pixels: np.ndarray, metadata: Metadata) -> bytes:
             return _tiff(pixels, metadata, with_exif=False)  # a camera's own tags may not fit their types
     if pixels.dtype == np.uint16:
         return _by_opencv(".pgm" if pixels.shape[2] == 1 else ".ppm", pixels)
-    settings: dict[str, Any] = {
-        "JPEG": {"quality": JPEG_QUALITY},
-        "WEBP": {"lossless": True, "exact": True},
-        "AVIF": {"quality": AVIF_QUALITY, "subsampling": "4:4:4"},
-        "HEIF": {"quality": AVIF_QUALITY},
-    }.get(kind, {})
     said = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
     if kind == "JPEG":
         said |= {name: None for name in ("exif", "xmp") if len(said[name] or b"") > _JPEG_SEGMENT}
+    given = {name: value for name, value in said.items() if value is not None}
     file = io.BytesIO()
-    _image(pixels).save(file, kind, **settings, **{name: value for name, value in said.items() if value is not None})
+    _image(pixels).save(file, kind, **_SETTINGS.get(kind, {}), **given)
     return file.getvalue()
 
 

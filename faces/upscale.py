@@ -204,8 +204,8 @@ def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, m
             fitting.append(blueprint)
     if fitting:
         return min(fitting, key=lambda blueprint: blueprint.spec.scale)
-    if (path := packaged_upscaler()) is not None:
-        return blueprint_from_path(path, path.stem, host, mode=mode)
+    if (packaged := packaged_upscaler()) is not None:
+        return blueprint_from_path(packaged, packaged.stem, host, mode=mode)
     raise ModelFileError(f"No upscaler was found. {HOW_TO_GET_ONE}")
 
 

@@ -1,0 +1,113 @@
+"""Pictures in, pictures out, one after the other: one that fails is named and the rest goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BudgetError, FacesError, ImageError, OutputError
+from .options import budget_from, most_pixels_from
+from .pictures import check_writable, chosen_pictures, counted, expanded, targets
+from .progress import ProgressBar
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..engines.host import StandaloneHost
+    from ..engines.memory.budget import MemoryBudget
+    from ..engines.memory.report import Report
+
+    # Takes a picture (1, H, W, 3 or 4) and gives its result (1, H', W', 3 or 4) with a report.
+    Work = Callable[[torch.Tensor], tuple[torch.Tensor, Report]]
+    Prepare = Callable[[MemoryBudget, StandaloneHost], Work]
+
+SOME_FAILED, NOTHING_DONE = 1, 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """pairs: each picture with the place of its result. notes: what was passed over, for the user."""
+
+    pairs: tuple[tuple[Path, Path], ...]
+    notes: tuple[str, ...]
+
+
+def task_from(args: argparse.Namespace) -> Task:
+    """What is to be done, with every place checked. Raises ImageError, OutputError."""
+    out = expanded(args.out)
+    chosen = chosen_pictures(args.sources, out, args.recursive)
+    pairs = tuple(zip((source.path for source in chosen.sources), targets(chosen, out), strict=True))
+    notes = list(chosen.notes)
+    if args.resume:
+        left = tuple((path, target) for path, target in pairs if not target.is_file())
+        if len(left) < len(pairs):
+            notes.append(f"{counted(len(pairs) - len(left), 'result')} there already")
+        pairs = left
+    check_writable([*(target for _, target in pairs), *([expanded(args.report)] if args.report else [])])
+    return Task(pairs, tuple(notes))
+
+
+def run(args: argparse.Namespace, prepare: Prepare) -> int:
+    """Works on every picture that was named; returns the exit status.
+
+    prepare: makes the work once, after everything that was named has been checked.
+    """
+    from ..engines.host import StandaloneHost
+
+    task, budget, limit = task_from(args), budget_from(args), most_pixels_from(args)
+    for note in task.notes:
+        print(f"slimfusion: {note}", file=sys.stderr)
+    if not task.pairs:
+        return 0
+    bar = ProgressBar(len(task.pairs))
+    work = prepare(budget, StandaloneHost(args.device, bar))
+    reports: dict[str, Report] = {}
+    failed = 0
+    for path, target in task.pairs:
+        bar.begin(path.name)
+        try:
+            reports[str(path)] = run_one(path, target, work, limit)
+        except (ImageError, FacesError, BudgetError, OutputError) as error:
+            failed += 1
+            bar.clear()
+            print(f"slimfusion: {error}", file=sys.stderr)
+            continue
+        bar.clear()
+        print(f"{path} -> {target}\n{summary(reports[str(path)])}", flush=True)
+    if args.report:
+        write_report(expanded(args.report), reports)
+    if failed == len(task.pairs):
+        return NOTHING_DONE
+    return SOME_FAILED if failed else 0
+
+
+def run_one(path: Path, target: Path, work: Work, limit: int) -> Report:
+    """One picture from file to file. A picture without colours gets none."""
+    from ..faces.picture_files import read_picture, without_colour, write_picture
+
+    picture = read_picture(path, limit)
+    frames, report = work(picture.pixels[None])
+    report.notes += picture.notes
+    pixels = without_colour(frames[0]) if picture.grey else frames[0]
+    write_picture(target, pixels, picture.depth, picture.grey, picture.metadata)
+    return report
+
+
+def summary(report: Report) -> str:
+    """The report as text; of a picture with which nothing was to be done only why."""
+    return report.as_text() if report.device else "\n".join(report.notes) or "nothing was to be done"
+
+
+def write_report(path: Path, reports: dict[str, Report]) -> None:
+    from ..faces.picture_files import write_whole
+
+    content = {name: report.as_dict() for name, report in reports.items()}
+    try:
+        write_whole(path, json.dumps(content, indent=2).encode())
+    except OutputError as error:
+        raise OutputError(f"The report: {error}") from error

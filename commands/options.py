@@ -1,0 +1,95 @@
+"""Options that several commands share, and the values that they mean."""
+
+from __future__ import annotations
+
+import argparse
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SettingError
+from .models import searched_folders
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..engines.host import StandaloneHost
+    from ..engines.memory.budget import MemoryBudget
+    from ..faces.ask import Askable
+    from ..faces.detect.settings import DetectionSettings
+    from ..faces.face import Faces
+
+PICTURES = "pictures, folders, or patterns such as 'photos/*.jpg'"
+
+
+def picture_options() -> argparse.ArgumentParser:
+    """A parent parser: what holds for every command that makes pictures from pictures."""
+    parser = argparse.ArgumentParser(add_help=False)
+    files = parser.add_argument_group("files")
+    files.add_argument("--recursive", action="store_true", help="take subfolders too, and keep their tree in OUT")
+    files.add_argument("--resume", action="store_true", help="pass over pictures whose result is there already; "
+                       "without, results are replaced")  # fmt: skip
+    files.add_argument("--max-pixels", type=float, default=0, metavar="MILLIONS",
+                       help="refuse larger pictures (512 million px, or fewer where memory is short)")  # fmt: skip
+    files.add_argument("--report", type=Path, help="write what happened to this JSON file")
+    memory = parser.add_argument_group("memory and device")
+    memory.add_argument("--budget", default="auto", help="memory that may be added, such as 1GiB (auto)")
+    memory.add_argument("--mode", default="auto", help="auto, performance, quality or compatibility")
+    memory.add_argument("--on-low-memory", default="degrade", help="degrade or fail")
+    memory.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, xpu")
+    memory.add_argument("--engine", default="auto", help="auto, torch, onnxruntime or tensorrt")
+    memory.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    memory.add_argument("--models", type=Path, action="append", default=[], metavar="FOLDER",
+                        help="a folder with model files, such as ComfyUI/models; may be given several times. Without, "
+                        "the models folder of the ComfyUI around this pack")  # fmt: skip
+    detection = parser.add_argument_group("looking for faces")
+    detection.add_argument("--detector", default="mtcnn", help="mtcnn, or one of the user's: scrfd, yoloface, yunet")
+    detection.add_argument("--score", type=float, default=0.8, help="minimum confidence, 0 to 1 (0.8)")
+    detection.add_argument("--min-face", type=int, default=0, metavar="PX",
+                           help="smallest face, px of its longer side; 0 for the detector's default")  # fmt: skip
+    detection.add_argument("--turned", default="auto", help="faces that lie on their side or upside down: auto (where "
+                           "nothing sure is found upright), always or never")  # fmt: skip
+    return parser
+
+
+def budget_from(args: argparse.Namespace) -> MemoryBudget:
+    from ..engines.memory.budget import MemoryBudget, parse_bytes
+
+    limit = None if args.budget == "auto" else parse_bytes(args.budget)
+    return MemoryBudget(limit, args.mode, args.on_low_memory)
+
+
+def detection_from(args: argparse.Namespace) -> DetectionSettings:
+    from ..faces.detect.settings import DetectionSettings
+
+    return DetectionSettings(args.detector, args.score, min_face=args.min_face, turned=args.turned)
+
+
+def most_pixels_from(args: argparse.Namespace) -> int:
+    """The limit in pixels, 0 for the default. Raises SettingError."""
+    if not 0 <= args.max_pixels < 1e6:
+        raise SettingError(f"--max-pixels is a number of millions from 0 (as memory allows), not {args.max_pixels:g}.")
+    return int(args.max_pixels * 1e6)
+
+
+def askable_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> Askable:
+    """The user's model files. Raises SettingError for a folder that does not exist."""
+    from ..faces.ask import Askable
+    from ..faces.model_files import search
+
+    folders = searched_folders(args.models)
+    # Once for all pictures: the search reads every model file there.
+    return Askable(lru_cache(maxsize=1)(lambda: search(folders, host=host)), budget, host)
+
+
+def faces_by_users_detector(frames: torch.Tensor, detection: DetectionSettings, askable: Askable) -> Faces | None:
+    """The faces that a detector of the user's finds; None for MTCNN, which restoring and swapping run themselves."""
+    if detection.detector == "mtcnn":
+        return None
+    from ..faces.detectors import opened_detector
+    from ..faces.restore import detect_faces
+
+    is_turned = detection.turned == "always"
+    limits = detection.score, detection.max_faces, detection.min_face or None, detection.max_face
+    with opened_detector(detection.detector, frames, askable, is_turned, detection.tiled) as finder:
+        return detect_faces(frames, askable.host, *limits, finder)
