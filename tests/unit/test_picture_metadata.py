@@ -148,6 +148,8 @@ def test_grey_with_alpha_of_16_bit_keeps_both(tmp_path):
     assert (picture.depth, picture.grey) == (np.uint16, True)
     assert (picture.pixels * 65535).round().tolist()[2] == [[1002, 1002, 1002, 65535], [513, 513, 513, 600]]
     write_picture(tmp_path / "b.png", picture.pixels, picture.depth, True, Metadata(exif=exif()))
+    write_picture(tmp_path / "b.tif", picture.pixels, picture.depth, True)
+    assert torch.equal(read_picture(tmp_path / "b.tif").pixels, picture.pixels)
     content = (tmp_path / "b.png").read_bytes()
     assert content[24:26] == b"\x10\x04" and torch.equal(read_picture(tmp_path / "b.png").pixels, picture.pixels)
 
@@ -247,3 +249,26 @@ def test_16_bit_without_compression_keeps_its_values(tmp_path):
     assert picture.depth == np.uint16 and np.array_equal(np.rint(picture.pixels.numpy() * 65535), values)
     write_picture(tmp_path / "b.ppm", picture.pixels, picture.depth)
     assert torch.equal(read_picture(tmp_path / "b.ppm").pixels, picture.pixels)
+
+
+def test_damaged_files_are_refused_with_our_error_or_read(tmp_path):
+    """Some bytes of each kind of file changed, or its end cut off."""
+    random, refused = np.random.default_rng(5), 0
+    for suffix in (".png", ".jpg", ".webp", ".tif", ".jp2", ".bmp", ".ppm", ".tga"):
+        for depth in ("uint8", "uint16"):
+            path = tmp_path / f"a{suffix}"
+            write_picture(
+                path, torch.rand(12, 9, 3), np.dtype(depth), metadata=Metadata(ICC, exif(), XMP, (72.0, 72.0))
+            )
+            whole = path.read_bytes()
+            for damage in range(12):
+                content = bytearray(whole[: random.integers(len(whole))] if damage < 3 else whole)
+                for place in random.integers(min(len(content), 150), size=4) if content else ():
+                    content[place] = random.integers(256)
+                path.write_bytes(content)
+                try:
+                    read = read_picture(path, 10**6)
+                    write_picture(tmp_path / f"b{suffix}", read.pixels, read.depth, read.grey, read.metadata)
+                except ImageError:
+                    refused += 1
+    assert refused > 20
