@@ -31,10 +31,13 @@ SOME_FAILED, NOTHING_DONE = 1, 2
 
 @dataclass(frozen=True)
 class Task:
-    """pairs: each picture with the place of its result. notes: what was passed over, for the user."""
+    """pairs: each picture with the place of its result. notes: what was passed over, for the user. done: results that
+    are there already.
+    """
 
     pairs: tuple[tuple[Path, Path], ...]
     notes: tuple[str, ...]
+    done: int = 0
 
 
 def task_from(args: argparse.Namespace) -> Task:
@@ -42,14 +45,14 @@ def task_from(args: argparse.Namespace) -> Task:
     out = expanded(args.out)
     chosen = chosen_pictures(args.sources, out, args.recursive)
     pairs = tuple(zip((source.path for source in chosen.sources), targets(chosen, out), strict=True))
-    notes = list(chosen.notes)
+    notes, done = list(chosen.notes), 0
     if args.resume:
         left = tuple((path, target) for path, target in pairs if not target.is_file())
-        if len(left) < len(pairs):
-            notes.append(f"{counted(len(pairs) - len(left), 'result')} there already")
-        pairs = left
+        pairs, done = left, len(pairs) - len(left)
+        if done:
+            notes.append(f"{counted(done, 'result')} there already")
     check_writable([*(target for _, target in pairs), *([expanded(args.report)] if args.report else [])])
-    return Task(pairs, tuple(notes))
+    return Task(pairs, tuple(notes), done)
 
 
 def run(args: argparse.Namespace, prepare: Prepare) -> int:
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace, prepare: Prepare) -> int:
         print(f"{path} -> {target}\n{summary(reports[str(path)])}", flush=True)
     if args.report:
         write_report(expanded(args.report), reports)
-    if failed == len(task.pairs):
+    if failed == len(task.pairs) and not task.done:
         return NOTHING_DONE
     return SOME_FAILED if failed else 0
 

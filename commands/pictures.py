@@ -106,11 +106,11 @@ def targets(chosen: Chosen, out: Path) -> list[Path]:
     sources = chosen.sources
     looks_like_file = bool(kind_written(out.suffix)) or out.suffix.lower() in read_suffixes()
     if not out.is_dir() and (len(sources) > 1 or chosen.from_folder):
-        what = "a folder's pictures" if chosen.from_folder else f"{len(sources)} pictures"
         if out.exists():
             raise OutputError(f"{out} is a file, but {len(sources)} pictures need a folder. Name a folder.")
         if looks_like_file:
-            raise OutputError(f"{out} looks like one picture, but {what} need a folder. Name a folder.")
+            what = "a folder" if chosen.from_folder else f"{len(sources)} pictures"
+            raise OutputError(f"{out} looks like one picture, but the results of {what} need a folder. Name a folder.")
     elif not out.is_dir() and out.suffix:
         if not kind_written(out.suffix):
             endings = ", ".join(written_suffixes())

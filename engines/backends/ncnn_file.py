@@ -6,7 +6,9 @@ fp32. Known are RRDBNet (ESRGAN) and the compact network of Real-ESRGAN, which g
 
 from __future__ import annotations
 
+import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,14 @@ HALVES = 0x01306B47  # ncnn's flag for a weight in fp16
 PER_BLOCK = 15  # convolutions of a residual-in-residual block: three dense blocks of five
 BESIDE_BLOCKS = 6
 
-Layer = dict[str, torch.Tensor]
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in the .bin. offset: of its first byte."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 def read(param: Path) -> dict[str, torch.Tensor]:
@@ -37,45 +46,58 @@ def read(param: Path) -> dict[str, torch.Tensor]:
 
 def named_tensors(text: str, content: bytes, name: str) -> dict[str, torch.Tensor]:
     """text, content: of the two files. name: of the first, for sentences. Raises ModelFileError."""
+    found = {}
+    for tensor, place in layout(text, content, name).items():
+        kind = np.float16 if place.dtype == torch.float16 else np.float32
+        values = np.frombuffer(content, kind, math.prod(place.shape), place.offset)
+        found[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
+    return found
+
+
+def layout(text: str, content: bytes, name: str) -> dict[str, Place]:
+    """Where each tensor lies, by its name. Raises ModelFileError."""
     try:
         layers = _layers(text, content, name)
     except (KeyError, ValueError, struct.error) as error:
         raise ModelFileError(f"{name} or its .bin is damaged, or of another kind than is known ({error}).") from error
-    convolutions = sum(layer["weight"].ndim == 4 for layer in layers)
+    convolutions = sum(len(layer["weight"].shape) == 4 for layer in layers)
     names = _rrdb_names(len(layers)) if convolutions == len(layers) else [f"body.{i}" for i in range(len(layers))]
     if len(names) != len(layers):
         raise ModelFileError(f"{name} has {len(layers)} convolutions, which no upscaler that is known here has.")
     named = zip(names, layers, strict=True)
-    return {f"{layer_name}.{key}": value for layer_name, layer in named for key, value in layer.items()}
+    return {f"{layer_name}.{key}": place for layer_name, layer in named for key, place in layer.items()}
 
 
-def _layers(text: str, content: bytes, name: str) -> list[Layer]:
+def _layers(text: str, content: bytes, name: str) -> list[dict[str, Place]]:
     """The layers that have weights, in their order."""
-    place, layers = 0, []
+    offset, layers = 0, []
 
-    def take(count: int, kind: type) -> torch.Tensor:
-        nonlocal place
-        if count < 1:
-            raise ValueError(f"a layer of {count} values")
-        values = np.frombuffer(content, kind, count, place).astype(np.float32)
-        place += -(-values.size * np.dtype(kind).itemsize // 4) * 4
-        return torch.from_numpy(values)
+    def take(count: int, shape: tuple[int, ...], dtype: torch.dtype) -> Place:
+        nonlocal offset
+        size = -(-count * dtype.itemsize // 4) * 4
+        if count < 1 or count != math.prod(shape) or offset + size > len(content):
+            raise ValueError(f"a layer of {count} values at byte {offset} of {len(content)}")
+        place = Place(offset, shape, dtype)
+        offset += size
+        return place
 
     for line in text.splitlines()[2:]:
         kind, *words = line.split() or [""]
         sizes = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
         if kind == "Convolution":
-            (flag,) = struct.unpack_from("<I", content, place)
+            (flag,) = struct.unpack_from("<I", content, offset)
             if flag != HALVES:
                 raise ModelFileError(f"{name} holds weights of another kind than fp16 (flag {flag:#x}).")
-            place += 4
-            channels, side = int(sizes["0"]), int(sizes["1"])
-            weight = take(int(sizes["6"]), np.float16).reshape(channels, -1, side, side)
-            layers.append({"weight": weight, "bias": take(channels, np.float32)})
+            offset += 4
+            outputs, side, count = (int(sizes[key]) for key in ("0", "1", "6"))
+            inputs = count // max(1, outputs * side**2)
+            weight = take(count, (outputs, inputs, side, side), torch.float16)
+            layers.append({"weight": weight, "bias": take(outputs, (outputs,), torch.float32)})
         elif kind == "PReLU":
-            layers.append({"weight": take(int(sizes["0"]), np.float32)})
-    if place != len(content):
-        raise ModelFileError(f"{name} and its .bin do not belong together: {len(content) - place} bytes are left.")
+            slopes = int(sizes["0"])
+            layers.append({"weight": take(slopes, (slopes,), torch.float32)})
+    if offset != len(content):
+        raise ModelFileError(f"{name} and its .bin do not belong together: {len(content) - offset} bytes are left.")
     return layers
 
 

@@ -280,6 +280,9 @@ def test_a_result_that_is_there_is_passed_over_on_request(tmp_path, capsys, monk
     assert (tmp_path / "out" / "a.png").read_bytes() == b"done before" and (tmp_path / "out" / "b.png").exists()
     assert run(tmp_path / "in", tmp_path / "out", "--resume") == 0
     assert "2 results there already" in said(capsys)
+    (tmp_path / "in" / "c.png").write_bytes(b"broken")
+    assert run(tmp_path / "in", tmp_path / "out", "--resume") == batch.SOME_FAILED
+    (tmp_path / "in" / "c.png").unlink()
     assert run(tmp_path / "in", tmp_path / "out") == 0
     assert read_picture(tmp_path / "out" / "a.png").pixels.shape == (20, 20, 3)
 

@@ -253,13 +253,11 @@ def test_16_bit_without_compression_keeps_its_values(tmp_path):
 
 def test_damaged_files_are_refused_with_our_error_or_read(tmp_path):
     """Some bytes of each kind of file changed, or its end cut off."""
-    random, refused = np.random.default_rng(5), 0
+    random, refused, said = np.random.default_rng(5), 0, Metadata(ICC, exif(), XMP, (72.0, 72.0))
     for suffix in (".png", ".jpg", ".webp", ".tif", ".jp2", ".bmp", ".ppm", ".tga"):
         for depth in ("uint8", "uint16"):
             path = tmp_path / f"a{suffix}"
-            write_picture(
-                path, torch.rand(12, 9, 3), np.dtype(depth), metadata=Metadata(ICC, exif(), XMP, (72.0, 72.0))
-            )
+            write_picture(path, torch.rand(12, 9, 3), np.dtype(depth), metadata=said)
             whole = path.read_bytes()
             for damage in range(12):
                 content = bytearray(whole[: random.integers(len(whole))] if damage < 3 else whole)
