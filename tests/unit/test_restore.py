@@ -282,7 +282,7 @@ def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
 def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(monkeypatch):
     frames = torch.zeros(1, 2000, 2000, 3)
     found = faces_of((face_at(60, 48),), height=2000, width=2000)
-    monkeypatch.setattr(restore, "detect_faces", lambda frames, host: found)
+    monkeypatch.setattr(restore, "detect_faces", lambda *_: found)
     budget = MemoryBudget(GIB // 4, "performance", "fail")
     with pytest.raises(BudgetError):
         restore_image(frames, bundled(), budget, HOST)
