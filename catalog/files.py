@@ -21,7 +21,7 @@ def model_path(name: str, folders: Iterable[Path]) -> Path:
     try:
         chosen = Path(name).expanduser()
     except RuntimeError as error:
-        raise ModelFileError(f"The model {name!r} was not found: there is no such home folder.") from error
+        raise ModelFileError(f"The model {name!r} names a user's folder that does not exist.") from error
     if chosen.is_file():
         return chosen.resolve()
     for candidate in (folder / name for folder in folders):

@@ -318,7 +318,7 @@ def test_a_write_protected_result_is_left_alone(tmp_path, capsys, monkeypatch):
     [
         (["~nobody-here/a.png", "out"], "there is no such home folder"),
         (["a.png", "~nobody-here/out"], "there is no such home folder"),
-        (["a.png", "out", "--model", "~nobody-here/a.pth"], "there is no such home folder"),
+        (["a.png", "out", "--model", "~nobody-here/a.pth"], "The model '~nobody-here/a.pth' names a user's folder"),
         (["a.png", "out", "--models", "~nobody-here"], "There is no folder ~nobody-here"),
         (["a.png", "out", "--max-pixels", "nan"], "--max-pixels is a number of millions from 0"),
         (["a.png", "out", "--max-pixels", "0.001"], "has 40 x 30 px, more than the 0 million that are read"),
