@@ -1,13 +1,14 @@
 """Restoring: find the faces once, run them through a network, blend them back; or whole frames in tiles.
 
 A face network (GFPGAN and its kind) sees every face aligned to its template at its own size. An image network
-sees the face as it stands in the frame, in an upright square at the frame's own resolution: it needs no
-alignment, and each resampling that is left out keeps a little sharpness.
+sees the face as it stands in the frame, in an upright square: it needs no alignment. A small square is enlarged to
+the side at which the network is best and averaged back; a large one keeps the frame's own resolution.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from ..catalog.spec import ModelSpec
 from ..engines.host import Host
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
@@ -30,6 +32,7 @@ from .detect.find import Detector, find_faces
 from .detect.mtcnn import Mtcnn
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
+from .grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.
@@ -191,6 +194,8 @@ def restore_image(
     with open_run(Job(blueprint, work, budget, host, options), report) as run:
         for frame, canvas in zip(frames, result, strict=True):
             run.frame(frame[..., :3], canvas[..., :3])
+            if is_grey(frame[..., :3].numpy()):
+                canvas[..., :3] = torch.from_numpy(without_colour(canvas[..., :3].numpy()))
             if channels == 4:
                 canvas[..., 3] = _resized(frame[..., 3], *canvas.shape[:2])
     return result, report
@@ -218,10 +223,13 @@ def _restore_aligned(
     box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
     box = min(box, paste.BAND_PIXELS)
 
+    colourless: deque[bool] = deque()
+
     def crops() -> Iterator[torch.Tensor]:
         for face, affine in zip(task.faces, affines, strict=True):
             with report.stage("align"):
                 crop = align.crop_face(frames[face.frame].numpy(), affine, size)
+                colourless.append(is_grey(crop))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
@@ -229,9 +237,10 @@ def _restore_aligned(
     with open_run(task.job(work), report) as run:
         for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
             with report.stage("paste"):
+                picture = restored.permute(1, 2, 0).numpy()
                 paste.paste(
                     result[face.frame].numpy(),
-                    restored.permute(1, 2, 0).numpy(),
+                    without_colour(picture) if colourless.popleft() else picture,
                     affine,
                     soft,
                     task.strength,
@@ -243,29 +252,32 @@ def _restore_aligned(
 def _restore_upright(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
-    """Image networks: each face's square as it stands in the frame, in tiles where it is large."""
+    """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.blueprint.spec
     step = max(SIDE_STEP, spec.multiple)
     # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
     regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
-    regions.sort(key=lambda each: each[0][2])
+    regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
-    held = largest**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
-    after = held + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
-    work = Work(largest, largest, len(regions), tiled=True, held_bytes=held, after_bytes=after)
+    work = _upright_work(largest, len(regions), spec)
+    colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
         for (x0, y0, side), face in regions:
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
+                colourless.append(is_grey(crop))
+                working = max(side, spec.contract.face_side or side)
+                crop = _enlarged(crop, working)
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     with open_run(task.job(work), report) as run:
         for ((x0, y0, side), face), restored in zip(regions, run.crops(crops()), strict=True):
             with report.stage("paste"):
+                picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
                 paste.paste_region(
                     result[face.frame].numpy(),
-                    _resized(restored.permute(1, 2, 0), side, side).numpy(),
+                    without_colour(picture) if colourless.popleft() else picture,
                     x0,
                     y0,
                     masks.region_mask(side, side),
@@ -273,6 +285,22 @@ def _restore_upright(
                     task.mask_of(face),
                     painted[face.frame].numpy(),
                 )
+
+
+def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
+    """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
+    working = max(largest, spec.contract.face_side or largest)
+    held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
+    resized = largest**2 * FLOAT_PIXEL if working != largest else 0
+    after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
+    return Work(working, working, count, tiled=True, held_bytes=held, after_bytes=after)
+
+
+def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
+    """A square (S, S, 3) float32 0..1 at `side` px: Lanczos, of which the averaging back loses least."""
+    if side == len(picture):
+        return picture
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_LANCZOS4).clip(0, 1)
 
 
 def _resized(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
