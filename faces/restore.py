@@ -7,29 +7,26 @@ the side at which the network is best and averaged back; a large one keeps the f
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.host import Host
-from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Job, Options, planned
-from ..engines.run import metered, open_run
+from ..engines.run import open_run
 from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
-from .detect.find import Detector, find_faces
-from .detect.mtcnn import Mtcnn
+from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detection import DETECTION_AT_MOST, changeable, detect_faces
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
 from .grey import is_grey, without_colour
@@ -38,10 +35,6 @@ from .grey import is_grey, without_colour
 # part, the product and the sum of both.
 PASTE_PIXEL = 3 * FLOAT_PIXEL + 4 * 4
 MASK_PIXEL = 4
-
-# What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
-# 720p to 8K with one and eight faces, two thirds of it in later calls. The middle is forecast, the most must fit.
-DETECTION_BYTES, DETECTION_AT_MOST = 74 << 20, 100 << 20
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
@@ -77,25 +70,6 @@ class _Task:
         return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
 
 
-@lru_cache(maxsize=1)
-def detector() -> Mtcnn:
-    """The detector that is always there: 2 MB of weights, read once."""
-    return Mtcnn()
-
-
-def detect_faces(
-    frames: torch.Tensor,
-    host: Host,
-    score: float = 0.8,
-    max_faces: int = 0,
-    min_face: int | None = None,
-    max_face: int = 0,
-    finder: Detector | None = None,
-) -> Faces:
-    """The faces of all frames, found by `finder` or MTCNN; the rest is as in `find_faces`."""
-    return find_faces(frames, host, finder or detector(), score, max_faces, min_face, max_face)
-
-
 def restore_faces(
     frames: torch.Tensor,
     blueprint: Blueprint,
@@ -105,11 +79,13 @@ def restore_faces(
     mask: torch.Tensor | None = None,
     strength: float = 1.0,
     options: Options = DEFAULTS,
+    detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect
-    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone.
+    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone. detection:
+    how faces are looked for, and the smallest that is restored.
     Raises ImageError, FacesError, BudgetError, ModelFileError, SettingError.
     """
     report = Report()
@@ -119,16 +95,17 @@ def restore_faces(
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
+    smallest_changed = detection.smallest_changed(chosen=faces is not None)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
         planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options), report)
-        faces = metered_faces(frames, host, report)
+        faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
     report.frames, report.faces, report.model = len(frames), faces.count, blueprint.spec.name
-    usable = _usable(faces, report)
+    usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and strength > 0:
         task = _Task(usable, blueprint, budget, host, mask, strength, options)
         restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
@@ -136,26 +113,6 @@ def restore_faces(
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
     return Restored(result, painted, faces, report)
-
-
-def _usable(faces: Faces, report: Report) -> list[Face]:
-    """The faces that can be aligned; the report says how many cannot."""
-    every = [face for of_frame in faces.frames for face in of_frame]
-    usable = [face for face in every if align.can_align(face.landmarks)]
-    if left := len(every) - len(usable):
-        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
-    return usable
-
-
-def metered_faces(frames: torch.Tensor, host: Host, report: Report) -> Faces:
-    """`detect_faces`, with its time and memory in the report."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(report.stage("detect"))
-        if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
-            stack.enter_context(metered(host.device(), report))
-            stack.callback(meter.trim)  # the network that comes next must not be paid for on top
-            report.predicted_peak = DETECTION_BYTES
-        return detect_faces(frames, host)
 
 
 def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:

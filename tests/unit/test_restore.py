@@ -16,7 +16,8 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.planning import Options
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
-from slimfusion.faces import restore
+from slimfusion.faces import detectors, restore
+from slimfusion.faces.detection import DETECTION_AT_MOST
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.restore import restore_faces, restore_image
 from slimfusion.opencv import cv2
@@ -39,7 +40,7 @@ def no_detector(monkeypatch):
     def detector():
         pytest.fail("faces were looked for")
 
-    monkeypatch.setattr(restore, "detector", detector)
+    monkeypatch.setattr(detectors, "detector", detector)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +278,7 @@ def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, g
 
 
 def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
-    budget = MemoryBudget(restore.DETECTION_AT_MOST - MIB, "quality")
+    budget = MemoryBudget(DETECTION_AT_MOST - MIB, "quality")
     with pytest.raises(BudgetError):
         restore_faces(grey(), face_blueprint(), budget, HOST)
     assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1
@@ -286,7 +287,7 @@ def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
 def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(monkeypatch):
     frames = torch.zeros(1, 2000, 2000, 3)
     found = faces_of((face_at(60, 48),), height=2000, width=2000)
-    monkeypatch.setattr(restore, "detect_faces", lambda frames, host: found)
+    monkeypatch.setattr(restore, "detect_faces", lambda *settings: found)
     budget = MemoryBudget(GIB // 4, "performance", "fail")
     with pytest.raises(BudgetError):
         restore_image(frames, bundled(), budget, HOST)
