@@ -25,7 +25,7 @@ from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Blueprint, Session
-from ..faces import masks, restore
+from ..faces import detectors, masks, restore
 from ..faces.align import inverse, similarity, template_points
 from ..faces.detect.mtcnn import Mtcnn
 from ..faces.paste import paste
@@ -208,7 +208,7 @@ def restore_bars(blueprint: Blueprint, count: int, rounds: int) -> Bars:
     frames = video(count)
     whole = (frames * 255).round().to(torch.uint8).numpy()
     host, budget, counting = StandaloneHost("cpu"), MemoryBudget(), Counting()
-    with mock.patch.object(restore, "detector", lambda: counting):
+    with mock.patch.object(detectors, "detector", lambda: counting):
         restored = restore.restore_faces(frames, blueprint, budget, host)
     looked_at, faces = counting.frames, restored.faces.count
     session, peer = Session(blueprint, torch.device("cpu"), "fp32"), facenet(frames.shape[1] // 36, SCORE)

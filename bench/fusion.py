@@ -38,11 +38,13 @@ from ..engines.planning import Job
 from ..engines.run import open_run
 from ..errors import SlimFusionError
 from ..faces import align, warp
+from ..faces.detection import detect_faces
+from ..faces.detectors import detector
 from ..faces.face import Face, Faces
 from ..faces.identity import Identity
 from ..faces.landmarks68 import landmarks68
 from ..faces.people import Person
-from ..faces.restore import detect_faces, detector, restore_faces
+from ..faces.restore import restore_faces
 from ..faces.swap import Networks, Swapping, swap_faces, swapped_crops
 from ..faces.swapper import Swapper, identity_input, result_of, target_input
 from ..opencv import cv2

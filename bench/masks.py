@@ -21,9 +21,11 @@ from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Tensors
 from ..faces import align, masks, paste
+from ..faces.detect.settings import DetectionSettings
+from ..faces.detection import detect_faces
 from ..faces.face import Face, Faces
 from ..faces.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
-from ..faces.restore import detect_faces, restore_faces
+from ..faces.restore import restore_faces
 from ..opencv import cv2
 from .portraits import DEMO_DAMAGE, astronaut
 from .result import at_least, at_most, print_result
@@ -54,7 +56,7 @@ def occluded_portrait(times: int) -> tuple[torch.Tensor, Faces, np.ndarray]:
     side = len(whole) * times
     picture = cv2.resize(whole, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     picture = degrade(picture, DEMO_DAMAGE, 1)
-    faces = detect_faces(torch.from_numpy(picture)[None], StandaloneHost("cpu"), max_faces=1)
+    faces = detect_faces(torch.from_numpy(picture)[None], StandaloneHost("cpu"), DetectionSettings(max_faces=1))
     x0, y0, x1, y1 = np.rint(faces.frames[0][0].box).astype(int)
     bar = np.zeros(picture.shape[:2], bool)
     reach = (y1 - y0) // 2

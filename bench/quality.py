@@ -28,9 +28,10 @@ from ..engines.memory.budget import MemoryBudget
 from ..engines.planning import Options
 from ..engines.session import Blueprint
 from ..errors import SlimFusionError
+from ..faces.detection import detect_faces
 from ..faces.face import Face
 from ..faces.landmarks68 import landmarks68
-from ..faces.restore import detect_faces, restore_faces, restore_image
+from ..faces.restore import restore_faces, restore_image
 from ..opencv import cv2
 from . import face_api
 from .metrics import lpips_distance, psnr, ssim

@@ -11,13 +11,10 @@ from ..errors import SettingError
 from .models import searched_folders
 
 if TYPE_CHECKING:
-    import torch
-
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import MemoryBudget
     from ..faces.ask import Askable
     from ..faces.detect.settings import DetectionSettings
-    from ..faces.face import Faces
 
 PICTURES = "pictures, folders, or patterns such as 'photos/*.jpg'"
 
@@ -59,10 +56,11 @@ def budget_from(args: argparse.Namespace) -> MemoryBudget:
     return MemoryBudget(limit, args.mode, args.on_low_memory)
 
 
-def detection_from(args: argparse.Namespace) -> DetectionSettings:
+def detection_from(args: argparse.Namespace, askable: Askable) -> DetectionSettings:
     from ..faces.detect.settings import DetectionSettings
 
-    return DetectionSettings(args.detector, args.score, min_face=args.min_face, turned=args.turned)
+    find_file = askable.detector
+    return DetectionSettings(args.detector, args.score, min_face=args.min_face, turned=args.turned, find_file=find_file)
 
 
 def most_pixels_from(args: argparse.Namespace) -> int:
@@ -80,16 +78,3 @@ def askable_from(args: argparse.Namespace, budget: MemoryBudget, host: Standalon
     folders = searched_folders(args.models)
     # Once for all pictures: the search reads every model file there.
     return Askable(lru_cache(maxsize=1)(lambda: search(folders, host=host)), budget, host)
-
-
-def faces_by_users_detector(frames: torch.Tensor, detection: DetectionSettings, askable: Askable) -> Faces | None:
-    """The faces that a detector of the user's finds; None for MTCNN, which restoring and swapping run themselves."""
-    if detection.detector == "mtcnn":
-        return None
-    from ..faces.detectors import opened_detector
-    from ..faces.restore import detect_faces
-
-    is_turned = detection.turned == "always"
-    limits = detection.score, detection.max_faces, detection.min_face or None, detection.max_face
-    with opened_detector(detection.detector, frames, askable, is_turned, detection.tiled) as finder:
-        return detect_faces(frames, askable.host, *limits, finder)

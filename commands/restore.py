@@ -15,7 +15,6 @@ from .options import (
     PICTURES,
     askable_from,
     detection_from,
-    faces_by_users_detector,
     picture_options,
 )
 
@@ -63,15 +62,14 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     network = blueprint_from_path(path, name, host, args.engine, args.precision, budget.mode)
     if args.whole and args.upscale != 1:
         raise SettingError("--whole restores pictures at their size, --upscale enlarges them: choose one of the two.")
-    detection, askable = detection_from(args), askable_from(args, budget, host)
+    detection = detection_from(args, askable_from(args, budget, host))
+    restoring = FaceRestoring(network, args.strength, options, detection)
     upscaling = upscaling_from(args, host, budget.mode)
 
     def whole(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
         return restore_image(frames, network, budget, host, options)
 
     def faces(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
-        found = faces_by_users_detector(frames, detection, askable)
-        restoring = FaceRestoring(network, args.strength, options, detection, found)
         done = upscaled_and_restored(frames, upscaling, restoring, budget, host)
         return done.frames, done.report
 

@@ -14,7 +14,6 @@ from .options import (
     PICTURES,
     askable_from,
     detection_from,
-    faces_by_users_detector,
     most_pixels_from,
     picture_options,
 )
@@ -74,7 +73,8 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
 
     given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
     swapping = Swapping(**{name: value for name, value in given.items() if value is not None})
-    detection, askable, options = detection_from(args), askable_from(args, budget, host), Options(args.precision)
+    askable, options = askable_from(args, budget, host), Options(args.precision)
+    detection = detection_from(args, askable)
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))
@@ -83,8 +83,7 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     networks = networks_for(swapper, askable)
 
     def work(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
-        faces = faces_by_users_detector(frames, detection, askable)
-        done = swap_faces(frames, people, networks, budget, host, faces, None, swapping, options, detection=detection)
+        done = swap_faces(frames, people, networks, budget, host, None, None, swapping, options, detection=detection)
         return done.frames, done.report
 
     return work
@@ -92,18 +91,15 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
 
 def person_from(name: str, index: int, args: argparse.Namespace, askable: Askable) -> Person:
     """Somebody from an identity's file, or from a picture with one face; the first is A, then B, C ..."""
+    from ..faces.detection import detect_faces
     from ..faces.identity import SUFFIX, load_identity
     from ..faces.people import LETTERS, Person, person_from_picture
     from ..faces.picture_files import read_picture
-    from ..faces.restore import metered_faces
 
     path = expanded(name)
     if path.suffix.lower() == SUFFIX:
         identity = load_identity(path)
         return Person(identity.name, identity)
-    detection = detection_from(args)
     frames = read_picture(path, most_pixels_from(args)).pixels[None]
-    faces = faces_by_users_detector(frames, detection, askable)
-    if faces is None:
-        faces = metered_faces(frames, askable.host, askable.report, detection)
+    faces = detect_faces(frames, askable.host, detection_from(args, askable), askable.budget, askable.report)
     return person_from_picture(LETTERS[index % len(LETTERS)], frames[0].numpy(), faces.frames[0])

@@ -49,6 +49,10 @@ class Askable:
         """The best file of a kind. Raises ModelFileError, which says where to get one."""
         return best(self.search(), kind, families, self.commercial_only)
 
+    def detector(self, name: str) -> Found:
+        """The best file of a detector. Raises ModelFileError."""
+        return self.file("detector", (name,))
+
     def infer(self, found: Found, count: int, stage: str) -> Infer:
         """Runs a file's network on `count` items; it is loaded when the first one is asked for.
 

@@ -15,8 +15,8 @@ import torch
 from ..engines.host import Host
 from ..errors import FacesError
 from .align import can_align
+from .detectors import detector
 from .face import Face, Faces
-from .restore import detector
 
 Boxes = list[list[dict[str, Any]]]
 

@@ -4,42 +4,54 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import torch
 
+from ..engines.host import Host
+from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.planner import Work
+from ..engines.memory.report import Report
 from ..engines.planning import Job
 from ..engines.run import open_run
 from ..errors import SettingError
-from .ask import Askable
 from .detect.find import Detector, Turned
+from .detect.mtcnn import Mtcnn
 from .detect.network import SIDE, NetworkDetector
+from .detect.settings import DetectionSettings
 from .networks import blueprint_from_path
-from .restore import detector
 
 MTCNN = "mtcnn"
-DETECTORS = (MTCNN, "scrfd", "yoloface", "yunet")  # the others by their family in the catalogue
+
+
+@lru_cache(maxsize=1)
+def detector() -> Mtcnn:
+    """The detector that is always there: 2 MB of weights, read once."""
+    return Mtcnn()
 
 
 @contextlib.contextmanager
 def opened_detector(
-    name: str, frames: torch.Tensor, askable: Askable, turned: bool = False, tiled: bool = True
+    settings: DetectionSettings, frames: torch.Tensor, budget: MemoryBudget, host: Host, report: Report
 ) -> Iterator[Detector]:
-    """A detector of DETECTORS, ready for a batch (B, H, W, C).
+    """The detector of the settings, ready for a batch (B, H, W, C).
 
-    turned: it sees each frame in all four positions. tiled: where it shrinks large frames, it sees them in tiles too;
-    MTCNN needs none, it looks at frames of any size as they are. Raises SettingError, ModelFileError, BudgetError.
+    MTCNN needs no tiles: it looks at frames of any size as they are. Raises SettingError, ModelFileError, BudgetError.
     """
-    if name not in DETECTORS:
-        raise SettingError(f"There is no detector {name!r}. Choose one of {', '.join(DETECTORS)}.")
-    if name == MTCNN:
+    turned = settings.turned == "always"
+    if settings.detector == MTCNN:
         yield Turned(detector()) if turned else detector()
         return
-    found = askable.file("detector", (name,))
+    if settings.find_file is None:
+        raise SettingError(
+            f"The detector {settings.detector} needs a model file, and nothing was given to find it with. Choose "
+            "mtcnn, which needs none, or give find_file."
+        )
+    found = settings.find_file(settings.detector)
     assert found.family is not None
-    blueprint = blueprint_from_path(found.path, found.path.name, askable.host, mode=askable.budget.mode)
+    blueprint = blueprint_from_path(found.path, found.path.name, host, mode=budget.mode)
     size = blueprint.spec.size or (SIDE, SIDE)
-    views = len(NetworkDetector(found.family, iter, size, turned, tiled).views(*frames.shape[1:3]))
+    views = len(NetworkDetector(found.family, iter, size, turned, settings.tiled).views(*frames.shape[1:3]))
     work = Work(*size, len(frames) * views, tiled=False)
-    with open_run(Job(blueprint, work, askable.budget, askable.host, stage="detect"), askable.report) as run:
-        yield NetworkDetector(found.family, run.infer, size, turned, tiled)
+    with open_run(Job(blueprint, work, budget, host, stage="detect"), report) as run:
+        yield NetworkDetector(found.family, run.infer, size, turned, settings.tiled)

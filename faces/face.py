@@ -36,6 +36,11 @@ class Face:
     gender: str | None = None
     age: tuple[int, int] | None = None
 
+    @property
+    def side(self) -> float:
+        """px of the box's longer side."""
+        return float((self.box[2:] - self.box[:2]).max())
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Faces:

@@ -15,9 +15,10 @@ from PIL import UnidentifiedImageError
 
 from ..engines.memory import meter
 from ..errors import ImageError, OutputError
+from . import grey as greys
 from . import picture_kinds as kinds
 from .picture_metadata import Metadata
-from .picture_reading import UINT8, UINT16, TooLargeError, UnknownPixelsError, decoded, is_grey
+from .picture_reading import UINT8, UINT16, TooLargeError, UnknownPixelsError, decoded
 from .picture_writing import encoded
 
 _WHITE = {UINT8: 255, UINT16: 65535}
@@ -27,8 +28,6 @@ MOST_PIXELS = 512 * 10**6
 # (WebP) were measured at 48 million px.
 BYTES_PER_PIXEL = 64
 _BAND = 512  # rows that are turned into whole numbers at a time
-# Luma of Rec. 601, which JPEG has.
-_LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +115,10 @@ def read_picture(path: Path, most_pixels: int = 0) -> Picture:
 
 def without_colour(pixels: torch.Tensor) -> torch.Tensor:
     """(H, W, 3 or 4) with its luminance alone; what is grey already stays as it is, to the bit."""
-    first = pixels[..., :1]
-    coloured = (pixels[..., :3] != first).any(2, keepdim=True)
-    if not coloured.any():
+    colours = pixels[..., :3].numpy()
+    if greys.is_grey(colours):
         return pixels
-    luma = torch.where(coloured, (pixels[..., :3] @ _LUMA)[..., None], first)
-    return torch.cat([luma.expand(-1, -1, 3), pixels[..., 3:]], 2)
+    return torch.cat([torch.from_numpy(greys.without_colour(colours)), pixels[..., 3:]], 2)
 
 
 def write_picture(
@@ -140,7 +137,7 @@ def write_picture(
     whole = _quantised(pixels if kind in kinds.WITH_ALPHA else pixels[..., :3], depth)
     # Grey with alpha in 16 bit is a TIFF file that hardly anybody reads.
     rare = kind == "TIFF" and depth == UINT16 and whole.shape[2] == 4
-    is_without = grey and not rare and kind in kinds.WITH_GREY and is_grey(whole)
+    is_without = grey and not rare and kind in kinds.WITH_GREY and greys.is_grey(whole[..., :3])
     if is_without:
         whole = np.ascontiguousarray(whole[..., [0, 3]] if whole.shape[2] == 4 else whole[..., :1])
     height, width = whole.shape[:2]

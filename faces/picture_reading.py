@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..opencv import cv2
+from .grey import is_grey
 from .picture_kinds import kinds_read
 from .picture_metadata import Metadata, metadata_of, orientation_of
 
@@ -143,7 +144,7 @@ def _by_pillow(image: Any, metadata: Metadata) -> tuple[np.ndarray, Metadata]:
         plain = image.convert("RGBA" if has_alpha else "RGB")
     pixels = np.asarray(plain)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    if mode in ("P", "PA") and is_grey(pixels):
+    if mode in ("P", "PA") and is_grey(pixels[..., :3]):
         pixels = pixels[..., [0, 3]] if pixels.shape[2] == 4 else pixels[..., :1]
     return pixels, metadata
 
@@ -158,11 +159,6 @@ def _from_print(image: Any, icc: bytes | None) -> Any:
         return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, TypeError):
         return image.convert("RGB")
-
-
-def is_grey(pixels: np.ndarray) -> bool:
-    """Whether the three colours of (H, W, 3 or 4) are equal in every pixel."""
-    return bool(np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2]))
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -1,47 +1,40 @@
 """Restoring: find the faces once, run them through a network, blend them back; or whole frames in tiles.
 
 A face network (GFPGAN and its kind) sees every face aligned to its template at its own size. An image network
-sees the face as it stands in the frame, in an upright square at the frame's own resolution: it needs no
-alignment, and each resampling that is left out keeps a little sharpness.
+sees the face as it stands in the frame, in an upright square: it needs no alignment. A small square is enlarged to
+the side at which the network is best and averaged back; a large one keeps the frame's own resolution.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 
+from ..catalog.spec import ModelSpec
 from ..engines.host import Host
-from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Job, Options, planned
-from ..engines.run import metered, open_run
+from ..engines.run import open_run
 from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
-from .detect.find import Detector, Turned, find_faces
-from .detect.mtcnn import Mtcnn
-from .detect.settings import DetectionSettings
+from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detection import DETECTION_AT_MOST, changeable, detect_faces
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
+from .grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.
 PASTE_PIXEL = 3 * FLOAT_PIXEL + 4 * 4
 MASK_PIXEL = 4
-
-# What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
-# 720p to 8K with one and eight faces, two thirds of it in later calls. The middle is forecast, the most must fit.
-DETECTION_BYTES, DETECTION_AT_MOST = 74 << 20, 100 << 20
-
-DEFAULT_DETECTION = DetectionSettings()
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
@@ -77,25 +70,6 @@ class _Task:
         return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
 
 
-@lru_cache(maxsize=1)
-def detector() -> Mtcnn:
-    """The detector that is always there: 2 MB of weights, read once."""
-    return Mtcnn()
-
-
-def detect_faces(
-    frames: torch.Tensor,
-    host: Host,
-    score: float = 0.8,
-    max_faces: int = 0,
-    min_face: int | None = None,
-    max_face: int = 0,
-    finder: Detector | None = None,
-) -> Faces:
-    """The faces of all frames, found by `finder` or MTCNN; the rest is as in `find_faces`."""
-    return find_faces(frames, host, finder or detector(), score, max_faces, min_face, max_face)
-
-
 def restore_faces(
     frames: torch.Tensor,
     blueprint: Blueprint,
@@ -105,13 +79,13 @@ def restore_faces(
     mask: torch.Tensor | None = None,
     strength: float = 1.0,
     options: Options = DEFAULTS,
-    *,
     detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect
-    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone.
+    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone. detection:
+    how faces are looked for, and the smallest that is restored.
     Raises ImageError, FacesError, BudgetError, ModelFileError, SettingError.
     """
     report = Report()
@@ -121,16 +95,17 @@ def restore_faces(
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
+    smallest_changed = detection.smallest_changed(chosen=faces is not None)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
         planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options), report)
-        faces = metered_faces(frames, host, report, detection)
+        faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
     report.frames, report.faces, report.model = len(frames), faces.count, blueprint.spec.name
-    usable = _usable(faces, report)
+    usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and strength > 0:
         task = _Task(usable, blueprint, budget, host, mask, strength, options)
         restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
@@ -138,30 +113,6 @@ def restore_faces(
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
     return Restored(result, painted, faces, report)
-
-
-def _usable(faces: Faces, report: Report) -> list[Face]:
-    """The faces that can be aligned; the report says how many cannot."""
-    every = [face for of_frame in faces.frames for face in of_frame]
-    usable = [face for face in every if align.can_align(face.landmarks)]
-    if left := len(every) - len(usable):
-        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
-    return usable
-
-
-def metered_faces(
-    frames: torch.Tensor, host: Host, report: Report, detection: DetectionSettings = DEFAULT_DETECTION
-) -> Faces:
-    """`detect_faces`, with its time and memory in the report."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(report.stage("detect"))
-        if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
-            stack.enter_context(metered(host.device(), report))
-            stack.callback(meter.trim)  # the network that comes next must not be paid for on top
-            report.predicted_peak = DETECTION_BYTES
-        finder = Turned(detector()) if detection.turned == "always" else None
-        limits = detection.score, detection.max_faces, detection.min_face or None, detection.max_face
-        return detect_faces(frames, host, *limits, finder)
 
 
 def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:
@@ -200,6 +151,8 @@ def restore_image(
     with open_run(Job(blueprint, work, budget, host, options), report) as run:
         for frame, canvas in zip(frames, result, strict=True):
             run.frame(frame[..., :3], canvas[..., :3])
+            if is_grey(frame[..., :3].numpy()):
+                canvas[..., :3] = torch.from_numpy(without_colour(canvas[..., :3].numpy()))
             if channels == 4:
                 canvas[..., 3] = _resized(frame[..., 3], *canvas.shape[:2])
     return result, report
@@ -227,10 +180,13 @@ def _restore_aligned(
     box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
     box = min(box, paste.BAND_PIXELS)
 
+    colourless: deque[bool] = deque()
+
     def crops() -> Iterator[torch.Tensor]:
         for face, affine in zip(task.faces, affines, strict=True):
             with report.stage("align"):
                 crop = align.crop_face(frames[face.frame].numpy(), affine, size)
+                colourless.append(is_grey(crop))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
@@ -238,9 +194,10 @@ def _restore_aligned(
     with open_run(task.job(work), report) as run:
         for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
             with report.stage("paste"):
+                picture = restored.permute(1, 2, 0).numpy()
                 paste.paste(
                     result[face.frame].numpy(),
-                    restored.permute(1, 2, 0).numpy(),
+                    without_colour(picture) if colourless.popleft() else picture,
                     affine,
                     soft,
                     task.strength,
@@ -252,29 +209,32 @@ def _restore_aligned(
 def _restore_upright(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
-    """Image networks: each face's square as it stands in the frame, in tiles where it is large."""
+    """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.blueprint.spec
     step = max(SIDE_STEP, spec.multiple)
     # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
     regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
-    regions.sort(key=lambda each: each[0][2])
+    regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
-    held = largest**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
-    after = held + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
-    work = Work(largest, largest, len(regions), tiled=True, held_bytes=held, after_bytes=after)
+    work = _upright_work(largest, len(regions), spec)
+    colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
         for (x0, y0, side), face in regions:
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
+                colourless.append(is_grey(crop))
+                working = max(side, spec.contract.face_side or side)
+                crop = _enlarged(crop, working)
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     with open_run(task.job(work), report) as run:
         for ((x0, y0, side), face), restored in zip(regions, run.crops(crops()), strict=True):
             with report.stage("paste"):
+                picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
                 paste.paste_region(
                     result[face.frame].numpy(),
-                    _resized(restored.permute(1, 2, 0), side, side).numpy(),
+                    without_colour(picture) if colourless.popleft() else picture,
                     x0,
                     y0,
                     masks.region_mask(side, side),
@@ -282,6 +242,22 @@ def _restore_upright(
                     task.mask_of(face),
                     painted[face.frame].numpy(),
                 )
+
+
+def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
+    """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
+    working = max(largest, spec.contract.face_side or largest)
+    held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
+    resized = largest**2 * FLOAT_PIXEL if working != largest else 0
+    after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
+    return Work(working, working, count, tiled=True, held_bytes=held, after_bytes=after)
+
+
+def _enlarged(picture: np.ndarray, side: int) -> np.ndarray:
+    """A square (S, S, 3) float32 0..1 at `side` px: Lanczos, of which the averaging back loses least."""
+    if side == len(picture):
+        return picture
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_LANCZOS4).clip(0, 1)
 
 
 def _resized(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:

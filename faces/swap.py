@@ -31,12 +31,13 @@ from ..engines.session import Blueprint, Infer, Tensors
 from ..errors import BudgetError, FacesError, ModelFileError, SettingError
 from . import align, boost, classic, masks, model_files, paste
 from .colour import matched_colour
-from .detect.settings import DetectionSettings
+from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detection import changeable, detect_faces
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
-from .restore import DEFAULT_DETECTION, PASTE_PIXEL, metered_faces
+from .restore import PASTE_PIXEL
 from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, target_input
 
 # Finds the 68 points (68, 2) of a face in a frame (H, W, 3 or 4).
@@ -135,13 +136,13 @@ def swap_faces(
     mask: torch.Tensor | None = None,
     swapping: Swapping | None = None,
     options: Options = DEFAULTS,
-    *,
     detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Swapped:
     """Puts people's faces into the faces of a batch; every pixel outside them stays as it was, to the bit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect now.
-    mask: (B or 1, H, W) float32 0..1, where the user wants it. As many frames come out as went in; what had no face,
+    mask: (B or 1, H, W) float32 0..1, where the user wants it. detection: how faces are looked for, and the
+    smallest that is swapped. As many frames come out as went in; what had no face,
     or fewer than the map names, is in the report. Raises ImageError, FacesError, BudgetError, ModelFileError,
     SettingError.
     """
@@ -149,14 +150,14 @@ def swap_faces(
     report.begin(budget)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, tuple(frames.shape[:3]))
+    smallest_changed = detection.smallest_changed(chosen=faces is not None)
     if faces is None:
-        faces = metered_faces(frames, host, report, detection)
+        faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     wanted, notes = assigned(faces, swapping.mapping, people)
     report.notes += notes
-    pairs = [(face, person) for face, person in wanted if align.can_align(face.landmarks)]
-    if left := len(wanted) - len(pairs):
-        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
+    usable = set(map(id, changeable([face for face, _ in wanted], smallest_changed, report)))
+    pairs = [(face, person) for face, person in wanted if id(face) in usable]
     report.frames, report.faces = len(frames), len(pairs)
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])

@@ -12,13 +12,14 @@ from ..catalog.swappers import missing_converter
 from ..engines.session import Blueprint
 from ..errors import ModelFileError
 from .ask import Askable, embedded
+from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detection import detect_faces
 from .face import Face, Faces
 from .frames import checked_frames
 from .identity import Identity, identity_from_faces
 from .landmarks68 import landmarks68
 from .networks import blueprint_from_path
 from .people import LETTERS, Person, person_from_picture
-from .restore import detect_faces
 from .swap import Landmarks, Networks
 
 
@@ -51,16 +52,20 @@ def converter_for(swapper: Blueprint, askable: Askable) -> Blueprint | None:
 
 
 def people_from(
-    identities: list[Identity | None], pictures: torch.Tensor | None, faces: Faces | None, askable: Askable
+    identities: list[Identity | None],
+    pictures: torch.Tensor | None,
+    faces: Faces | None,
+    askable: Askable,
+    detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> list[Person]:
     """People A, B, C ... from identities and the frames of source pictures, the first of each being A.
 
     identities: None where only a picture is given. pictures: (N, H, W, C), one person each. faces: theirs, None to
-    detect them now. Raises FacesError for a picture that does not show one face well.
+    detect them now as `detection` says. Raises FacesError for a picture that does not show one face well.
     """
     frames = None if pictures is None else checked_frames(pictures)
     if frames is not None and faces is None:
-        faces = detect_faces(frames, askable.host)
+        faces = detect_faces(frames, askable.host, detection, askable.budget, askable.report)
     if frames is not None and faces is not None:
         faces.check_size(frames)
     shown: tuple[tuple[Face, ...], ...] = () if faces is None or frames is None else faces.frames

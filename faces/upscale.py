@@ -7,7 +7,7 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Options
 from ..engines.session import Blueprint, Network
 from ..errors import ModelFileError, SettingError
-from .detect.settings import DetectionSettings
+from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detection import detect_faces
 from .face import Face, Faces
 from .frames import checked_frames
 from .networks import blueprint_from_path
-from .restore import Restored, metered_faces, restore_faces, restore_image
+from .restore import Restored, restore_faces, restore_image
 
 FACTORS = (1, 2, 4)
 FOLDER = "upscale_models"  # inside a folder of models
@@ -70,7 +71,7 @@ class FaceRestoring:
     network: Blueprint
     strength: float = 1.0
     options: Options = DEFAULTS
-    detection: DetectionSettings = field(default_factory=DetectionSettings)
+    detection: DetectionSettings = DEFAULT_DETECTION
     faces: Faces | None = None
 
 
@@ -84,7 +85,7 @@ def upscaled_and_restored(
     frames, report = checked_frames(frames), Report()
     faces = restoring.faces
     if faces is None and upscaling.factor > 1:
-        faces = metered_faces(frames, host, report, restoring.detection)
+        faces = detect_faces(frames, host, restoring.detection, budget, report)
     if upscaling.factor > 1:
         frames, enlarging = upscaled(frames, upscaling, budget, host, restoring.options)
         _add(report, enlarging)

@@ -79,10 +79,10 @@ class DetectFaces(io.ComfyNode):
         commercial_only: bool = False,
     ) -> io.NodeOutput:
         from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
-        from ..faces.detectors import opened_detector
+        from ..faces.detect.settings import DetectionSettings
+        from ..faces.detection import detect_faces
         from ..faces.draw import draw_faces
         from ..faces.frames import checked_frames
-        from ..faces.restore import detect_faces
 
         frames, host = checked_frames(frames_in(image)), ComfyHost()
         faces: Faces
@@ -91,8 +91,11 @@ class DetectFaces(io.ComfyNode):
         elif bboxes is not None:
             faces = faces_from_boxes(frames, bboxes, host)
         else:
-            with opened_detector(detector, frames, askable(budget, commercial_only), turned, tiled) as finder:
-                faces = detect_faces(frames, host, score, max_faces, min_face or None, max_face, finder)
+            files = askable(budget, commercial_only)
+            settings = DetectionSettings(
+                detector, score, max_faces, min_face, max_face, "always" if turned else "auto", tiled, files.detector
+            )
+            faces = detect_faces(frames, host, settings, budget)
         pairs = zip(frames, faces.frames, strict=True)
         preview = torch.stack([torch.from_numpy(draw_faces(frame.numpy(), found)) for frame, found in pairs])
         return io.NodeOutput(faces, boxes_from_faces(faces), preview, ui=ui.PreviewImage(preview, cls=cls))

@@ -68,13 +68,13 @@ class MakeIdentity(io.ComfyNode):
         commercial_only: bool = False,
     ) -> io.NodeOutput:
         from ..faces.ask import embedded
+        from ..faces.detection import detect_faces
         from ..faces.frames import checked_frames
-        from ..faces.restore import detect_faces
         from ..faces.select import Choice, require_face, select
 
         frames = checked_frames(frames_in(image))
         if faces is None:
-            faces = select(detect_faces(frames, ComfyHost()), Choice(order="large", count=1))
+            faces = select(detect_faces(frames, ComfyHost(), budget=budget), Choice(order="large", count=1))
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]

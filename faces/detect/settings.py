@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ...catalog.found import Found
 from ...errors import SettingError
 
 Turned = Literal["auto", "always", "never"]
@@ -13,16 +15,20 @@ Turned = Literal["auto", "always", "never"]
 DETECTORS = ("mtcnn", "scrfd", "yoloface", "yunet")  # the last three need a model file of the user's
 TURNED = ("auto", "always", "never")
 
+# px of the longer side of the smallest face that is changed when nothing else is asked for: smaller ones lose by it.
+SMALLEST_CHANGED = 40
+
 
 @dataclass(frozen=True)
 class DetectionSettings:
     """Which detector looks for which faces.
 
     detector: one of DETECTORS. score: minimum confidence, 0..1. max_faces: most faces per frame, best first; 0 has no
-    limit. min_face, max_face: px of the longer side of the smallest and largest face kept; 0 for min_face takes the
-    default of the detector, 0 for max_face has no limit. turned: look at the frame turned by 90, 180 and 270 degrees:
-    auto only where nothing sure is found upright. tiled: look at large frames in tiles too, for small faces.
-    Raises SettingError for a value outside its range.
+    limit. min_face, max_face: px of the longer side of the smallest and largest face kept; 0 for min_face looks for as
+    small ones as the detector usually does, and leaves those below SMALLEST_CHANGED as they are; 0 for max_face has no
+    limit. turned: look at the frame turned by 90, 180 and 270 degrees: auto only where nothing sure is found upright.
+    tiled: look at large frames in tiles too, for small faces. find_file: returns the model file of a detector by its
+    name; every detector but mtcnn needs it. Raises SettingError for a value outside its range.
     """
 
     detector: str = "mtcnn"
@@ -32,6 +38,7 @@ class DetectionSettings:
     max_face: int = 0
     turned: Turned = "auto"
     tiled: bool = True
+    find_file: Callable[[str], Found] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.detector not in DETECTORS:
@@ -47,3 +54,13 @@ class DetectionSettings:
             raise SettingError(
                 f"The largest face, {self.max_face} px, must not be smaller than the smallest, {self.min_face} px."
             )
+
+    def smallest_changed(self, chosen: bool) -> int:
+        """px of the longer side of the smallest face that a restorer or swapper changes.
+
+        chosen: the faces were handed over by the user, so that only a limit of the user's own leaves some out.
+        """
+        return self.min_face or (0 if chosen else SMALLEST_CHANGED)
+
+
+DEFAULT_DETECTION = DetectionSettings()

@@ -11,10 +11,10 @@ from slimfusion.errors import ModelFileError
 from slimfusion.faces import align
 from slimfusion.faces.ask import OCCLUDERS, PARSERS, Askable, embedded, landmarked, mask_network
 from slimfusion.faces.attributes import attributed
+from slimfusion.faces.detection import detect_faces
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.face_masks import MaskChoice, face_masks
 from slimfusion.faces.model_files import search
-from slimfusion.faces.restore import detect_faces
 from slimfusion.faces.select import Choice, select
 
 onnx_files = pytest.importorskip("onnx_files")

@@ -7,13 +7,15 @@ from planted_heads import a_head, planted
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
+from slimfusion.engines.memory.report import Report
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.ask import Askable
 from slimfusion.faces.detect.find import Turned
 from slimfusion.faces.detect.mtcnn import Mtcnn
-from slimfusion.faces.detectors import DETECTORS, opened_detector
+from slimfusion.faces.detect.settings import DETECTORS, DetectionSettings
+from slimfusion.faces.detection import detect_faces
+from slimfusion.faces.detectors import opened_detector
 from slimfusion.faces.model_files import search
-from slimfusion.faces.restore import detect_faces
 
 onnx_files = pytest.importorskip("onnx_files")
 FRAMES = torch.zeros(2, 64, 64, 3)
@@ -51,8 +53,9 @@ def a_detector(path, family, batch):
 def test_heads_planted_in_a_file_come_back(tmp_path, family, batch):
     a_detector(tmp_path / "anything.onnx", family, batch)
     frames = torch.rand(2, 1280, 960, 3)
-    with opened_detector(family, frames, askable(lambda: search([tmp_path]))) as detector:
-        faces = detect_faces(frames, StandaloneHost("cpu"), 0.5, finder=detector)
+    files = askable(lambda: search([tmp_path]))
+    settings = DetectionSettings(family, 0.5, turned="never", find_file=files.detector)
+    faces = detect_faces(frames, StandaloneHost("cpu"), settings)
     for index, of_frame in enumerate(faces.frames):
         assert [face.frame for face in of_frame] == [index] * 2
         for face, head in zip(of_frame, [a_head(200, 240, 100, 120), a_head(600, 400, 300, 360)], strict=True):
@@ -67,18 +70,19 @@ def askable(search=searched) -> Askable:
     return Askable(search, MemoryBudget(), StandaloneHost("cpu"))
 
 
-@pytest.mark.parametrize("turned, kind", [(False, Mtcnn), (True, Turned)])
+def opened(settings):
+    return opened_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
+
+
+@pytest.mark.parametrize("turned, kind", [("never", Mtcnn), ("always", Turned)])
 def test_mtcnn_needs_no_file(turned, kind):
-    with opened_detector("mtcnn", FRAMES, askable(), turned) as detector:
+    with opened(DetectionSettings(turned=turned, find_file=searched)) as detector:
         assert isinstance(detector, kind)
 
 
 @pytest.mark.parametrize("name", DETECTORS[1:])
 def test_a_detector_without_its_file_says_so(name):
-    with pytest.raises(ModelFileError), opened_detector(name, FRAMES, askable(lambda: ())):
+    with pytest.raises(ModelFileError), opened(DetectionSettings(name, find_file=askable(lambda: ()).detector)):
         pass
-
-
-def test_an_unknown_detector_names_the_known_ones():
-    with pytest.raises(SettingError, match=r"'haar'.*mtcnn, scrfd"), opened_detector("haar", FRAMES, askable()):
+    with pytest.raises(SettingError, match=rf"{name} needs a model file.*find_file"), opened(DetectionSettings(name)):
         pass

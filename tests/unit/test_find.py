@@ -6,10 +6,11 @@ import skimage.data
 import torch
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.errors import SettingError
-from slimfusion.faces.detect.find import Turned, find_faces
+from slimfusion.faces.detect.find import find_faces
 from slimfusion.faces.detect.mtcnn import Mtcnn
+from slimfusion.faces.detect.settings import DetectionSettings
+from slimfusion.faces.detection import detect_faces
 from slimfusion.faces.face import Face
-from slimfusion.faces.restore import detect_faces
 
 HOST = StandaloneHost("cpu")
 PORTRAIT = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)
@@ -58,7 +59,7 @@ def test_faces_that_cannot_be_aligned_are_not_found(points):
 def test_mtcnn_finds_a_turned_face_with_its_points_in_order(turns):
     (upright,) = Mtcnn().detect(PORTRAIT[None])[0]
     frame = torch.rot90(PORTRAIT[:400, :500], -turns).contiguous()
-    (face,) = detect_faces(frame[None], HOST, finder=Turned(Mtcnn())).frames[0]
+    (face,) = detect_faces(frame[None], HOST, DetectionSettings(turned="always")).frames[0]
     height, width = 400, 500
     x, y = upright.landmarks.T
     wanted = {0: (x, y), 1: (height - 1 - y, x), 2: (width - 1 - x, height - 1 - y), 3: (y, width - 1 - x)}[turns]

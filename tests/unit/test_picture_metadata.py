@@ -165,11 +165,14 @@ def test_a_grey_file_that_got_colours_is_written_with_them_and_without_its_grey_
     assert image.mode == "L" and image.info["icc_profile"] == grey
 
 
-def test_what_has_no_colour_is_not_touched_when_colour_is_taken_away():
-    pixels = torch.rand(4, 5, 1).repeat(1, 1, 3)
-    pixels[0, 0] = torch.tensor([1.0, 0.0, 0.0])
-    done = without_colour(torch.cat([pixels, torch.rand(4, 5, 1)], 2))
-    assert torch.equal(done[1:, :, :3], pixels[1:]) and done.shape == (4, 5, 4)
+def test_taking_colour_away_leaves_grey_and_alpha_alone():
+    grey, alpha = torch.rand(4, 5, 1).repeat(1, 1, 3), torch.rand(4, 5, 1)
+    plain = torch.cat([grey, alpha], 2)
+    assert without_colour(plain) is plain
+    coloured = plain.clone()
+    coloured[0, 0, :3] = torch.tensor([1.0, 0.0, 0.0])
+    done = without_colour(coloured)
+    assert torch.allclose(done[1:], plain[1:]) and torch.equal(done[..., 3:], alpha)
     assert done[0, 0, :3].tolist() == pytest.approx([0.299] * 3)
 
 

@@ -1,5 +1,7 @@
 """Restoring: the faces change as the network says, and nothing else changes at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -7,15 +9,18 @@ import torch
 from networks import face_blueprint, save_upscaler
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.templates import WARP_TEMPLATES
+from slimfusion.distill.degrade import Severity, degrade
 from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.planning import Options
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
-from slimfusion.faces import restore
+from slimfusion.faces import detectors, restore
+from slimfusion.faces.detection import DETECTION_AT_MOST
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.restore import restore_faces, restore_image
+from slimfusion.opencv import cv2
 
 HOST = StandaloneHost("cpu")
 FULL = MemoryBudget(mode="quality")  # full precision, whatever half precision this machine is good at
@@ -35,7 +40,7 @@ def no_detector(monkeypatch):
     def detector():
         pytest.fail("faces were looked for")
 
-    monkeypatch.setattr(restore, "detector", detector)
+    monkeypatch.setattr(detectors, "detector", detector)
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +278,7 @@ def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, g
 
 
 def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
-    budget = MemoryBudget(restore.DETECTION_AT_MOST - MIB, "quality")
+    budget = MemoryBudget(DETECTION_AT_MOST - MIB, "quality")
     with pytest.raises(BudgetError):
         restore_faces(grey(), face_blueprint(), budget, HOST)
     assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1
@@ -282,7 +287,7 @@ def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
 def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(monkeypatch):
     frames = torch.zeros(1, 2000, 2000, 3)
     found = faces_of((face_at(60, 48),), height=2000, width=2000)
-    monkeypatch.setattr(restore, "detect_faces", lambda *_: found)
+    monkeypatch.setattr(restore, "detect_faces", lambda *settings: found)
     budget = MemoryBudget(GIB // 4, "performance", "fail")
     with pytest.raises(BudgetError):
         restore_image(frames, bundled(), budget, HOST)
@@ -335,3 +340,43 @@ def test_a_face_network_is_not_run_over_a_whole_image():
 def test_options_outside_their_range_are_refused(wrong, sentence):
     with pytest.raises(SettingError, match=sentence):
         Options(**wrong)
+
+
+def shrunk_portrait(factor: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean and damaged (1, H, W, 3): the portrait `factor` times smaller, with noise and JPEG at that size."""
+    side = 512 // factor
+    large = skimage.data.astronaut().astype(np.float32) / 255
+    clean = cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+    damaged = degrade(clean, Severity(blur=0, scale=1, noise=4 / 255, jpeg=75), seed=1)
+    return torch.from_numpy(clean)[None], torch.from_numpy(damaged)[None]
+
+
+def test_a_small_face_gains_at_the_side_at_which_the_network_is_best():
+    clean, damaged = shrunk_portrait(2)
+    as_it_is = bundled()
+    contract = replace(as_it_is.spec.contract, face_side=None)
+    at_its_own_size = replace(as_it_is, spec=replace(as_it_is.spec, contract=contract))
+
+    def left(network) -> float:
+        done = restore_faces(damaged, network, FULL, HOST)
+        inside = done.mask[0] == 1
+        assert inside.any()
+        return float(((done.frames - clean)[0][inside] ** 2).mean())
+
+    assert left(as_it_is) < 0.85 * left(at_its_own_size)
+
+
+def test_small_faces_are_run_at_the_networks_side_and_large_ones_at_their_own():
+    small = restore_faces(noisy(), bundled(), FULL, HOST, faces_of((face_at(30, 48, 48), face_at(90, 48, 20))))
+    assert small.report.tile == (512, 512)
+    upscaled = replace(bundled().spec.contract, face_side=None)
+    own = replace(bundled(), spec=replace(bundled().spec, contract=upscaled))
+    assert restore_faces(noisy(), own, FULL, HOST, faces_of((face_at(30, 48, 48),))).report.tile == (64, 64)
+
+
+def test_an_enlarged_face_needs_no_more_than_its_budget_gives():
+    faces = faces_of((face_at(60, 48),))
+    tight = restore_faces(noisy(), bundled(), MemoryBudget(130 * MIB), HOST, faces)
+    assert tight.report.predicted_peak <= 130 * MIB and max(tight.report.tile) < 512
+    roomy = restore_faces(noisy(), bundled(), FULL, HOST, faces)
+    assert (tight.frames - roomy.frames).abs().max() < 3 / 255

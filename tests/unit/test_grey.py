@@ -1,0 +1,67 @@
+"""A picture without colour is restored without colour."""
+
+from dataclasses import replace
+
+import numpy as np
+import skimage.data
+import torch
+from networks import face_blueprint
+from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
+from slimfusion.distill.degrade import degrade, severity
+from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
+from slimfusion.engines.planning import Options
+from slimfusion.faces.grey import is_grey, without_colour
+from slimfusion.faces.restore import restore_faces, restore_image
+
+HOST, FULL = StandaloneHost("cpu"), MemoryBudget(mode="quality")
+SHARP = Options(fidelity=0.0)
+
+
+def damaged_in_grey() -> torch.Tensor:
+    colour = skimage.data.astronaut()[0:256, 96:352].astype(np.float32) / 255
+    return torch.from_numpy(without_colour(degrade(without_colour(colour), severity("medium"), 1)))[None]
+
+
+def test_only_three_equal_channels_are_grey():
+    picture = np.full((600, 5, 3), 0.25, np.float32)
+    assert is_grey(picture)
+    picture[599, 4, 2] += 1e-3
+    assert not is_grey(picture)
+
+
+def test_luma_keeps_what_is_grey_and_weighs_what_is_not():
+    assert np.allclose(without_colour(np.full((2, 2, 3), 0.7, np.float32)), 0.7, atol=1e-6)
+    green = np.zeros((1, 1, 3), np.float32)
+    green[..., 1] = 1
+    assert np.allclose(without_colour(green), 0.587)
+
+
+def test_a_grey_picture_gets_no_colour_at_the_sharpest():
+    frames = damaged_in_grey()
+    network = blueprint_from_file(BUNDLED_FILE, BUNDLED)
+    faces = restore_faces(frames, network, FULL, HOST, options=SHARP)
+    assert faces.mask.max() == 1, "no face was restored"
+    whole, _ = restore_image(frames, network, FULL, HOST, SHARP)
+    for restored in (faces.frames[0], whole[0]):
+        assert is_grey(restored.numpy())
+        assert not torch.equal(restored, frames[0])
+
+
+def test_a_face_network_that_paints_gives_no_colour_either():
+    frames = damaged_in_grey()
+    plain = face_blueprint()
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int):
+        network = plain.build(device, dtype, limit)
+        red = torch.tensor([0.1, 0.0, 0.0]).view(1, 3, 1, 1)
+        network.module.register_forward_hook(lambda module, inputs, output: output + red.to(output))
+        return network
+
+    restored = restore_faces(frames, replace(plain, build=build, key=("painting",)), FULL, HOST)
+    assert restored.mask.max() == 1 and is_grey(restored.frames[0].numpy())
+    coloured = frames * torch.tensor([1.0, 0.99, 1.0])
+    assert not is_grey(
+        restore_faces(coloured, replace(plain, build=build, key=("painting",)), FULL, HOST).frames[0].numpy()
+    )
