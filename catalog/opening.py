@@ -22,11 +22,10 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Stamp:
-    """What changes when a file does: its time in ns, its size in bytes, and which file of the disk it is."""
+    """What changes when a file does: its time in ns, its size in bytes, and its number on its disk."""
 
     modified: int
     size: int
-    device: int
     inode: int
 
     @classmethod
@@ -48,7 +47,7 @@ class Stamp:
 
     @classmethod
     def _from(cls, found: os.stat_result) -> Stamp:
-        return cls(found.st_mtime_ns, found.st_size, found.st_dev, found.st_ino)
+        return cls(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -61,8 +60,8 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
-    """Raises ModelFileError."""
-    return {path: Stamp.of(path) for path in paths}
+    """Of files, in the order of their names. Raises ModelFileError."""
+    return {path: Stamp.of(path) for path in sorted(paths)}
 
 
 def check_unchanged(known: Mapping[Path, Stamp]) -> None:
