@@ -21,7 +21,7 @@ from ...catalog.families import NO_MEAN, NO_SCALE, Family
 from ...catalog.opening import Stamp, check_unchanged, stamps
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
-from ...errors import DeviceError, ModelFileError
+from ...errors import DeviceError, ModelFileError, printable
 from ..memory.budget import GIB
 from ..memory.cost import Cost
 from ..session import Blueprint, Network, Tensors
@@ -213,6 +213,11 @@ class TorchModule:
 
 def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknown: tuple[str, ...]) -> Blueprint:
     """unknown: operators that torch does not know here, so that nothing can be counted on tensors without data."""
+    if printable(str(model.graph.path)) != str(model.graph.path):
+        raise ModelFileError(
+            f"onnxruntime cannot open {model.graph.path}, whose name is no Unicode text. Rename it, or choose the "
+            "engine torch."
+        )
     provider, notes = provider_for(mode)
     if unknown:
         notes = (*notes, f"the memory of this file is a guess: torch does not know {', '.join(unknown)} here")

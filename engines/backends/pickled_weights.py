@@ -74,7 +74,7 @@ def read_archive(file: BinaryIO, size: int) -> tuple[Any, dict[int, Start]]:
             raise UnsupportedError("was written on a machine with another order of bytes; save it again on this one")
         storages = _Storages()
         content = _unpickled(io.BytesIO(_small(archive, entries, described[0])), storages)
-        starts = {}
+        starts: dict[int, Start] = {}
         for name in storages.made:
             entry = entries.get(f"{folder}data/{name}")
             if entry is None or entry.file_size < storages.nbytes(name):
@@ -97,7 +97,7 @@ def read_legacy(file: BinaryIO, size: int) -> tuple[Any, dict[int, Start]]:
     Raises as `read_archive`.
     """
     storages = _Storages()
-    head = io.BufferedReader(_Limited(file, LARGEST_PICKLE))  # type: ignore[arg-type]
+    head = io.BufferedReader(_Limited(file, LARGEST_PICKLE))
     if _unpickled(head, storages) != _LEGACY_MAGIC:
         raise DamagedError("it does not begin as torch's files do")
     for _ in range(2):  # the protocol, and the machine that wrote it
@@ -105,7 +105,7 @@ def read_legacy(file: BinaryIO, size: int) -> tuple[Any, dict[int, Start]]:
     content = _unpickled(head, storages)
     keys = _unpickled(head, storages)
     position = head.tell()
-    starts = {}
+    starts: dict[int, Start] = {}
     for key in keys if isinstance(keys, list) else [keys]:
         name = key.decode("ascii", "replace") if isinstance(key, bytes) else str(key)
         if name not in storages.made:
@@ -164,7 +164,7 @@ def check_tensor(name: str, value: torch.Tensor, starts: dict[int, Start]) -> No
 
 def _unpickled(file: Any, storages: _Storages) -> Any:
     unpickler = Unpickler(file, encoding="utf-8")
-    unpickler.persistent_load = storages
+    unpickler.persistent_load = storages  # type: ignore[method-assign]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of protocols that torch itself does not write
         return unpickler.load()

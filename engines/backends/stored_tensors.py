@@ -74,7 +74,7 @@ class StoredTensors:
         return loaded
 
     def _loaded(self, file: BinaryIO, value: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        first = self.starts[identity(value)].position + value.storage_offset() * value.itemsize
+        first = self.starts[identity(value)].position + int(value.storage_offset()) * value.itemsize
         file.seek(first)
         if not value.is_contiguous():
             whole = torch.empty(extent(value), dtype=value.dtype)
@@ -100,7 +100,7 @@ class StoredTensors:
         """Reads a tensor's bytes straight into it."""
         if not result.numel():
             return
-        view = memoryview(result.view(-1).view(torch.uint8).numpy())
+        view = memoryview(result.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         while view:
             count = file.readinto(view)  # type: ignore[attr-defined]
             if not count:
