@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ..errors import ModelFileError
-from .found import leads_out
+from .opening import Stamp, is_regular
 
 BUNDLED = "SlimFusion restorer (bundled)"
 BUNDLED_FILE = Path(__file__).resolve().parent.parent / "weights" / "slim_restorer.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
 
 
-def model_path(name: str, folders: Iterable[Path]) -> Path:
-    """The file that a name from the list, a file name or a path means. Raises ModelFileError."""
+def model_path(name: str, folders: Iterable[Path] = ()) -> Path:
+    """The file that a name from the list, a file name or a path means, for who may name any. Raises ModelFileError."""
     if name == BUNDLED:
         return BUNDLED_FILE
-    folders = list(folders)
     try:
         chosen = Path(name).expanduser()
-    except RuntimeError as error:
+    except RuntimeError as error:  # ~somebody, whom the system does not know
         raise ModelFileError(f"The model {name!r} names a user's folder that does not exist.") from error
-    if chosen.is_file():
-        return chosen.resolve()
-    for candidate in (folder / name for folder in folders):
-        if candidate.is_file():
-            if leads_out(candidate, folders):
-                raise ModelFileError(
-                    f"{candidate} is a link to {candidate.resolve()}, outside the model folders, and was not opened. "
-                    "Put the file itself there, or name its folder in extra_model_paths.yaml."
-                )
-            return candidate.resolve()
+    if os.path.lexists(chosen):
+        return _regular(chosen)
+    return _in_folders(name, list(folders), "looked for it as a path and in")
+
+
+def offered_model(name: str, folders: Iterable[Path]) -> Path:
+    """The file that a name from the list means, and no other file of the disk. Raises ModelFileError."""
+    if name == BUNDLED:
+        return BUNDLED_FILE
+    if not is_plain(name) or not name.lower().endswith(SUFFIXES):
+        raise ModelFileError(
+            f"{name!r} is not the name of a model in the model folders. Choose one from the list, or put the file into "
+            "one of these folders first."
+        )
+    return _in_folders(name, list(folders), "looked in")
+
+
+def _in_folders(name: str, folders: list[Path], looked: str) -> Path:
+    there = (
+        [place for place in (folder / name for folder in folders) if os.path.lexists(place)] if is_plain(name) else []
+    )
+    if there:
+        return _regular(next((place for place in there if is_regular(place)), there[0]))
     places = ", ".join(str(folder) for folder in folders) or "no model folder"
     raise ModelFileError(
-        f"The model {name!r} was not found (looked for it as a path and in {places}). Put the file there, "
-        f"or choose {BUNDLED!r}, which is always present."
+        f"The model {name!r} was not found ({looked} {places}). Put the file there, or choose {BUNDLED!r}, which is "
+        "always present."
     )
+
+
+def _regular(path: Path) -> Path:
+    """Links are followed and not resolved: a model is named as the link is. Raises ModelFileError."""
+    Stamp.of(path)
+    return Path(os.path.abspath(path))
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name stays in a folder that it is appended to, on every system: no root, no drive, no way up."""
+    ways = PurePosixPath(name), PureWindowsPath(name)
+    outside = any(way.root or way.drive or way.anchor or ".." in way.parts for way in ways)
+    return bool(name.strip()) and "\0" not in name and not outside

@@ -7,7 +7,9 @@ file was meant to be.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from ..errors import ModelFileError
 from .families import Family, Kind
 from .hashes import HashCache
 from .known import BY_HASH, KNOWN, SIZES, SUFFIXES_OF_ANY_SIZE, UNSTATED, KnownFile
+from .opening import Stamp, kind_of, reason
 from .signatures import Signature, recognised
 
 MODEL_SUFFIXES = (".onnx", ".pth", ".pt", ".ckpt", ".safetensors")
@@ -67,27 +70,27 @@ class Found:
 def search(folders: Iterable[Path], hashes: HashCache, read_signature: ReadSignature) -> tuple[Found, ...]:
     """Every model file in the folders and below, best known first.
 
-    Folders that do not exist are passed over. A link that leads out of all of them is refused.
+    Folders that do not exist are passed over. Links are followed, as ComfyUI follows them: to files and folders,
+    wherever these lie. A file is found once, by its own name where that is in the folders too.
     """
-    roots = [folder.resolve() for folder in folders if folder.is_dir()]
     found: dict[Path, Found] = {}
-    for root in roots:
-        for path in _files(root):
-            real = path.resolve()
-            if real.is_dir() and not leads_out(path, roots):
-                continue  # searched where it lies
+    walked: set[tuple[int, int]] = set()
+    for folder in folders:
+        for path in _files(folder, walked):
+            real = _resolved(path)
             if real not in found or path == real:  # the file itself tells more than a link to it
-                found[real] = _in_folders(path, roots, hashes, read_signature)
+                found[real] = _in_folders(path, hashes, read_signature)
     hashes.save()
     return tuple(sorted(found.values(), key=lambda each: (_ORDER.index(each.state), str(each.path).lower())))
 
 
 def identified(path: Path, hashes: HashCache, read_signature: ReadSignature) -> Found:
     """What one file is. Raises ModelFileError when it does not exist or cannot be read."""
+    size = Stamp.of(path).size
     try:
-        found = _identified(path, path.stat().st_size, hashes, read_signature)
+        found = _identified(path, size, hashes, read_signature)
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ModelFileError(f"{path} cannot be read: {reason(error)}.") from error
     hashes.save()
     return found
 
@@ -130,25 +133,35 @@ def missing(found: Iterable[Found]) -> tuple[KnownFile, ...]:
     return tuple(file for key, file in reversed(absent.items()) if key not in names)
 
 
-def leads_out(path: Path, folders: Iterable[Path]) -> bool:
-    """Whether a path in one of the folders is a link, or below one, to a place outside all of them."""
-    real = path.resolve()
-    return not any(real.is_relative_to(folder.resolve()) for folder in folders)
-
-
 def _rank(found: Found, names: list[str]) -> int:
     return names.index(found.family.name) if names and found.family is not None else 0
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Files that may be models, and links to folders elsewhere, which are not walked into."""
-    for place, folders, files in os.walk(root):
+def _files(root: Path, walked: set[tuple[int, int]]) -> Iterator[Path]:
+    """What may be models, in a folder and below. walked: folders that were seen already; links may lead in circles."""
+    root = _resolved(root)
+    for place, folders, files in os.walk(root, followlinks=True):
+        seen = _number(place)
+        if seen in walked:
+            folders.clear()
+            continue
+        walked.add(seen)
         folders.sort()
-        here = Path(place)
-        yield from (here / name for name in folders if leads_out(here / name, [root]))
-        for name in sorted(files):
-            if _model_name(name) is not None:
-                yield here / name
+        yield from (Path(place) / name for name in sorted(files) if _model_name(name) is not None)
+
+
+def _number(folder: str) -> tuple[int, int]:
+    """Which folder of which disk; Windows has such numbers too. A folder that is gone has none of its own."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links; as it is where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _model_name(name: str) -> str | None:
@@ -159,17 +172,18 @@ def _model_name(name: str) -> str | None:
     return lower if lower.endswith(MODEL_SUFFIXES) else None
 
 
-def _in_folders(path: Path, roots: list[Path], hashes: HashCache, read_signature: ReadSignature) -> Found:
-    if leads_out(path, roots):
-        note = (
-            f"is a link to {path.resolve()}, outside the model folders, and was not opened; put the file itself "
-            "there, or name its folder in extra_model_paths.yaml"
-        )
-        return Found(path, 0, "refused", note=note)
+def _in_folders(path: Path, hashes: HashCache, read_signature: ReadSignature) -> Found:
     try:
-        return _identified(path, path.stat().st_size, hashes, read_signature)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return Found(path, 0, "refused", note=f"is {kind_of(found.st_mode)} and no file, and was not opened")
+        return _identified(path, found.st_size, hashes, read_signature)
+    except FileNotFoundError:
+        return Found(path, 0, "damaged", note="is a link to a file that does not exist")
     except OSError as error:
-        return Found(path, 0, "damaged", note=f"cannot be read: {error.strerror}")
+        loop = error.errno == errno.ELOOP
+        note = "is a link that leads back to itself" if loop else f"cannot be read: {reason(error)}"
+        return Found(path, 0, "damaged", note=note)
 
 
 def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSignature) -> Found:

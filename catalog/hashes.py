@@ -33,9 +33,9 @@ class HashCache:
         self._read()
 
     def sha256(self, path: Path) -> str:
-        """The file's hash in hexadecimal. Raises OSError."""
+        """The hash of a regular file in hexadecimal. Raises OSError."""
         stat = path.stat()
-        key = str(path.resolve())
+        key = os.path.realpath(path)
         size, time, digest = self._known.get(key, (-1, -1, ""))
         if (size, time) != (stat.st_size, stat.st_mtime_ns):
             digest = self._computed(path)

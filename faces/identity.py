@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+import torch
 from safetensors.numpy import save
 
-from ..errors import FacesError, ModelFileError, OutputError, SettingError
+from ..catalog.opening import Stamp, is_regular
+from ..engines.backends import weights_file
+from ..errors import FacesError, ModelFileError, OutputError, SettingError, printable
 from .face import Face
 from .select import likeness
 
@@ -27,8 +30,13 @@ COMBINE = ("mean", "median")
 RECOGNISER = "arcface"  # the family of InsightFace's w600k_r50, whose vectors ReActor keeps
 DIMENSION = 512
 SUFFIX = ".safetensors"
-LONGEST_NAME = 100
+LONGEST_NAME = 200  # bytes: file systems take 255 with the ending and what a name has while it is written
 FORBIDDEN = set('/\\:*?"<>|') | {chr(code) for code in range(32)}  # in file names, by Windows
+RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
+    f"{device}{number}" for device in ("COM", "LPT") for number in "0123456789\u00b9\u00b2\u00b3"
+}
+LARGEST_FILE = 16 << 20  # bytes
+SHORTEST_VECTOR, LONGEST_VECTOR = 1e-3, 1e4  # recognisers give 1 to 40
 
 _FORMAT = "slimfusion identity 1"
 # What InsightFace knows of a face besides its vector, and the shape that readers expect.
@@ -69,6 +77,12 @@ class Identity:
             )
         if not np.isfinite(vector).all() or not np.any(vector):
             raise FacesError(f"The identity {self.name!r} is empty or has values that are no numbers: make it anew.")
+        length = float(np.linalg.norm(vector.astype(np.float64)))
+        if not SHORTEST_VECTOR <= length <= LONGEST_VECTOR:
+            raise FacesError(
+                f"The identity {self.name!r} is a vector of length {length:.3g}, which no recogniser gives "
+                f"({RECOGNISER} about 20): it was changed or damaged. Make it anew."
+            )
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r} from {self.count} faces by {self.recogniser})"
@@ -138,19 +152,44 @@ def alike(first: Identity, second: Identity) -> float:
 def identity_path(name: str, folder: Path) -> Path:
     """The file that keeps an identity of this name in a folder. Raises SettingError for a name that leads elsewhere."""
     plain = name.strip()
-    if not plain or plain.startswith(".") or len(plain) > LONGEST_NAME or set(plain) & FORBIDDEN:
+    if not plain or plain.startswith(".") or not set(plain).isdisjoint(FORBIDDEN):
+        raise SettingError(f"{name!r} cannot be the name of a file. Use letters, digits, spaces, - and _.")
+    if printable(plain) != plain:
+        raise SettingError(f"{name!r} has characters that cannot be shown. Use letters, digits, spaces, - and _.")
+    if plain.split(".")[0].strip().upper() in RESERVED:
+        raise SettingError(f"{name!r} is the name of a device on Windows. Choose another one.")
+    length = len(plain.encode())
+    if length > LONGEST_NAME:
         raise SettingError(
-            f"{name!r} cannot be the name of a file. Use letters, digits, spaces, - and _, and at most {LONGEST_NAME} "
-            "of them."
+            f"{name!r} is {length} bytes long as the name of a file, and at most {LONGEST_NAME} fit: as many Latin "
+            f"letters, or {LONGEST_NAME // 3} Chinese ones. Choose a shorter name."
         )
     return folder / f"{plain}{SUFFIX}"
+
+
+def saved_identities(folders: Iterable[Path]) -> dict[str, Path]:
+    """The identities in the folders by name, whatever they are called; the first folder's come first."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            if is_regular(path):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def saved_identity(name: str, folders: Iterable[Path]) -> Path:
+    """The file of an identity that is there, and no other file of the disk. Raises ModelFileError."""
+    path = saved_identities(folders).get(name)
+    if path is None:
+        raise ModelFileError(f"The identity {name!r} does not exist. Save one first, or choose another.")
+    return path
 
 
 def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> None:
     """Writes a file that ReActor reads too. Raises OutputError."""
     if path.suffix != SUFFIX:
         raise OutputError(f"An identity is kept as {SUFFIX}, not as {path.name}.")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists. Choose another name, or let it be overwritten.")
     tensors: dict[str, np.ndarray] = {name: np.zeros(shape, kind) for name, (shape, kind) in _OTHERS.items()}
     tensors |= {name: np.array(value, order="C") for name, value in identity.others.items()}
@@ -171,25 +210,31 @@ def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> No
 
 def load_identity(path: Path) -> Identity:
     """Reads an identity of ours or a face model of ReActor's. Raises ModelFileError, FacesError."""
-    if not path.is_file():
-        raise ModelFileError(f"The identity {path} does not exist. Save one first, or choose another.")
-    try:
-        with safe_open(path, framework="np") as file:
-            notes = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, the file is no dict
-    except (SafetensorError, OSError, TypeError) as error:
-        raise ModelFileError(f"{path.name} is damaged or no identity: {error}. Make it anew.") from error
-    if "embedding" not in tensors:
-        there = ", ".join(sorted(tensors)[:5]) or "nothing"
+    if path.suffix.lower() != SUFFIX:
+        raise ModelFileError(f"{path.name} is no identity, which is kept as {SUFFIX}. Choose another file.")
+    size = Stamp.of(path).size
+    if size > LARGEST_FILE:
+        raise ModelFileError(f"{path.name} has {size} bytes and so is no identity, which has a few thousand.")
+    file = weights_file.read(path)
+    notes, layout = file.metadata, file.content
+    if "embedding" not in layout:
+        there = ", ".join(sorted(layout)[:5]) or "nothing"
         raise ModelFileError(f"{path.name} holds no embedding, so it is no identity; it has {there}.")
+    tensors = {name: _array(value) for name, value in file.load(layout, torch.device("cpu")).items()}
     vector = np.asarray(tensors.pop("embedding"), np.float32)
     if vector.ndim == 2 and len(vector) == 1:
         vector = vector[0]
     ours = notes.get("format") == _FORMAT
     name = notes.get("name", path.stem) if ours else path.stem
     recogniser = notes.get("recogniser", RECOGNISER) if ours else RECOGNISER
-    count = int(notes["count"]) if ours and notes.get("count", "").isdecimal() else 1
-    return Identity(name, vector, recogniser, count, tensors)
+    count = int(notes["count"]) if ours and re.fullmatch("[0-9]{1,9}", notes.get("count", "")) else 1
+    return Identity(printable(name), vector, printable(recogniser), count, tensors)
+
+
+def _array(value: torch.Tensor) -> np.ndarray:
+    """numpy has neither bfloat16 nor numbers of 8 bits."""
+    narrow = value.is_floating_point() and value.dtype not in (torch.float16, torch.float32, torch.float64)
+    return np.asarray((value.float() if narrow else value).numpy())
 
 
 def _of_face(name: str, face: Face, recogniser: str) -> Identity:

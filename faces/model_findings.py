@@ -12,7 +12,7 @@ from ..catalog.hashes import HashCache, nothing
 from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.doctor import Finding
 from ..engines.host import Host
-from ..errors import SlimFusionError
+from ..errors import SlimFusionError, printable
 from .model_files import search
 
 TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
@@ -28,7 +28,7 @@ def model_findings(folders: Iterable[Path], hashes: bool, host: Host | None = No
     there += [(found.path, model_finding(found)) for found in search(folders, host=host)]
     sums = HashCache(None, nothing) if host is None else HashCache(host.state_folder(), host.check_interrupt)
     for path, finding in there:
-        lines = [finding.detail, str(path)]
+        lines = [finding.detail, printable(str(path))]
         if hashes and finding.state == "ok":
             lines.append(f"SHA-256 {sums.sha256(path)}")
         yield replace(finding, detail="\n".join(lines))
@@ -40,13 +40,13 @@ def model_finding(found: Found) -> Finding:
 
     A file that is of no use here is no problem: folders are shared with other programs.
     """
-    name = found.path.name
+    name = printable(found.path.name)
     if found.family is not None:
         what = f"{found.state}, {found.family.name} ({found.family.kind}), {found.size / 1e6:.1f} MB"
         return Finding(name, "ok", f"{what}; licence: {found.licence}, {TERMS[found.commercial]}")
     if found.state == "unknown" and found.path.suffix.lower() != ".onnx":
         return network_finding(found.path, name)
-    return Finding(name, "advice", found.note)
+    return Finding(name, "advice", printable(found.note))
 
 
 def network_finding(path: Path, name: str) -> Finding:

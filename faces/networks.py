@@ -8,7 +8,7 @@ from ..catalog.files import BUNDLED_FILE
 from ..engines.backends import onnx_backend
 from ..engines.host import Host
 from ..engines.session import Blueprint
-from ..errors import ModelFileError, SettingError
+from ..errors import ModelFileError, SettingError, printable
 from . import model_files
 
 ENGINES = ("auto", "torch", "onnxruntime", "tensorrt")
@@ -28,6 +28,7 @@ def blueprint_from_path(
     engine: one of ENGINES. precision: as in Options. mode: the budget's. Raises ModelFileError, SettingError,
     DependencyError, DeviceError.
     """
+    name = printable(name)
     if engine not in ENGINES:
         raise SettingError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
     if path.suffix.lower() == ".onnx":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from ..catalog.files import BUNDLED, SUFFIXES
 from ..catalog.known import MODEL_SUBFOLDERS
 from ..engines.memory import meter
 from ..engines.session import Session
-from ..errors import BudgetError
+from ..errors import BudgetError, SlimFusionError
+from ..faces.identity import saved_identities
 
 # Where users have face restorers, upscalers and swappers already.
 MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hyperswap", "reswapper")
@@ -72,8 +74,7 @@ def identity_folders() -> list[Path]:
 
 def identity_names() -> list[str]:
     """The identities that can be loaded, by name."""
-    found = {path.stem for folder in identity_folders() for path in folder.glob("*.safetensors")}
-    return sorted(found, key=str.lower)
+    return sorted(saved_identities(identity_folders()), key=str.lower)
 
 
 def model_folders() -> list[Path]:
@@ -89,6 +90,15 @@ def model_names() -> list[str]:
         if name.lower().endswith(SUFFIXES)
     }
     return [BUNDLED, *sorted(names, key=str.lower)]
+
+
+def said(check: Callable[[], object]) -> bool | str:
+    """For validate_inputs: True, or the sentence of an error of ours that a check raises."""
+    try:
+        check()
+    except SlimFusionError as error:
+        return str(error)
+    return True
 
 
 def frames_in(image: torch.Tensor) -> torch.Tensor:
@@ -230,6 +240,7 @@ __all__ = [
     "model_folders",
     "model_names",
     "register_model_folders",
+    "said",
     "schema",
     "ui",
 ]

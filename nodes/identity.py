@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
+from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
+from ..errors import printable
 from ..faces.face import Faces
 from ..faces.identity import (
     COMBINE,
@@ -18,18 +20,13 @@ from ..faces.identity import (
     identity_path,
     load_identity,
     save_identity,
+    saved_identity,
 )
-from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, schema
+from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, said, schema
 from .networks import askable, network_inputs
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4
-
-
-def identity_file(name: str) -> Any:
-    """The first file of that name in the identities' folders, or where it would be."""
-    paths = [identity_path(name, folder) for folder in identity_folders()]
-    return next((path for path in paths if path.is_file()), paths[0])
 
 
 class MakeIdentity(io.ComfyNode):
@@ -101,10 +98,15 @@ class SaveIdentity(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        """Before the identity is made. None: the name comes from another node and is not there yet."""
+        return said(lambda: identity_path(name, identity_folders()[0])) if name and name.strip() else True
+
+    @classmethod
     def execute(cls, identity: Identity, name: str, overwrite: bool) -> io.NodeOutput:
         path = identity_path(name.strip() or identity.name, identity_folders()[0])
         save_identity(identity, path, overwrite)
-        return io.NodeOutput(identity, str(path), ui={"text": [f"saved {path}"]})
+        return io.NodeOutput(identity, printable(str(path)), ui={"text": [printable(f"saved {path}")]})
 
 
 class LoadIdentity(io.ComfyNode):
@@ -122,14 +124,18 @@ class LoadIdentity(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        """Older hosts do not hold a value against the list. None: it comes from another node and is not there yet."""
+        return True if name is None else said(lambda: saved_identity(name, identity_folders()))
+
+    @classmethod
     def fingerprint_inputs(cls, name: str, **_: Any) -> str:
-        path = identity_file(name)
-        stat = path.stat() if path.is_file() else None
-        return f"{path}:{stat.st_mtime_ns}:{stat.st_size}" if stat else str(path)
+        path = saved_identity(name, identity_folders())
+        return printable(f"{path}:{Stamp.of(path)}")
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(load_identity(identity_file(name)))
+        return io.NodeOutput(load_identity(saved_identity(name, identity_folders())))
 
 
 class BlendIdentities(io.ComfyNode):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..catalog.files import BUNDLED, model_path
+from ..catalog.files import BUNDLED, offered_model
+from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Blueprint
-from .host import Budget, ComfyHost, Model, io, model_folders, model_names, schema
+from ..errors import printable
+from .host import Budget, ComfyHost, Model, io, model_folders, model_names, said, schema
 
 ENGINES = ("auto", "torch", "onnxruntime", "tensorrt")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
@@ -72,10 +74,14 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, model: str | None = None) -> bool | str:
+        """Older hosts do not hold a value against the list. None: it comes from another node and is not there yet."""
+        return True if model is None else said(lambda: offered_model(model, model_folders()))
+
+    @classmethod
     def fingerprint_inputs(cls, model: str, **_: Any) -> str:
-        path = model_path(model, model_folders())
-        stat = path.stat()
-        return f"{path}:{stat.st_mtime_ns}:{stat.st_size}"
+        path = offered_model(model, model_folders())
+        return printable(f"{path}:{Stamp.of(path)}")
 
     @classmethod
     def execute(
@@ -89,6 +95,6 @@ class LoadModel(io.ComfyNode):
         from ..faces.networks import blueprint_from_path
 
         budget = budget or MemoryBudget()
-        path = model_path(model, model_folders())
+        path = offered_model(model, model_folders())
         blueprint = blueprint_from_path(path, model, ComfyHost(), engine, precision, budget.mode, commercial_only)
         return io.NodeOutput(FusionModel(blueprint, precision, budget))

@@ -6,15 +6,20 @@ fp32. Known are RRDBNet (ESRGAN) and the compact network of Real-ESRGAN, which g
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
+from ...catalog.opening import Stamp, open_file
 from ...errors import ModelFileError
+from .stored_tensors import Start, StoredTensors, identity
 
 SUFFIX = ".param"
 HALVES = 0x01306B47  # ncnn's flag for a weight in fp16
@@ -31,33 +36,39 @@ class Place:
     dtype: torch.dtype
 
 
-def read(param: Path) -> dict[str, torch.Tensor]:
-    """The float32 tensors of a .param file and the .bin beside it, by name. Raises ModelFileError."""
+def read(param: Path) -> StoredTensors:
+    """What the .bin beside a .param file holds, its tensors on torch's meta device. Raises ModelFileError."""
     weights = param.with_suffix(".bin")
     try:
-        return named_tensors(param.read_text(encoding="ascii"), weights.read_bytes(), param.name)
-    except OSError as error:
-        raise ModelFileError(
-            f"{error.filename} cannot be read ({error.strerror}); {SUFFIX} and .bin belong together."
-        ) from error
+        text = param.read_text(encoding="ascii")
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{param.name} is no text, as ncnn's {SUFFIX} files are.") from error
+    except OSError as error:
+        raise ModelFileError(f"{param} cannot be read ({error.strerror}).") from error
+    if not weights.exists():
+        raise ModelFileError(f"{weights} does not exist; {SUFFIX} and .bin belong together.")
+    tensors, starts = {}, {}
+    with open_file(weights) as file:
+        for name, place in layout(text, file, param.name).items():
+            tensors[name] = torch.empty(place.shape, dtype=place.dtype, device="meta")
+            starts[identity(tensors[name])] = Start(place.offset, tensors[name].untyped_storage())
+        return StoredTensors(weights, Stamp.of_open(file), tensors, starts)
 
 
 def named_tensors(text: str, content: bytes, name: str) -> dict[str, torch.Tensor]:
     """text, content: of the two files. name: of the first, for sentences. Raises ModelFileError."""
     found = {}
-    for tensor, place in layout(text, content, name).items():
+    for tensor, place in layout(text, io.BytesIO(content), name).items():
         kind = np.float16 if place.dtype == torch.float16 else np.float32
         values = np.frombuffer(content, kind, math.prod(place.shape), place.offset)
         found[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
     return found
 
 
-def layout(text: str, content: bytes, name: str) -> dict[str, Place]:
-    """Where each tensor lies, by its name. Raises ModelFileError."""
+def layout(text: str, weights: BinaryIO, name: str) -> dict[str, Place]:
+    """Where each tensor lies in the .bin, by its name. Raises ModelFileError."""
     try:
-        layers = _layers(text, content, name)
+        layers = _layers(text, weights, name)
     except (KeyError, ValueError, struct.error) as error:
         raise ModelFileError(f"{name} or its .bin is damaged, or of another kind than is known ({error}).") from error
     convolutions = sum(len(layer["weight"].shape) == 4 for layer in layers)
@@ -68,15 +79,16 @@ def layout(text: str, content: bytes, name: str) -> dict[str, Place]:
     return {f"{layer_name}.{key}": place for layer_name, layer in named for key, place in layer.items()}
 
 
-def _layers(text: str, content: bytes, name: str) -> list[dict[str, Place]]:
+def _layers(text: str, weights: BinaryIO, name: str) -> list[dict[str, Place]]:
     """The layers that have weights, in their order."""
     offset, layers = 0, []
+    end = weights.seek(0, os.SEEK_END)
 
     def take(count: int, shape: tuple[int, ...], dtype: torch.dtype) -> Place:
         nonlocal offset
         size = -(-count * dtype.itemsize // 4) * 4
-        if count < 1 or count != math.prod(shape) or offset + size > len(content):
-            raise ValueError(f"a layer of {count} values at byte {offset} of {len(content)}")
+        if count < 1 or count != math.prod(shape) or offset + size > end:
+            raise ValueError(f"a layer of {count} values at byte {offset} of {end}")
         place = Place(offset, shape, dtype)
         offset += size
         return place
@@ -85,7 +97,8 @@ def _layers(text: str, content: bytes, name: str) -> list[dict[str, Place]]:
         kind, *words = line.split() or [""]
         sizes = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
         if kind == "Convolution":
-            (flag,) = struct.unpack_from("<I", content, offset)
+            weights.seek(offset)
+            (flag,) = struct.unpack("<I", weights.read(4))
             if flag != HALVES:
                 raise ModelFileError(f"{name} holds weights of another kind than fp16 (flag {flag:#x}).")
             offset += 4
@@ -96,8 +109,8 @@ def _layers(text: str, content: bytes, name: str) -> list[dict[str, Place]]:
         elif kind == "PReLU":
             slopes = int(sizes["0"])
             layers.append({"weight": take(slopes, (slopes,), torch.float32)})
-    if offset != len(content):
-        raise ModelFileError(f"{name} and its .bin do not belong together: {len(content) - offset} bytes are left.")
+    if offset != end:
+        raise ModelFileError(f"{name} and its .bin do not belong together: {end - offset} bytes are left.")
     return layers
 
 

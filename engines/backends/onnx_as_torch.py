@@ -21,7 +21,7 @@ from .onnx_file import OnnxGraph
 from .onnx_operators import find
 from .onnx_operators.registry import Call
 from .onnx_plan import Plan, Step, Weight
-from .onnx_tensors import OnnxTensor, map_tensors
+from .onnx_tensors import OnnxTensor
 
 unsupported = onnx_plan.unsupported
 
@@ -142,18 +142,13 @@ class OnnxModule(torch.nn.Module):
 def build(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> OnnxModule:
     """The module with its weights on a device, floating ones in a type. Raises ModelFileError.
 
-    Weights that stay as they are stored are mapped from the file where they lie aligned; others are read and
-    converted one by one, so that the file's copy never stands beside the whole of them.
+    Weights are read and converted one by one, so that the file's copy never stands beside the whole of them.
     """
     planned = onnx_plan.plan(graph, device, dtype)
-    kept = [w for w in planned.weights if device.type == "cpu" and _stays(planned, w, dtype)]
-    mapped = dict(zip((w.slot for w in kept), map_tensors(planned.stored[w.name] for w in kept), strict=True))
-    weights = {}
-    for weight in planned.weights:
-        value = mapped.get(weight.slot)
-        if value is None:
-            value = _converted(_made(planned, weight.name, OnnxTensor.load), weight, device, dtype)
-        weights[weight.slot] = value
+    weights = {
+        weight.slot: _converted(_made(planned, weight.name, OnnxTensor.load), weight, device, dtype)
+        for weight in planned.weights
+    }
     return OnnxModule(planned, device, dtype, weights)
 
 
@@ -173,16 +168,6 @@ def twin(graph: OnnxGraph, dtype: torch.dtype, frugal: bool = True) -> tuple[Onn
 
 def _empty(tensor: OnnxTensor) -> torch.Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype)
-
-
-def _stays(plan: Plan, weight: Weight, dtype: torch.dtype) -> bool:
-    """Whether a weight is used as the file has it."""
-    stored = plan.stored.get(weight.name)
-    if stored is None or stored.dtype is None:
-        return False
-    if not stored.dtype.is_floating_point:
-        return True
-    return stored.dtype == (torch.float32 if weight.exact else dtype) and not _wants_channels_last(weight, dtype)
 
 
 def _wants_channels_last(weight: Weight, dtype: torch.dtype) -> bool:

@@ -8,7 +8,7 @@ can be ended: a wrong guess costs a run, not the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from ...catalog.families import NO_MEAN, NO_SCALE, Family
+from ...catalog.opening import Stamp, check_unchanged, stamps
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
-from ...errors import DeviceError, ModelFileError
+from ...errors import DeviceError, ModelFileError, printable
 from ..memory.budget import GIB
 from ..memory.cost import Cost
 from ..session import Blueprint, Network, Tensors
@@ -69,22 +70,39 @@ def blueprint_from_onnx(
     engine: "auto", "torch" or "onnxruntime". mode: the budget's; "compatibility" means onnxruntime unless torch is
     asked for. Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
     """
-    stat = path.stat()
-    model = _model(path, name, family, licence, stat.st_mtime_ns, stat.st_size)
+    model = _model(path, name, family, licence, Stamp.of(path))
     missing = onnx_as_torch.unsupported(model.graph)
     if engine == "torch" and missing:
         raise ModelFileError(
             f"{name} has operators that are not known to torch here ({', '.join(missing)}). Get another "
             "export of the model."
         )
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    # The file, and those beside it that it keeps its weights in.
+    files = stamps({path, *(tensor.file for tensor in model.graph.initializers.values())})
+    key = (str(path), tuple(files.values()))
     if engine == "torch" or (engine == "auto" and not missing and mode != "compatibility"):
-        return _under_torch(model, key)
-    return _under_onnxruntime(model, key, mode, missing)
+        return _unchanging(_under_torch(model, key), files)
+    return _unchanging(_under_onnxruntime(model, key, mode, missing), files)
+
+
+def _unchanging(blueprint: Blueprint, files: Mapping[Path, Stamp]) -> Blueprint:
+    """The same, which is not opened from files that are others than when it was described."""
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
+        check_unchanged(files)
+        network = blueprint.build(device, dtype, limit)
+        try:
+            check_unchanged(files)  # while it was read
+        except ModelFileError:
+            network.close()
+            raise
+        return network
+
+    return replace(blueprint, build=build)
 
 
 @lru_cache(maxsize=16)
-def _model(path: Path, name: str, family: Family, licence: str, modified: int, size: int) -> OnnxModel:
+def _model(path: Path, name: str, family: Family, licence: str, stamp: Stamp) -> OnnxModel:
     graph = onnx_file.read(path)
     if METADATA + "architecture" in graph.metadata:  # one of ours, which takes and gives 0..1 whatever is inside
         family = replace(family, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
@@ -195,6 +213,11 @@ class TorchModule:
 
 def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknown: tuple[str, ...]) -> Blueprint:
     """unknown: operators that torch does not know here, so that nothing can be counted on tensors without data."""
+    if printable(str(model.graph.path)) != str(model.graph.path):
+        raise ModelFileError(
+            f"onnxruntime cannot open {model.graph.path}, whose name is no Unicode text. Rename it, or choose the "
+            "engine torch."
+        )
     provider, notes = provider_for(mode)
     if unknown:
         notes = (*notes, f"the memory of this file is a guess: torch does not know {', '.join(unknown)} here")

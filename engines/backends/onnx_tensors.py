@@ -1,19 +1,22 @@
-"""The tensors of an ONNX file: where they lie, and reading or mapping them one by one."""
+"""The tensors of an ONNX file: where they lie, and reading them one by one.
+
+They are copied and not mapped: a file that others write over must not change a network that is running.
+"""
 
 from __future__ import annotations
 
 import math
-import mmap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
+from ...catalog.opening import changed, is_regular, open_file, reason
 from ...errors import ModelFileError
 from . import protobuf
-from .protobuf import BYTES, Field
+from .protobuf import BYTES
 
 # TensorProto.DataType
 TYPE_NAMES = {
@@ -31,9 +34,6 @@ DTYPES = {
 _RAW = 9
 _LISTS = {4: "float_data", 5: "int32_data", 7: "int64_data", 10: "double_data", 11: "uint64_data"}
 _LIST_OF = {1: 4, 7: 7, 11: 10, 12: 11, 13: 11}
-
-# Smaller tensors are copied: a mapping costs more than their bytes.
-LEAST_MAPPED = 1 << 16
 
 Place = tuple[int, int, int, int]
 
@@ -81,19 +81,22 @@ class OnnxTensor:
             kind = TYPE_NAMES.get(self.kind, str(self.kind))
             raise ModelFileError(f"{self.file.name} holds {self.name!r} as {kind}, which is not read here.")
         try:
-            with self.file.open("rb") as file:
-                raw = [(start, end) for field, _, start, end in self.places if field == _RAW]
-                if not raw:
-                    return self._from_lists(file.fileno())
-                content = bytearray(self.nbytes)
-                file.seek(raw[-1][0])
-                if file.readinto(content) != self.nbytes:
-                    raise ModelFileError(f"{self.file.name} became shorter while it was read. Load it again.")
-                return self._shaped(torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0))
+            with open_file(self.file) as file:
+                return self._read(file)
         except protobuf.DamagedError as error:
             raise ModelFileError(f"{self.file.name} is damaged: {error}. Download it again.") from error
         except OSError as error:
-            raise ModelFileError(f"{self.file} cannot be read: {error.strerror or error}.") from error
+            raise ModelFileError(f"{self.file} cannot be read: {reason(error)}.") from error
+
+    def _read(self, file: BinaryIO) -> torch.Tensor:
+        raw = [(start, end) for field, _, start, end in self.places if field == _RAW]
+        if not raw:
+            return self._from_lists(file)
+        content = bytearray(self.nbytes)
+        file.seek(raw[-1][0])
+        if file.readinto(content) != self.nbytes:  # type: ignore[attr-defined]
+            raise changed(self.file)
+        return self._shaped(torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0))
 
     def _shaped(self, flat: torch.Tensor) -> torch.Tensor:
         assert self.dtype is not None
@@ -101,16 +104,15 @@ class OnnxTensor:
             return torch.empty(self.shape, dtype=self.dtype)
         return flat.view(self.dtype).reshape(self.shape)
 
-    def _from_lists(self, file: int) -> torch.Tensor:
+    def _from_lists(self, file: BinaryIO) -> torch.Tensor:
         """From float_data and its like. Of 2-byte types they hold the bits."""
         assert self.dtype is not None
         wanted = _LIST_OF.get(self.kind, 5)
-        with mmap.mmap(file, 0, access=mmap.ACCESS_READ) as content:
-            parts = [
-                _numbers(Field(content, number, wire, start, end), content)
-                for number, wire, start, end in self.places
-                if number == wanted
-            ]
+        parts = []
+        for number, wire, start, end in self.places:
+            if number == wanted:
+                file.seek(start)
+                parts.append(_numbers(number, wire, file.read(end - start)))
         numbers = np.concatenate(parts) if parts else np.empty(0, np.int64)
         if numbers.size != self.numel:
             raise protobuf.DamagedError(
@@ -121,47 +123,16 @@ class OnnxTensor:
         return torch.from_numpy(numbers.astype(str(self.dtype).removeprefix("torch."))).reshape(self.shape)
 
 
-def map_tensors(tensors: Iterable[OnnxTensor]) -> list[torch.Tensor]:
-    """Tensors on the CPU in the types they are stored in, mapped from their files where they lie aligned.
-
-    What is written into them stays in this process: mappings are private. Raises ModelFileError.
-    """
-    mappings: dict[Path, mmap.mmap] = {}
-    result = []
-    for tensor in tensors:
-        if tensor.nbytes < LEAST_MAPPED or tensor.dtype is None or tensor.places[-1][0] != _RAW:
-            result.append(tensor.load())
-            continue
-        start = tensor.places[-1][2]
-        if start % tensor.dtype.itemsize:  # vector instructions may take for granted that numbers are aligned
-            result.append(tensor.load())
-            continue
-        if tensor.file not in mappings:
-            try:
-                with tensor.file.open("rb") as file:
-                    mappings[tensor.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            except (OSError, ValueError) as error:
-                raise ModelFileError(f"{tensor.file} cannot be read: {error}.") from error
-        if len(mappings[tensor.file]) < start + tensor.nbytes:
-            raise ModelFileError(f"{tensor.file.name} became shorter while it was read. Load it again.")
-        flat = torch.frombuffer(mappings[tensor.file], dtype=tensor.dtype, count=tensor.numel, offset=start)
-        result.append(flat.reshape(tensor.shape))
-    return result
-
-
-def _numbers(field: Field, content: mmap.mmap) -> np.ndarray:
-    if field.wire == BYTES and field.number in (4, 10):
-        width = 4 if field.number == 4 else 8
-        if (field.end - field.start) % width:
-            raise protobuf.DamagedError("a list of numbers ends in the middle of one")
-        return np.frombuffer(content[field.start : field.end], f"<f{width}")
-    if field.number in (4, 10):
-        width = {protobuf.FIXED32: 4, protobuf.FIXED64: 8}.get(field.wire, 0)
-        if width != (4 if field.number == 4 else 8):
+def _numbers(number: int, wire: int, content: bytes) -> np.ndarray:
+    """The numbers in a field of a list."""
+    if number in (4, 10):
+        width = 4 if number == 4 else 8
+        single = {protobuf.FIXED32: 4, protobuf.FIXED64: 8}.get(wire, 0)
+        if (wire != BYTES and single != width) or len(content) % width:
             raise protobuf.DamagedError("a list of numbers is stored in another way than ONNX stores it")
-        return np.frombuffer(content[field.start : field.end], f"<f{width}")
-    if field.wire in (BYTES, protobuf.VARINT):
-        return _varints(np.frombuffer(content[field.start : field.end], np.uint8))
+        return np.frombuffer(content, f"<f{width}")
+    if wire in (BYTES, protobuf.VARINT):
+        return _varints(np.frombuffer(content, np.uint8))
     raise protobuf.DamagedError("a list of numbers is stored in another way than ONNX stores it")
 
 
@@ -190,21 +161,27 @@ class External:
 
     @classmethod
     def beside(cls, model: Path, location: str) -> External:
-        """The file that a model names. Raises ModelFileError where it is missing or outside the model's folder."""
+        """The file that a model names, in the model's folder or in the one that a link to the model leads to.
+
+        Raises ModelFileError where it is missing or lies in neither.
+        """
         ways = PurePosixPath(location), PureWindowsPath(location)
         leads_out = any(way.root or way.drive or ".." in way.parts for way in ways)
-        folder = model.parent.resolve()
         if not location or "\0" in location or leads_out:
             raise ModelFileError(_outside(model, location))
         try:
-            path = (folder / PureWindowsPath(location).as_posix()).resolve()
+            # A cache of Hugging Face's has both as links into one folder of files without names.
+            homes = [model.parent.resolve(), model.resolve().parent]
+            named = [home / PureWindowsPath(location).as_posix() for home in homes]
+            path = next((place for place in named if is_regular(place)), named[0])
+            real = path.resolve()
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
             raise ModelFileError(_outside(model, location)) from error
-        if not path.is_relative_to(folder):
+        if not any(real.is_relative_to(home) for home in homes):
             raise ModelFileError(_outside(model, location))
-        if not path.is_file():
+        if not is_regular(path):
             raise ModelFileError(
-                f"{model.name} keeps its weights in the file {location!r}, which is not in {folder}. "
+                f"{model.name} keeps its weights in the file {location!r}, which is not in {homes[0]}. "
                 "Download that file too and put it beside the model, under exactly this name."
             )
         return cls(path, path.stat().st_size)
@@ -229,5 +206,5 @@ def external_place(
 def _outside(model: Path, location: str) -> str:
     return (
         f"{model.name} names {location[:200]!r} as the file of its weights, which is not a file in the model's own "
-        "folder. It was not opened. Put both files into one folder, without links, or export the model as one file."
+        "folder. It was not opened. Put both files themselves into one folder, or export the model as one file."
     )

@@ -1,4 +1,4 @@
-"""Networks under torch: recognised by spandrel, loaded without a second copy, probed without a first one."""
+"""Networks under torch: recognised by spandrel, loaded part by part into memory of our own, probed without any."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ...catalog.contracts import contract_for
+from ...catalog.opening import Stamp
 from ...catalog.spec import ModelSpec
-from ...errors import DependencyError, ModelFileError
+from ...errors import DependencyError, ModelFileError, printable
 from ..memory.costs import LivePeak
 from ..session import Blueprint, Forward
 from . import weights_file
 from .architectures import FORWARDS, slim_unet
 from .architectures.halos import halos
+from .stored_tensors import StateDict, StoredTensors
 
 try:
     import spandrel
@@ -30,7 +32,8 @@ except (ImportError, RuntimeError) as failure:  # RuntimeError: a torchvision th
     ) from failure
 
 
-PART_BYTES = 32 << 20
+# What spandrel raises on tensors whose shapes do not belong together: its detection counts and divides them.
+_SPOILT = (RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, AssertionError, AttributeError)
 
 
 class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
@@ -39,7 +42,7 @@ class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
     def __init__(self) -> None:
         super().__init__(id="SlimUnet", detect=slim_unet.detect)
 
-    def load(self, state_dict: weights_file.StateDict) -> spandrel.ImageModelDescriptor[slim_unet.SlimUnet]:
+    def load(self, state_dict: StateDict) -> spandrel.ImageModelDescriptor[slim_unet.SlimUnet]:
         module = slim_unet.load(state_dict, {})
         return spandrel.ImageModelDescriptor(
             module,
@@ -99,23 +102,37 @@ class BorrowedNetwork(TorchNetwork):
 
 def blueprint_from_file(path: Path, name: str | None = None) -> Blueprint:
     """Describes a .safetensors, .pth, .pt or .ckpt file; reads its shapes only. Raises ModelFileError."""
-    if not path.is_file():
-        raise ModelFileError(f"The model file {path} does not exist.")
-    stat = path.stat()
-    return _blueprint_from_file(path, name or path.name, stat.st_mtime_ns, stat.st_size)
+    return _blueprint_from_file(path, printable(name or path.name), Stamp.of(path))
 
 
 @lru_cache(maxsize=16)
-def _blueprint_from_file(path: Path, name: str, modified: int, size: int) -> Blueprint:
-    layout = spandrel.canonicalize_state_dict(weights_file.shapes(path))
+def _blueprint_from_file(path: Path, name: str, stamp: Stamp) -> Blueprint:
+    file = weights_file.read(path)
+    layout = _layout(file, name)
     descriptor, _ = _twin(layout, torch.float32, name)
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
-        return TorchNetwork(_forward_of(_filled(layout, path, device, dtype, name), device, dtype))
+        return TorchNetwork(_forward_of(_filled(layout, file, device, dtype, name), device, dtype))
 
     twin, constants = _twins(layout, name)
-    key = (str(path), modified, size)
+    key = (str(path), file.stamp)
     return Blueprint(_spec(descriptor, name, path, layout), key, build, twin, constants=constants)
+
+
+def _layout(file: StoredTensors, name: str) -> StateDict:
+    """The file's tensors without data, under the names that spandrel knows. Raises ModelFileError."""
+    try:
+        layout = spandrel.canonicalize_state_dict(file.content)
+    except _SPOILT as error:
+        raise _misfit(name) from error
+    for key, value in layout.items():
+        if isinstance(value, torch.Tensor) and value.dtype in (torch.int8, torch.uint8) and value.dim() > 1:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise ModelFileError(
+                f"{name} holds weights such as {str(key)[:80]!r} in 8 bits ({kind}): quantised networks are not run "
+                "here. Get the model as fp16 or fp32."
+            )
+    return layout
 
 
 def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
@@ -136,7 +153,7 @@ def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
 
 
 def _twins(
-    layout: weights_file.StateDict, name: str
+    layout: StateDict, name: str
 ) -> tuple[Callable[[torch.dtype], tuple[Forward, FakeTensorMode]], Callable[[torch.dtype], int]]:
     """For a type: how the network is called on tensors without data, and the bytes that preparing it leaves behind."""
 
@@ -151,7 +168,7 @@ def _twins(
     return lambda dtype: made(dtype)[:2], lru_cache(lambda dtype: made(dtype)[2])
 
 
-def _twin(layout: weights_file.StateDict, dtype: torch.dtype, name: str) -> tuple[Any, FakeTensorMode]:
+def _twin(layout: StateDict, dtype: torch.dtype, name: str) -> tuple[Any, FakeTensorMode]:
     """The network on tensors that have a shape and no data."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
@@ -162,11 +179,18 @@ def _twin(layout: weights_file.StateDict, dtype: torch.dtype, name: str) -> tupl
         }
         descriptor = _descriptor(empty, name)
         # Module.to does not work on tensors without data; handing over tensors of the right type does.
-        descriptor.model.load_state_dict(empty, strict=False, assign=True)
+        _assign(descriptor, empty, name)
     return descriptor, mode
 
 
-def _descriptor(weights: weights_file.StateDict, name: str) -> Any:
+def _assign(descriptor: Any, weights: StateDict, name: str) -> None:
+    try:
+        descriptor.model.load_state_dict(weights, strict=False, assign=True)
+    except _SPOILT as error:  # such as whole numbers where the network has floating ones
+        raise _misfit(name) from error
+
+
+def _descriptor(weights: StateDict, name: str) -> Any:
     try:
         descriptor = registry().load(weights)
     except spandrel.UnsupportedModelError as error:
@@ -175,11 +199,8 @@ def _descriptor(weights: weights_file.StateDict, name: str) -> Any:
             "Face restorers such as GFPGAN, RestoreFormer and CodeFormer and most upscalers are known; "
             "checkpoints, LoRAs and detectors are not restorers."
         ) from error
-    except RuntimeError as error:
-        raise ModelFileError(
-            f"{name} looks like a known architecture but tensors are missing or of another size; "
-            "the file is damaged or a variant that is not known here. Get it from its maker again."
-        ) from error
+    except _SPOILT as error:
+        raise _misfit(name) from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.input_channels != 3:
         raise ModelFileError(
             f"{name} is a {descriptor.architecture.name} network that does not take and give RGB pictures."
@@ -188,17 +209,22 @@ def _descriptor(weights: weights_file.StateDict, name: str) -> Any:
     return descriptor
 
 
-def _filled(
-    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype, name: str
-) -> Any:
+def _misfit(name: str) -> ModelFileError:
+    return ModelFileError(
+        f"{name} looks like a known architecture but tensors are missing or of another size or type; "
+        "the file is damaged or a variant that is not known here. Get it from its maker again."
+    )
+
+
+def _filled(layout: StateDict, file: StoredTensors, device: torch.device, dtype: torch.dtype, name: str) -> Any:
     """The network with its weights.
 
     A network that computes tensors of its own while it is made cannot be made without data: it is made the
     plain way, at the price of a second copy for a moment.
     """
-    weights = _weights(layout, path, device, dtype)
+    weights = file.load(_only_tensors(layout), device, dtype)
     descriptor, _ = _twin(layout, dtype, name)
-    descriptor.model.load_state_dict(weights, strict=False, assign=True)
+    _assign(descriptor, weights, name)
     if _has_fakes(descriptor.model):
         descriptor = _descriptor(weights, name)
         descriptor.model.to(device=device, dtype=dtype)
@@ -207,37 +233,8 @@ def _filled(
     return descriptor
 
 
-def _weights(
-    layout: weights_file.StateDict, path: Path, device: torch.device, dtype: torch.dtype
-) -> weights_file.StateDict:
-    """The file's tensors on a device, floating ones in a type.
-
-    What needs no conversion stays mapped from the file. Otherwise the file is mapped anew for every part of it:
-    pages that were read count as memory until their mapping ends, and would be there beside the converted copy.
-    """
-    result: weights_file.StateDict = {}
-    for names in _parts(layout, dtype, device):
-        content = spandrel.canonicalize_state_dict(weights_file.tensors(path))
-        for key in names:
-            value = content[key]
-            result[key] = value.to(device, dtype if value.is_floating_point() else value.dtype)
-    return result
-
-
-def _parts(layout: weights_file.StateDict, dtype: torch.dtype, device: torch.device) -> list[list[str]]:
-    """The tensors' names, in parts of about PART_BYTES where they must be copied, else all in one."""
-    tensors = {key: value for key, value in layout.items() if isinstance(value, torch.Tensor)}
-    if device.type == "cpu" and all(v.dtype == dtype or not v.is_floating_point() for v in tensors.values()):
-        return [list(tensors)]
-    parts: list[list[str]] = [[]]
-    size = 0
-    for key, value in tensors.items():
-        if size >= PART_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(key)
-        size += value.nbytes
-    return parts
+def _only_tensors(layout: StateDict) -> StateDict:
+    return {key: value for key, value in layout.items() if isinstance(value, torch.Tensor)}
 
 
 def _has_fakes(module: torch.nn.Module) -> bool:
@@ -255,7 +252,7 @@ def _forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Fo
     return lambda batch, fidelity: lean.forward(prepared, batch.to(kept), fidelity)
 
 
-def _spec(descriptor: Any, name: str, path: Path | None, layout: weights_file.StateDict) -> ModelSpec:
+def _spec(descriptor: Any, name: str, path: Path | None, layout: StateDict) -> ModelSpec:
     architecture = str(descriptor.architecture.id)
     contract = contract_for(architecture)
     multiple = max(1, descriptor.size_requirements.multiple_of)

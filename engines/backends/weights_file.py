@@ -1,112 +1,134 @@
 """Weights off the disk, without running anything that a file may contain.
 
-Two readings: `shapes` knows every tensor's size and takes no memory, so that the planner can decide before
-anything is allocated; `tensors` maps the file, so that weights used as they are stored cost no second copy.
+`read` knows every tensor's size and place and takes no memory, so that the planner can decide before anything is
+allocated; `StoredTensors.load` reads tensors into memory of our own.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from typing import Any, BinaryIO
+from zipfile import BadZipFile, LargeZipFile, is_zipfile
 
 import torch
-from safetensors import SafetensorError, safe_open
 
+from ...catalog.opening import Stamp, open_file, reason
 from ...errors import ModelFileError
-from . import ncnn_file
+from . import ncnn_file, pickled_weights, safetensors_file
+from .stored_tensors import DamagedError, StateDict, StoredTensors, UnsupportedError
 
-StateDict = dict[str, Any]
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+DEPTH = 4  # dictionaries inside dictionaries
 
-_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-    "BOOL": torch.bool,
-}  # fmt: skip
+# What a spoilt pickle or zip makes their readers raise. OverflowError and UnicodeError are ValueErrors' like.
+_SPOILT = (
+    BadZipFile, LargeZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, LookupError,
+    AttributeError, TypeError, ArithmeticError, AssertionError, NotImplementedError, RecursionError, MemoryError,
+)  # fmt: skip
+
+
+def read(path: Path) -> StoredTensors:
+    """What a file holds, its tensors on torch's meta device. Raises ModelFileError."""
+    suffix = path.suffix.lower()
+    if suffix == ncnn_file.SUFFIX:
+        return ncnn_file.read(path)
+    if suffix not in SUFFIXES:
+        Stamp.of(path)
+        raise ModelFileError(
+            f"{path.name} is not a model that can be loaded: {suffix or 'a file without an ending'} is unknown. "
+            "Supported are .safetensors, .pth, .pt, .ckpt and .param with its .bin."
+        )
+    with open_file(path) as file:
+        stamp = Stamp.of_open(file)
+        try:
+            if suffix == ".safetensors":
+                tensors, starts, notes = safetensors_file.read_header(file, stamp.size)
+                _check_scaled(tensors)
+                return StoredTensors(path, stamp, tensors, starts, notes)
+            return _pickled(file, path, stamp)
+        except pickle.UnpicklingError as error:
+            if _is_pickle(file, str(error)):
+                raise ModelFileError(
+                    f"{path.name} contains Python code beside its weights and was not opened, because such a file "
+                    "can run anything on this machine. Get it as .safetensors, or from a source that you trust "
+                    "to have saved the weights alone."
+                ) from error
+            raise _damaged(path, stamp.size) from error
+        except UnsupportedError as error:
+            raise ModelFileError(f"{path.name} {error}.") from error
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be read: {reason(error)}.") from error
+        except (DamagedError, *_SPOILT) as error:
+            raise _damaged(path, stamp.size) from error
 
 
 def shapes(path: Path) -> StateDict:
     """The file's tensors on torch's meta device: shapes and types, no data. Raises ModelFileError."""
-    return _checked(path, _safetensors_shapes, "meta")
+    return read(path).content
 
 
 def tensors(path: Path) -> StateDict:
-    """The file's tensors on the CPU, mapped from the file where its format allows. Raises ModelFileError."""
-    return _checked(path, _safetensors_tensors, "cpu")
+    """The tensors of a file that nests none, on the CPU as they are stored. Raises ModelFileError."""
+    file = read(path)
+    plain = {name: value for name, value in file.content.items() if isinstance(value, torch.Tensor)}
+    return file.load(plain, torch.device("cpu"))
 
 
 def metadata(path: Path) -> dict[str, str]:
     """The text that a safetensors file carries beside its tensors; empty for other formats."""
-    if path.suffix.lower() != ".safetensors":
-        return {}
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+    return dict(read(path).metadata) if path.suffix.lower() == ".safetensors" else {}
 
 
-def _checked(path: Path, read_safetensors: Callable[[Path], StateDict], device: str) -> StateDict:
-    if not path.is_file():
-        raise ModelFileError(f"The model file {path} does not exist.")
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".safetensors":
-            return read_safetensors(path)
-        if suffix == ncnn_file.SUFFIX:
-            return {name: value.to(device) for name, value in ncnn_file.read(path).items()}
-        if suffix in (".pth", ".pt", ".ckpt"):
-            # Files written before torch 1.6 are no archives and cannot be mapped.
-            return _only_tensors(
-                torch.load(path, map_location=device, mmap=is_zipfile(path) or None, weights_only=True), path
-            )
-    except pickle.UnpicklingError as error:
-        if "weights only load failed" in str(error).lower() and _is_pickle(path):
-            raise ModelFileError(
-                f"{path.name} contains Python code beside its weights and was not opened, because such a file "
-                "can run anything on this machine. Get it as .safetensors, or from a source that you trust "
-                "to have saved the weights alone."
-            ) from error
-        raise _damaged(path) from error
-    except (SafetensorError, BadZipFile, EOFError, RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise _damaged(path) from error
-    raise ModelFileError(
-        f"{path.name} is not a model that can be loaded: {suffix or 'a file without an ending'} is unknown. "
-        "Supported are .safetensors, .pth, .pt, .ckpt and .param with its .bin."
-    )
+def _pickled(file: BinaryIO, path: Path, stamp: Stamp) -> StoredTensors:
+    zipped = is_zipfile(file)
+    file.seek(0)
+    content, starts = (pickled_weights.read_archive if zipped else pickled_weights.read_legacy)(file, stamp.size)
+    if not isinstance(content, dict):
+        raise ModelFileError(
+            f"{path.name} holds {type(content).__name__} instead of named weights. Save the model's "
+            "state_dict and load that."
+        )
+    found = dict(_named(content, DEPTH))
+    for name, value in found.items():
+        pickled_weights.check_tensor(name, value, starts)
+    _check_scaled(found)
+    return StoredTensors(path, stamp, content, starts)
 
 
-def _damaged(path: Path) -> ModelFileError:
-    size = path.stat().st_size
+def _named(content: dict[Any, Any], depth: int) -> Iterator[tuple[str, torch.Tensor]]:
+    for key, value in content.items():
+        if isinstance(value, torch.Tensor):
+            yield str(key), value
+        elif isinstance(value, dict) and depth:
+            yield from _named(value, depth - 1)
+
+
+def _check_scaled(tensors: StateDict) -> None:
+    """Eight bits are converted as they are; where each tensor has a scale besides, that would be wrong."""
+    small = any(value.itemsize == 1 and value.is_floating_point() for value in tensors.values())
+    scales = [name for name in tensors if name.endswith(("scale_weight", "weight_scale", "scaled_fp8"))]
+    if small and scales:
+        raise UnsupportedError(
+            f"holds FP8 weights with scales beside them ({scales[0][:80]!r}), which is not read here; convert it to "
+            "fp16"
+        )
+
+
+def _damaged(path: Path, size: int) -> ModelFileError:
     return ModelFileError(
         f"{path.name} ({size} bytes) is damaged or not a model file: its content cannot be read. A download "
         "that broke off, or a web page saved under the model's name, looks like this. Download it again."
     )
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether a file is a torch archive or a bare pickle, as opposed to text or noise."""
-    with path.open("rb") as file:
-        return is_zipfile(path) or file.read(1) == pickle.PROTO
-
-
-def _only_tensors(content: Any, path: Path) -> StateDict:
-    if not isinstance(content, dict):
-        raise ModelFileError(
-            f"{path.name} holds {type(content).__name__} instead of named weights. Save the model's "
-            "state_dict and load that."
-        )
-    return content
-
-
-def _safetensors_shapes(path: Path) -> StateDict:
-    with safe_open(path, framework="pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return {
-            name: torch.empty(part.get_shape(), dtype=_DTYPES[part.get_dtype()], device="meta")
-            for name, part in slices.items()
-        }
-
-
-def _safetensors_tensors(path: Path) -> StateDict:
-    with safe_open(path, framework="pt", device="cpu") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+def _is_pickle(file: BinaryIO, refusal: str) -> bool:
+    """Whether a file that was refused is a torch archive or a bare pickle, as opposed to text or noise."""
+    file.seek(0)
+    if is_zipfile(file):
+        return "unsupported operand" not in refusal.lower()  # torch writes none of these: the archive is spoilt
+    file.seek(0)
+    return file.read(1) == pickle.PROTO

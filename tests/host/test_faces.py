@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from safetensors import safe_open
+from slimfusion.bench.host_driver import HostError
 
 onnx_files = pytest.importorskip("onnx_files")
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
@@ -110,9 +111,13 @@ def test_a_network_that_is_missing_says_where_to_get_it(lab, portrait):
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(lab, portrait, networks):
+    """Written into the node before anything runs; from another node when it arrives."""
     prompt = detecting(lab, portrait)
-    prompt["make"] = lab.node("SlimFusionIdentity", image=["in", 0])
+    prompt["make"] = lab.node("SlimFusionIdentity", image=["in", 0], name="../../escaped")
     prompt["save"] = lab.node("SlimFusionSaveIdentity", identity=["make", 0], name="../../escaped")
+    with pytest.raises(HostError, match="name of a file"):
+        lab.host.run(prompt)
+    prompt["save"] = lab.node("SlimFusionSaveIdentity", identity=["make", 0])
     error = lab.failed(prompt)
     assert "SettingError" in error and "name of a file" in error
     assert not list(lab.host.base.rglob("escaped*"))

@@ -1,12 +1,13 @@
 """Files are told by their content: damaged, half, changed, linked away, of unknown hash and known shapes."""
 
 import hashlib
+import os
 from dataclasses import replace
 
 import pytest
 from slimfusion.catalog import found as catalogue
 from slimfusion.catalog.families import FAMILIES
-from slimfusion.catalog.files import model_path
+from slimfusion.catalog.files import model_path, offered_model
 from slimfusion.catalog.found import best, identified, missing, search
 from slimfusion.catalog.hashes import HashCache
 from slimfusion.catalog.known import KNOWN
@@ -142,17 +143,82 @@ def test_other_files_are_left_out(known, tmp_path):
     assert search([tmp_path, tmp_path / "absent"], HashCache(None), no_signature) == ()
 
 
-def test_a_link_out_of_the_folder_is_refused_and_not_opened(known, tmp_path):
-    outside, models = tmp_path / "secret.onnx", tmp_path / "models"
-    outside.write_bytes(CONTENT)
+def test_links_are_followed_out_of_the_folder_as_comfyui_follows_them(known, tmp_path):
+    """Among them those of Hugging Face's cache: the link has the name and the ending, the file has neither."""
+    blobs, models = tmp_path / "blobs", tmp_path / "models"
+    blobs.mkdir()
     models.mkdir()
-    (models / "det.onnx").symlink_to(outside)
-    (models / "folder").symlink_to(tmp_path, target_is_directory=True)
-    found = search([models], HashCache(None), lambda path: pytest.fail("opened"))
-    assert [each.state for each in found] == ["refused", "refused"]
-    assert str(outside.resolve()) in found[0].note
-    with pytest.raises(ModelFileError, match="outside the model folders"):
-        model_path("det.onnx", [models])
+    (blobs / "0a1b2c").write_bytes(CONTENT)
+    (models / "det.onnx").symlink_to("../blobs/0a1b2c")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.onnx").write_bytes(b"x")
+    (models / "folder").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    found = search([models], HashCache(None), lambda path: RECOGNISER)
+    assert [(each.path, each.state) for each in found] == [
+        (models / "det.onnx", "verified"),
+        (models / "folder" / "mine.onnx", "unverified"),
+    ]
+    for choose in (model_path, offered_model):
+        assert choose("det.onnx", [models]) == models / "det.onnx"
+
+
+def test_links_that_lead_back_to_themselves_are_passed_over(known, tmp_path):
+    (tmp_path / "loop.onnx").symlink_to(tmp_path / "loop.onnx")
+    (tmp_path / "gone.onnx").symlink_to(tmp_path / "nowhere.onnx")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "det.onnx").write_bytes(CONTENT)
+    found = {each.path.name: each for each in search([tmp_path], HashCache(None), no_signature)}
+    assert found["det.onnx"].state == "verified" and len(found) == 3
+    assert "leads back to itself" in found["loop.onnx"].note
+    assert "does not exist" in found["gone.onnx"].note
+    for name, sentence in (("loop.onnx", "links"), ("gone.onnx", "does not exist")):
+        with pytest.raises(ModelFileError, match=sentence):
+            offered_model(name, [tmp_path])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_pipes_and_folders_are_not_opened(known, tmp_path):
+    """Opening a pipe waits until somebody writes into it, which nobody does here."""
+    for name in ("a.onnx", "b.pth", "c.safetensors"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(ModelFileError, match="is a pipe and no file"):
+            identified(tmp_path / name, HashCache(None), no_signature)
+        with pytest.raises(ModelFileError, match="is a pipe and no file"):
+            offered_model(name, [tmp_path])
+    (tmp_path / "d.onnx").mkdir()
+    found = search([tmp_path], HashCache(None), lambda path: pytest.fail("opened"))
+    assert [(each.path.name, each.state) for each in found] == [
+        ("a.onnx", "refused"),
+        ("b.pth", "refused"),
+        ("c.safetensors", "refused"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.onnx", "a/../../secret.onnx", "..\\secret.onnx", "/etc/secret.onnx", "C:\\secret.onnx",
+        "C:secret.onnx", "\\\\server\\share\\secret.onnx", "//server/share/secret.onnx", "~/secret.onnx",
+        "secret.txt", "", " ", "a\0.onnx",
+        "\udcc4.onnx", "x" * 5000 + ".onnx",
+    ],
+)  # fmt: skip
+def test_nodes_open_no_file_but_those_in_the_model_folders(tmp_path, name):
+    models = tmp_path / "models"
+    models.mkdir()
+    (tmp_path / "secret.onnx").write_bytes(b"x")
+    with pytest.raises(ModelFileError) as refusal:
+        offered_model(name, [models])
+    str(refusal.value).encode()
+    with pytest.raises(ModelFileError):
+        offered_model(str(tmp_path / "secret.onnx"), [models])
+    assert model_path(str(tmp_path / "secret.onnx")) == tmp_path / "secret.onnx"
+
+
+def test_names_of_paths_that_cannot_be_are_refused(tmp_path):
+    for name in ("~nobody-of-this-name/x.pth", "a\0b.pth", "x" * 5000, str(tmp_path)):
+        with pytest.raises(ModelFileError):
+            model_path(name, [])
 
 
 def test_links_inside_the_folders_are_one_file(known, tmp_path):
@@ -163,7 +229,7 @@ def test_links_inside_the_folders_are_one_file(known, tmp_path):
     (tmp_path / "b" / "more").symlink_to(tmp_path / "a", target_is_directory=True)
     found = search([tmp_path / "a", tmp_path / "b"], HashCache(None), no_signature)
     assert [each.path.name for each in found] == ["det.onnx"]
-    assert model_path("link.onnx", [tmp_path / "b", tmp_path / "a"]).name == "det.onnx"
+    assert model_path("link.onnx", [tmp_path / "b", tmp_path / "a"]) == tmp_path / "b" / "link.onnx"
 
 
 def test_a_model_folder_may_itself_be_a_link(known, tmp_path):
@@ -194,5 +260,5 @@ def test_the_best_file_of_a_kind_is_the_verified_one(known, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ModelFileError, match=r"absent\.onnx cannot be read"):
+    with pytest.raises(ModelFileError, match=r"absent\.onnx does not exist"):
         identified(tmp_path / "absent.onnx", HashCache(None), no_signature)

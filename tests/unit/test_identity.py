@@ -1,5 +1,6 @@
 """Identities: combined by direction, kept as ReActor keeps them, refused where they cannot be compared."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from slimfusion.faces.identity import (
     identity_path,
     load_identity,
     save_identity,
+    saved_identities,
+    saved_identity,
 )
 
 REACTOR_KEYS = {
@@ -161,7 +164,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(ModelFileError, match="does not exist"):
         load_identity(tmp_path / "absent.safetensors")
     (tmp_path / "half.safetensors").write_bytes(b"\x40\0\0\0")
-    with pytest.raises(ModelFileError, match=r"half\.safetensors is damaged"):
+    with pytest.raises(ModelFileError, match=r"half\.safetensors \(4 bytes\) is damaged"):
         load_identity(tmp_path / "half.safetensors")
     save_file({"conv.weight": torch.zeros(2)}, tmp_path / "net.safetensors")
     with pytest.raises(ModelFileError, match=r"no embedding.*conv\.weight"):
@@ -182,10 +185,61 @@ def test_saving_where_it_cannot_be(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.safetensors", "file"]
 
 
-@pytest.mark.parametrize("name", ["", "  ", "../up", "a/b", "a\\b", "C:x", ".hidden", "a\0b", "x" * 101])
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
-    with pytest.raises(SettingError, match="name of a file"):
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        *((name, "name of a file") for name in ("", "  ", "../up", "a/b", "a\\b", "C:x", ".hidden", "a\0b")),
+        *((name, "device on Windows") for name in ("CON", "nul", "Aux.b", "com1", "LPT³", "con .x")),
+        *((name, "cannot be shown") for name in ("\udcc4", "a\u202eb", "a\x7fb", "a\u2028b")),
+        ("x" * 201, "201 bytes long"),
+        ("名" * 100, "300 bytes long"),
+    ],
+)
+def test_a_name_that_cannot_be_a_files_is_refused(tmp_path, name, sentence):
+    with pytest.raises(SettingError, match=sentence) as refusal:
         identity_path(name, tmp_path)
+    assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["名" * 66, "x" * 200, "Conny", "com"])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    path = identity_path(name, tmp_path)
+    save_identity(somebody(1), path)
+    assert saved_identities([tmp_path]) == {name: path}
+
+
+def test_only_identities_in_the_folders_are_loaded_by_name(tmp_path):
+    folder = tmp_path / "faces"
+    save_identity(somebody(1), tmp_path / "secret.safetensors")
+    save_identity(somebody(2), folder / "Anna.safetensors")
+    (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
+    (folder / "folder.safetensors").mkdir()
+    assert list(saved_identities([folder, tmp_path / "absent"])) == ["Anna"]
+    assert saved_identity("Anna", [folder]) == folder / "Anna.safetensors"
+    for name in ("../secret", str(tmp_path / "secret"), "loop", "folder", "*", "", "\udcc4"):
+        with pytest.raises(ModelFileError, match="does not exist"):
+            saved_identity(name, [folder])
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16])
+def test_vectors_in_narrow_types_are_read(tmp_path, dtype):
+    stored = torch.from_numpy(vector(1)).to(dtype)
+    save_file({"embedding": stored}, tmp_path / "narrow.safetensors")
+    assert np.array_equal(load_identity(tmp_path / "narrow.safetensors").embedding, stored.float().numpy())
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-5, 1e5, 1e30])
+def test_vectors_of_lengths_that_no_recogniser_gives_are_refused(tmp_path, length):
+    save_file({"embedding": torch.from_numpy(vector(1, length))}, tmp_path / "odd.safetensors")
+    with pytest.raises(FacesError, match="which no recogniser gives"):
+        load_identity(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_a_pipe_is_no_identity(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(ModelFileError, match="is a pipe"):
+        load_identity(tmp_path / "pipe.safetensors")
 
 
 def test_a_name_with_spaces_and_umlauts_is_a_name(tmp_path):

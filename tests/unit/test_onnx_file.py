@@ -8,7 +8,6 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from slimfusion.engines.backends import onnx_file
-from slimfusion.engines.backends.onnx_tensors import map_tensors
 from slimfusion.errors import ModelFileError
 
 onnx = pytest.importorskip("onnx")
@@ -80,17 +79,14 @@ def test_initializers_keep_their_order_and_are_no_inputs(tmp_path):
     assert graph.last_initializer.load().tolist() == [2.0, 2.0]
 
 
-def test_large_tensors_are_mapped_where_they_lie_aligned(tmp_path):
-    """Four files with the tensor at every place modulo four: the values are right, and one of them is a mapping."""
+def test_a_tensor_that_was_read_does_not_change_with_its_file(tmp_path):
     values = np.random.default_rng(0).normal(size=(64, 512)).astype(np.float32)
-    for shift in range(4):
-        path = saved(tmp_path / f"{shift}.onnx", model([numpy_helper.from_array(values, "w" * (shift + 1))]))
-        stored = onnx_file.read(path).last_initializer
-        (tensor,) = map_tensors([stored])
-        assert np.array_equal(tensor.numpy(), values)
-        before = path.read_bytes()
-        tensor.zero_()
-        assert path.read_bytes() == before
+    path = saved(tmp_path / "model.onnx", model([numpy_helper.from_array(values, "w")]))
+    tensor = onnx_file.read(path).last_initializer.load()
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.truncate(16)
+    assert np.array_equal(tensor.numpy(), values)
 
 
 def external(folder: Path, location: str, **entries) -> Path:
@@ -104,7 +100,6 @@ def test_weights_beside_the_model_are_read(tmp_path):
     (tmp_path / "重 量.bin").write_bytes(b"\0" * 8 + np.arange(4, dtype=np.float32).tobytes())
     stored = onnx_file.read(external(tmp_path, "重 量.bin", offset=8, length=16)).last_initializer
     assert stored.load().tolist() == [0.0, 1.0, 2.0, 3.0]
-    assert map_tensors([stored])[0].tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("location", ["../w.bin", "a/../../w.bin", "..\\w.bin", "/etc/passwd", "C:\\w.bin", "C:w", ""])

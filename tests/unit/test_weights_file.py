@@ -112,14 +112,6 @@ def test_missing_files_and_unknown_endings_are_said(tmp_path):
         blueprint_from_file(tmp_path / "model.exe")
 
 
-def test_a_file_is_converted_in_parts_and_mapped_in_one():
-    layout = {f"weight{i}": torch.empty(1 << 20, device="meta") for i in range(40)} | {"other": 3}
-    parts = torch_backend._parts(layout, torch.bfloat16, CPU)
-    assert [key for part in parts for key in part] == [key for key in layout if key != "other"]
-    assert all(4 << 20 <= 4 * len(part) << 20 <= torch_backend.PART_BYTES for part in parts) and len(parts) == 5
-    assert len(torch_backend._parts(layout, torch.float32, CPU)) == 1
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_tensor_arrives_in_its_type(tmp_path, precision):
     path = save_upscaler(tmp_path / "net.safetensors")
