@@ -119,8 +119,9 @@ def _tools() -> tuple[Any, Any]:
     from .runtime import loaded, pip
 
     try:
-        import onnx
         import onnxscript  # noqa: F401  what torch's exporter is written with
+
+        import onnx
     except ImportError as error:
         raise DependencyError(
             f"To export, torch needs onnx and onnxscript ({error}). Type: {pip('install onnx onnxscript')}"
