@@ -82,9 +82,9 @@ def esrgan(seed: int = 0) -> torch.nn.Module:
     return _frozen(Network(in_nc=3, out_nc=3, num_filters=64, num_blocks=23, scale=4))
 
 
-def save_twin(name: str, path: Path) -> Path:
-    """Writes a network's weights as users have them."""
-    torch.save({"params_ema": network(name).state_dict()}, path)
+def save_twin(name: str, path: Path, legacy: bool = False) -> Path:
+    """Writes a network's weights as users have them. legacy: as torch before 1.6 did, such as GFPGAN's own file."""
+    torch.save({"params_ema": network(name).state_dict()}, path, _use_new_zipfile_serialization=not legacy)
     return path
 
 

@@ -22,6 +22,7 @@ from .stored_tensors import DamagedError, Start, UnsupportedError, extent, ident
 LARGEST_PICKLE = 64 << 20  # bytes that describe tensors: those of large models take one or two MiB
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_QUANTISED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4)
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name
 
 
@@ -38,6 +39,8 @@ class _Storages:
         if len(saved) == 6 and saved[5] is not None:
             raise UnsupportedError("was written by a very old torch; load it with torch and save it again")
         dtype = torch.uint8 if kind is torch.UntypedStorage else kind.dtype
+        if dtype in _QUANTISED:
+            raise UnsupportedError("holds quantised weights, which are not run here; get the model as fp16 or fp32")
         if not isinstance(count, int) or not 0 <= count < 1 << 48:
             raise DamagedError(f"its storage {key!r} has {count!r} numbers")
         name = key.decode("ascii", "replace") if isinstance(key, bytes) else str(key)
@@ -146,8 +149,6 @@ def check_tensor(name: str, value: torch.Tensor, starts: dict[int, Start]) -> No
     """Raises UnsupportedError for tensors of another kind than plain ones, DamagedError for those without data."""
     if value.layout != torch.strided:
         raise UnsupportedError(f"holds {name[:80]!r} as a sparse tensor; save it again with dense ones (to_dense)")
-    if value.is_quantized:
-        raise UnsupportedError(f"holds {name[:80]!r} quantised; get the model as fp16 or fp32")
     if value.is_complex():
         raise UnsupportedError(f"holds {name[:80]!r} as complex numbers, which no network here has")
     if value.device.type != "meta" or type(value) not in (torch.Tensor, torch.nn.Parameter):

@@ -1,5 +1,6 @@
 """Bad input inside the host: one sentence that the user can act on, and nothing left behind."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from slimfusion.bench.host_driver import HostError
 from slimfusion.catalog.files import BUNDLED_FILE
+from slimfusion.engines.backends.weights_file import metadata
 
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
 
@@ -46,8 +49,14 @@ def models(lab):
     folder = lab.host.base / "models" / "facerestore_models"
     folder.mkdir(exist_ok=True)
     yield folder
-    for file in folder.glob("bad.*"):
+    for file in folder.iterdir():
         file.unlink()
+    lab.free()
+
+
+def still_works(lab, portrait) -> None:
+    """One more prompt, which ends only if the host's worker is alive. Its model is read anew, so that it runs."""
+    lab.run(lab.restoring(lab.put("portrait", portrait), fidelity=np.random.default_rng().uniform()))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +77,71 @@ def test_a_bad_model_file_is_named_and_not_run(lab, models, portrait, lay, file,
     assert "ModelFileError" in error and file in error and sentence in error
     assert not (models / "ran").exists()
     assert lab.loaded() == before
+    still_works(lab, portrait)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps names in Unicode")
+@pytest.mark.parametrize("good", [True, False])
+def test_a_model_whose_name_is_no_utf8_is_opened_or_named(lab, models, portrait, good):
+    """As archives from China unpack elsewhere: the name is in GBK."""
+    file = os.fsdecode(b"\xc4\xd0\xce\xc4.safetensors")
+    (models / file).write_bytes(BUNDLED_FILE.read_bytes() if good else b"noise")
+    prompt = lab.restoring(lab.put("portrait", portrait))
+    prompt["model"] = lab.node("SlimFusionLoadModel", model=file)
+    if good:
+        run = lab.run(prompt)
+        assert r"\xc4\xd0" in json.dumps(run.report, ensure_ascii=False).replace("\\\\", "\\")
+    else:
+        error = lab.failed(prompt)
+        assert "damaged" in error and r"\xc4\xd0\xce\xc4.safetensors" in error
+    still_works(lab, portrait)
+
+
+@pytest.mark.parametrize(
+    "model", ["../outside.safetensors", "/outside.safetensors", "\udcc4.pth", "absent.pth", "pipe.pth"]
+)
+def test_models_that_are_not_in_the_list_are_refused_before_anything_runs(lab, models, portrait, model):
+    """By the API: the page offers none of these."""
+    outside = models.parent / "outside.safetensors"
+    outside.write_bytes(BUNDLED_FILE.read_bytes())
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(models / "pipe.pth")
+    prompt = lab.restoring(lab.put("portrait", portrait))
+    chosen = str(outside) if model.startswith("/") else model
+    prompt["model"] = lab.node("SlimFusionLoadModel", model=chosen)
+    try:
+        with pytest.raises(HostError, match="answered with 400"):
+            lab.host.run(prompt)
+    finally:
+        outside.unlink()
+    still_works(lab, portrait)
+
+
+@pytest.mark.parametrize("name", ["\udcc4\udcd0", "../../escaped", "CON", "名" * 100])
+def test_identities_of_no_such_name_are_refused(lab, portrait, name):
+    prompt = {
+        "load": lab.node("SlimFusionLoadIdentity", name=name),
+        "save": lab.node("SlimFusionSaveIdentity", identity=["load", 0], name=name),
+    }
+    with pytest.raises(HostError, match="answered with 400"):
+        lab.host.run(prompt)
+    still_works(lab, portrait)
+
+
+def test_a_model_that_was_replaced_between_two_prompts_is_loaded_anew(lab, models, portrait):
+    file = models / "replaced.safetensors"
+    file.write_bytes(BUNDLED_FILE.read_bytes())
+    prompt = lab.restoring(lab.put("portrait", portrait))
+    prompt["model"] = lab.node("SlimFusionLoadModel", model=file.name)
+    lab.run(prompt)
+    first = lab.got("image")
+    weights = load_file(file)
+    save_file({name: value * 0.5 for name, value in weights.items()}, file, metadata(BUNDLED_FILE))
+    lab.run(prompt)
+    assert not np.array_equal(lab.got("image"), first)
+    file.write_bytes(b"noise")
+    assert "damaged" in lab.failed(prompt)
+    still_works(lab, portrait)
 
 
 @pytest.mark.parametrize(
