@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
+
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..catalog.families import Family
