@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from ..engines.checks import check_numbers
 from ..engines.host import Host
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
@@ -114,6 +115,7 @@ def restore_faces(
     _check_restores(blueprint)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
+    check_numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
     if faces is None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ...engines.checks import check_numbers
 from ...errors import SettingError
 
 Turned = Literal["auto", "always", "never"]
@@ -34,6 +35,7 @@ class DetectionSettings:
     tiled: bool = True
 
     def __post_init__(self) -> None:
+        check_numbers(score=self.score, max_faces=self.max_faces, min_face=self.min_face, max_face=self.max_face)
         if self.detector not in DETECTORS:
             raise SettingError(f"There is no detector {self.detector!r}. Choose one of {', '.join(DETECTORS)}.")
         if self.turned not in TURNED:
