@@ -8,6 +8,7 @@ import torch
 
 from ..errors import BudgetError, SettingError
 from .cache import SESSIONS, SessionCache
+from .checks import check_numbers
 from .host import Host
 from .memory import meter, planner
 from .memory.budget import MemoryBudget, allowed_bytes, format_bytes
@@ -35,6 +36,7 @@ class Options:
             raise SettingError(
                 f"There is no precision {self.precision!r}. Choose one of auto, {', '.join(PRECISIONS)}."
             )
+        check_numbers(tile=self.tile, overlap=self.overlap, fidelity=self.fidelity)
         if self.tile < 0 or self.overlap < 0:
             raise SettingError(f"Tile and overlap are 0 px or more, not {self.tile} and {self.overlap}.")
         if not 0 <= self.fidelity <= 1:

@@ -22,6 +22,8 @@ def similarity(landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
     FacesError when a face's points are not finite or coincide.
     """
     points, target = np.asarray(landmarks, np.float64), np.asarray(template, np.float64)
+    if points.shape[-2:] != target.shape:
+        raise FacesError(f"A face has points of shape {points.shape[-2:]} instead of {target.shape}: detect it anew.")
     middle, target_middle = points.mean(-2, keepdims=True), target.mean(-2)
     x, y = np.moveaxis(points - middle, -1, 0)
     u, v = np.moveaxis(target - target_middle, -1, 0)
@@ -37,6 +39,8 @@ def similarity(landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
 def can_align(landmarks: np.ndarray) -> bool:
     """Whether five points (5, 2) are numbers that lie a pixel apart or more, so that `similarity` makes sense."""
     points = np.asarray(landmarks, np.float64)
+    if points.shape != (5, 2):
+        return False
     return bool(np.isfinite(points).all() and np.ptp(points, 0).max() >= 1)
 
 

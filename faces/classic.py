@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engines.checks import check_numbers
 from ..errors import SettingError
 from ..opencv import cv2
 from . import pyramid, warp
@@ -48,6 +49,7 @@ class Weights:
     def __post_init__(self) -> None:
         for name in ("shape", "texture", "colour"):
             value = getattr(self, name)
+            check_numbers(**{name: value})
             if not 0 <= value <= 1:
                 raise SettingError(f"The {name} weight goes from 0 to 1, not {value}.")
 

@@ -65,3 +65,13 @@ class Faces:
                 f"The faces were found in {len(self.frames)} frames of {self.width} x {self.height}, but the "
                 f"image has {batch} of {width} x {height}: detect faces in this image."
             )
+        self.check_places()
+
+    def check_places(self) -> None:
+        """Raises FacesError for a face that is listed under another frame than its own."""
+        for index, of_frame in enumerate(self.frames):
+            for face in of_frame:
+                if face.frame != index:
+                    raise FacesError(
+                        f"A face of frame {face.frame} is listed under frame {index}: detect faces in this image."
+                    )

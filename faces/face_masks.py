@@ -70,6 +70,7 @@ def face_masks(
     """
     if frames is not None:
         faces.check_size(frames)
+    faces.check_places()
     shape = (len(faces.frames), faces.height, faces.width)
     limit = None if user is None else checked_mask(user, shape)
     every = [face for of_frame in faces.frames for face in of_frame]

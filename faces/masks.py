@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..engines.checks import check_numbers
 from ..errors import FacesError, SettingError
 from ..opencv import cv2
 
@@ -72,9 +73,14 @@ def box_mask(size: int, padding: tuple[float, float, float, float], feather: flo
 
     padding: top, right, bottom and left margin as parts of the side, which may not meet. Raises SettingError.
     """
+    check_numbers(feather=feather)
+    for margin in padding:
+        check_numbers(padding=margin)
+        if not 0 <= margin <= 1:
+            raise SettingError(f"A padding goes from 0 to below 1, as a part of the face's crop, not {margin}.")
     top, right, bottom, left = (round(each * size) for each in padding)
     height, width = size - top - bottom, size - left - right
-    if min(padding) < 0 or min(height, width) < 3:
+    if min(height, width) < 3:
         raise SettingError(f"The paddings {padding} leave nothing of the face: two opposite ones must be below 1.")
     if not 0 <= feather <= 0.5:
         raise SettingError(f"The feather must be between 0 and 0.5 of the face's crop, not {feather}.")

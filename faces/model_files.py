@@ -20,7 +20,7 @@ def signature(path: Path) -> Signature | None:
         weights_file.shapes(path)  # only the header is read: enough to tell that the file is whole
     if suffix != ".onnx":
         return None
-    return onnx_backend.signature(onnx_file.read(path))
+    return onnx_backend.signature(onnx_file.read_ports(path))
 
 
 def search(folders: Iterable[Path], state_folder: Path | None = None, host: Host | None = None) -> tuple[Found, ...]:

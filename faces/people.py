@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..engines.checks import check_text
 from ..errors import FacesError, SettingError
 from .face import Face, Faces
 from .identity import Identity
@@ -71,6 +72,7 @@ def parse_map(text: str) -> dict[int, str]:
 
     Raises SettingError.
     """
+    check_text("people", text)
     found: dict[int, str] = {}
     for part in text.replace(";", ",").split(","):
         if not part.strip():

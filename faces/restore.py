@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..catalog.spec import ModelSpec
+from ..engines.checks import check_numbers
 from ..engines.host import Host
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
@@ -93,6 +94,7 @@ def restore_faces(
     _check_restores(blueprint)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
+    check_numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
     smallest_changed = detection.smallest_changed(chosen=faces is not None)

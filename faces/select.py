@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ..engines.checks import check_numbers
 from ..errors import FacesError, SettingError
 from .face import Face, Faces
 
@@ -60,6 +61,8 @@ class Choice:
     likeness: float = 0.3
 
     def __post_init__(self) -> None:
+        check_numbers(score=self.score, count=self.count, likeness=self.likeness)
+        check_numbers(youngest=self.youngest, oldest=self.oldest)
         if self.order not in ORDERS or self.gender not in GENDERS:
             raise SettingError(
                 f"There is no order {self.order!r} or gender {self.gender!r}; there are {', '.join(ORDERS)} and "

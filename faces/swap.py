@@ -20,6 +20,7 @@ import torch
 from ..catalog.families import FAMILIES, Family
 from ..catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector, wants_length_1
 from ..engines.backends import onnx_file
+from ..engines.checks import check_numbers
 from ..engines.host import Host
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget, allowed_bytes
@@ -71,6 +72,7 @@ class Swapping:
     mapping: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        check_numbers(strength=self.strength)
         if not 0 <= self.strength <= 1:
             raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
         classic.Weights(self.shape, self.texture, self.colour)

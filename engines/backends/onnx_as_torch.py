@@ -8,7 +8,6 @@ package, which reads files whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ...errors import ModelFileError
 from . import onnx_plan
+from .onnx_constants import made_weights
 from .onnx_file import OnnxGraph
-from .onnx_operators import find
+from .onnx_limits import HOST_BYTES, UNPREDICTED_BYTES
 from .onnx_operators.registry import Call
-from .onnx_plan import Plan, Step, Weight
+from .onnx_plan import MISFITS, Plan, Step
 from .onnx_tensors import OnnxTensor
 
 unsupported = onnx_plan.unsupported
-
-# What a malformed graph or a picture of the wrong size makes operators raise. Not RuntimeError: it may be that the
-# memory is full, which the engine knows how to handle.
-_MISFITS = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
-
-Load = Callable[[OnnxTensor], torch.Tensor]
 
 
 class OnnxModule(torch.nn.Module):
@@ -45,9 +39,10 @@ class OnnxModule(torch.nn.Module):
         device: torch.device,
         dtype: torch.dtype,
         weights: dict[int, torch.Tensor],
-        misfits: tuple[type[Exception], ...] = _MISFITS,
+        misfits: tuple[type[Exception], ...] = MISFITS,
     ) -> None:
         super().__init__()
+        self.opening_bytes = 0  # that opening takes beside the weights: known of a twin
         self.dtype = dtype
         self._misfits = misfits
         self._plan, self._device = plan, device
@@ -91,6 +86,7 @@ class OnnxModule(torch.nn.Module):
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         plan = self._plan
         values = list(plan.values)
+        on_host = _HostMemory(plan)
         for slot, name in self._named:
             values[slot] = self._parameters[name]
         for slot, x in zip(plan.inputs, inputs, strict=True):
@@ -107,8 +103,11 @@ class OnnxModule(torch.nn.Module):
             else:
                 for slot, part in zip(step.outputs, result, strict=False):
                     values[slot] = part
+            if step.on_host:
+                on_host.add(step, values)
             for slot in step.frees:
                 values[slot] = None
+                on_host.forget(slot)
         return tuple(self._tensor(values[slot], self.dtype) for slot in plan.outputs)
 
     def _result(self, step: Step, arguments: list[Any]) -> Any:
@@ -139,16 +138,34 @@ class OnnxModule(torch.nn.Module):
         return x.to(self._device, dtype if x.is_floating_point() else x.dtype)
 
 
+class _HostMemory:
+    """Counts the host values that a run holds at a time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._name, self._sizes, self._held = plan.graph.path.name, dict[int, int](), 0
+
+    def add(self, step: Step, values: list[Any]) -> None:
+        """Raises ModelFileError for more than any model computes."""
+        for slot in step.outputs:
+            self._sizes[slot] = values[slot].nbytes
+            self._held += values[slot].nbytes
+        if self._held > HOST_BYTES:
+            raise onnx_plan.too_much_on_host(self._name)
+
+    def forget(self, slot: int) -> None:
+        self._held -= self._sizes.pop(slot, 0)
+
+
 def build(graph: OnnxGraph, device: torch.device, dtype: torch.dtype) -> OnnxModule:
     """The module with its weights on a device, floating ones in a type. Raises ModelFileError.
 
     Weights are read and converted one by one, so that the file's copy never stands beside the whole of them.
     """
     planned = onnx_plan.plan(graph, device, dtype)
-    weights = {
-        weight.slot: _converted(_made(planned, weight.name, OnnxTensor.load), weight, device, dtype)
-        for weight in planned.weights
-    }
+    try:
+        weights, _ = made_weights(planned, OnnxTensor.load, device, dtype)
+    except MISFITS as error:
+        raise onnx_plan.broken(graph, error) from error
     return OnnxModule(planned, device, dtype, weights)
 
 
@@ -160,53 +177,17 @@ def twin(graph: OnnxGraph, dtype: torch.dtype, frugal: bool = True) -> tuple[Onn
     device = torch.device("cpu")
     planned = onnx_plan.plan(graph, device, dtype, frugal)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    # No memory can be full here: a RuntimeError too says that shapes do not fit.
+    misfits = (*MISFITS, RuntimeError)
     with mode:
-        weights = {w.slot: _converted(_made(planned, w.name, _empty), w, device, dtype) for w in planned.weights}
-        # No memory can be full here: a RuntimeError too says that shapes do not fit.
-        return OnnxModule(planned, device, dtype, weights, (*_MISFITS, RuntimeError)), mode
+        try:
+            weights, passing = made_weights(planned, _empty, device, dtype)
+        except misfits as error:
+            raise onnx_plan.broken(graph, error) from error
+        module = OnnxModule(planned, device, dtype, weights, misfits)
+    module.opening_bytes = planned.host_bytes + max(0, passing - UNPREDICTED_BYTES)
+    return module, mode
 
 
 def _empty(tensor: OnnxTensor) -> torch.Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype)
-
-
-def _wants_channels_last(weight: Weight, dtype: torch.dtype) -> bool:
-    return weight.kernel and not weight.exact and dtype == torch.bfloat16
-
-
-def _converted(value: torch.Tensor, weight: Weight, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    if not value.is_floating_point():
-        return value.to(device)
-    value = value.to(device, torch.float32 if weight.exact else dtype)
-    if _wants_channels_last(weight, dtype) and value.dim() == 4:
-        return value.contiguous(memory_format=torch.channels_last)
-    return value.contiguous()
-
-
-def _made(plan: Plan, name: str, load: Load, made: dict[str, Any] | None = None) -> torch.Tensor:
-    """A constant tensor: off the file, or computed from others in float32."""
-    made = {} if made is None else made
-    if name in made:
-        return made[name]
-    if name not in plan.folded:
-        array = plan.known.get(name)
-        made[name] = torch.from_numpy(np.array(array)) if array is not None else load(plan.stored[name])
-        return made[name]
-    node = plan.folded[name]
-    known = find(node.kind)
-    assert known is not None and known.run is not None
-    opset = plan.graph.opsets.get(node.domain, plan.graph.opset)
-    call = Call(node.op, node.name, opset, len(node.outputs), node.attributes, torch.device("cpu"), torch.float32)
-    arguments: list[Any] = []
-    for position, source in enumerate(node.inputs):
-        array = plan.known.get(source)
-        if source == "" or (array is not None and position in known.host_inputs):
-            arguments.append(array)
-        elif array is not None and known.scalars and array.ndim == 0:
-            arguments.append(array.item())
-        else:
-            value = _made(plan, source, load, made)
-            arguments.append(value.float() if value.is_floating_point() else value)
-    result = known.run(call, *arguments)
-    made.update(zip(node.outputs, result if isinstance(result, (tuple, list)) else (result,), strict=False))
-    return made[name]

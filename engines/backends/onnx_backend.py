@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...catalog.families import NO_MEAN, NO_SCALE, Family
@@ -22,27 +21,26 @@ from ...catalog.opening import Stamp, check_unchanged, stamps
 from ...catalog.signatures import Signature, input_order
 from ...catalog.spec import ModelSpec, Port
 from ...errors import DeviceError, ModelFileError, printable
-from ..memory.budget import GIB
 from ..memory.cost import Cost
 from ..session import Blueprint, Network, Tensors
-from . import onnx_as_torch, onnx_file, runtime
+from . import onnx_as_torch, onnx_file, onnx_plan, runtime
 from .onnx_export import METADATA
 from .onnx_file import OnnxGraph
-from .providers import PROVIDERS, Provider, Request, order, this_machine
-from .worker import Worker, never_stop
+from .onnx_operators.registry import UnsupportedError
+from .onnx_sessions import Adapter, RuntimeNetwork, TorchModule, WorkerSession, opened
+from .providers import PROVIDERS, Provider, order, this_machine
 
 # onnxruntime holds 1.13 times the weights of GFPGAN, RestoreFormer and CodeFormer, and 1.45 times while it loads them.
 PACKED_WEIGHTS = 1.2
 PROCESS = 16 << 20  # bytes of a worker beside its session: code, stacks, shared frames
 
-# A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
-ROOMY = 8
-
 # Where nothing can be counted: GFPGAN, RestoreFormer and CodeFormer as they are published hold 2200 to 2800 bytes
 # for each pixel in fp32.
 GUESSED = Cost(64 << 20, 3000.0)
 
-Adapter = Callable[..., Any]
+# Sides of what a network of any size is tried on, px.
+PROBE_SIDE, LARGER_PROBE_SIDE = 64, 128
+LARGEST_SCALE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +69,15 @@ def blueprint_from_onnx(
     asked for. Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
     """
     model = _model(path, name, family, licence, Stamp.of(path))
-    missing = onnx_as_torch.unsupported(model.graph)
-    if engine == "torch" and missing:
-        raise ModelFileError(
-            f"{name} has operators that are not known to torch here ({', '.join(missing)}). Get another "
-            "export of the model."
-        )
+    refusal = _refused_by_torch(model)
+    if engine == "torch" and refusal:
+        raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")
     # The file, and those beside it that it keeps its weights in.
     files = stamps({path, *(tensor.file for tensor in model.graph.initializers.values())})
     key = (str(path), tuple(files.values()))
-    if engine == "torch" or (engine == "auto" and not missing and mode != "compatibility"):
+    if engine == "torch" or (engine == "auto" and not refusal and mode != "compatibility"):
         return _unchanging(_under_torch(model, key), files)
-    return _unchanging(_under_onnxruntime(model, key, mode, missing), files)
+    return _unchanging(_under_onnxruntime(model, key, mode, refusal), files)
 
 
 def _unchanging(blueprint: Blueprint, files: Mapping[Path, Stamp]) -> Blueprint:
@@ -99,6 +94,22 @@ def _unchanging(blueprint: Blueprint, files: Mapping[Path, Stamp]) -> Blueprint:
         return network
 
     return replace(blueprint, build=build)
+
+
+@lru_cache(maxsize=16)
+def _refused_by_torch(model: OnnxModel) -> str:
+    """Why torch cannot run a graph here, as the end of a sentence; "" where it can. Raises ModelFileError."""
+    missing = onnx_as_torch.unsupported(model.graph)
+    if missing:
+        return f"has operators that are not known to torch here ({', '.join(missing)})"
+    try:
+        if model.family.contract("").domain == "image":
+            _scale_under_torch(model)  # what depends on sizes shows only when it is run
+        else:
+            onnx_plan.plan(model.graph, torch.device("cpu"), torch.float32)
+    except UnsupportedError as error:
+        return f"cannot be run by torch ({str(error).partition('. ')[0]})"
+    return ""
 
 
 @lru_cache(maxsize=16)
@@ -123,11 +134,10 @@ def signature(graph: OnnxGraph) -> Signature:
     return Signature(values(graph.inputs), values(graph.outputs))
 
 
-def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | None) -> ModelSpec:
+def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | None, scale: int) -> ModelSpec:
     contract = model.family.contract(model.licence)
     halo = _noted(model, "halo", contract.halo)
     tensors = contract.domain == "tensors"
-    scale = _scale(model) if contract.domain == "image" else 1
     return ModelSpec(
         name=model.name,
         path=model.graph.path,
@@ -165,13 +175,47 @@ def _input_ports(model: OnnxModel) -> tuple[Port, ...]:
     return tuple(ports)
 
 
-def _scale(model: OnnxModel) -> int:
-    """Output px for one input px, by running the network without data."""
+@lru_cache(maxsize=16)
+def _scale_under_torch(model: OnnxModel) -> int:
+    """Output px for one input px, by running the network without data. Raises ModelFileError."""
     module, mode = onnx_as_torch.twin(model.graph, torch.float32)
-    side = 64
     with mode, torch.no_grad():
-        result, *_ = module(torch.empty(1, 3, side, side))
-    return int(result.shape[-1]) // side
+        result, *_ = module(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE))
+    return whole_scale(model.name, PROBE_SIDE, tuple(result.shape))
+
+
+def whole_scale(name: str, side: int, shape: Sequence[int]) -> int:
+    """Output px for one input px of a network that made `shape` of (1, 3, side, side). Raises ModelFileError."""
+    scale = shape[-1] // side if len(shape) == 4 else 0
+    if not 1 <= scale <= LARGEST_SCALE or tuple(shape) != (1, 3, side * scale, side * scale):
+        raise ModelFileError(
+            f"{name} makes {list(shape)} of a picture of {[1, 3, side, side]}: only networks that keep a picture's "
+            f"size or make it 2 to {LARGEST_SCALE} times as large can be used as a restorer."
+        )
+    return scale
+
+
+@lru_cache(maxsize=16)
+def probe(model: OnnxModel) -> tuple[int, Cost]:
+    """The scale and the cost of a network that torch cannot run, by running two small pictures in a worker.
+
+    Its memory is limited as that of a network that was guessed. Raises ModelFileError, BudgetError and what a worker
+    raises.
+    """
+    weights = int(model.graph.parameters * torch.float32.itemsize * 2 * PACKED_WEIGHTS)
+    limit = PROCESS + weights + 2 * GUESSED.bytes_for(LARGER_PROBE_SIDE**2)
+    session = WorkerSession(model.graph.path, PROVIDERS["cpu"], limit, False, True)
+    run = _adapter(model)(session, _file_dtype(model))
+    peaks = []
+    try:
+        for side in (PROBE_SIDE, LARGER_PROBE_SIDE):
+            result = run(torch.full((1, 3, side, side), 0.5), 0.5)
+            scale = whole_scale(model.name, side, result.shape)
+            peaks.append(session.outside_peak)
+    finally:
+        session.close()
+    more = (peaks[1] - peaks[0]) / (LARGER_PROBE_SIDE**2 - PROBE_SIDE**2)
+    return scale, Cost(GUESSED.fixed, max(GUESSED.per_pixel, more))
 
 
 def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
@@ -184,11 +228,13 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
     def made(dtype: torch.dtype) -> tuple[Adapter, Any, int]:
         module, mode = onnx_as_torch.twin(model.graph, dtype)
         held = sum(each.numel() * each.element_size() for each in module.parameters())
-        return adapter(module, torch.float32), mode, max(0, held - model.graph.parameters * dtype.itemsize)
+        kept = max(0, held - model.graph.parameters * dtype.itemsize)
+        return adapter(module, torch.float32), mode, kept + module.opening_bytes
 
+    scale = _scale_under_torch(model) if model.family.contract("").domain == "image" else 1
     precisions = ("bf16", "fp32") if model.family.kind in ("restorer", "image network") else ("fp32",)
     return Blueprint(
-        _spec(model, precisions, None),  # what was exported for one sample is run for many all the same
+        _spec(model, precisions, None, scale),  # what was exported for one sample is run for many all the same
         (*key, "torch"),
         build,
         lambda dtype: made(dtype)[:2],
@@ -197,41 +243,30 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
     )
 
 
-class TorchModule:
-    """A rebuilt graph on a device."""
-
-    def __init__(self, forward: Adapter) -> None:
-        self._forward: Adapter | None = forward
-
-    def __call__(self, *inputs: Any) -> Any:
-        assert self._forward is not None
-        return self._forward(*inputs)
-
-    def close(self) -> None:
-        self._forward = None
-
-
-def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknown: tuple[str, ...]) -> Blueprint:
-    """unknown: operators that torch does not know here, so that nothing can be counted on tensors without data."""
+def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, refusal: str) -> Blueprint:
+    """refusal: why torch cannot run the graph, so that nothing can be counted on tensors without data."""
     if printable(str(model.graph.path)) != str(model.graph.path):
         raise ModelFileError(
             f"onnxruntime cannot open {model.graph.path}, whose name is no Unicode text. Rename it, or choose the "
             "engine torch."
         )
     provider, notes = provider_for(mode)
-    if unknown:
-        notes = (*notes, f"the memory of this file is a guess: torch does not know {', '.join(unknown)} here")
+    scale, cost = 1, GUESSED if refusal else None
+    if model.family.contract("").domain == "image":
+        scale, cost = probe(model) if refusal else (_scale_under_torch(model), None)
+    if refusal:
+        notes = (*notes, f"the memory of this file is a guess: it {refusal}")
     adapter, elsewhere = _adapter(model), provider.key != "cuda"
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
-        session = _session(model.graph, provider, limit)
+        session = opened(model.graph, provider, limit)
         return RuntimeNetwork(adapter(session, _file_dtype(model)), session)
 
     def twin(dtype: torch.dtype) -> tuple[Adapter, Any]:
         module, mode = onnx_as_torch.twin(model.graph, dtype, frugal=False)
         return adapter(module, dtype), mode
 
-    spec = _spec(model, ("fp32",), model.largest_batch)
+    spec = _spec(model, ("fp32",), model.largest_batch, scale)
     return Blueprint(
         spec,
         (*key, provider.key),
@@ -242,7 +277,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, unknow
         elsewhere=elsewhere,
         weight_factor=PACKED_WEIGHTS,
         constants=lambda dtype: PROCESS if elsewhere else 0,
-        cost=GUESSED if unknown else None,
+        cost=cost,
         notes=notes,
     )
 
@@ -266,89 +301,6 @@ def _file_dtype(model: OnnxModel) -> torch.dtype:
     """The type in which the file wants its pictures."""
     dtype = model.graph.inputs[model.order[0]].dtype
     return dtype if dtype is not None and dtype.is_floating_point else torch.float32
-
-
-def _session(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | WorkerSession:
-    if provider.key == "cuda":
-        return CudaSession(graph.path, limit)
-    frugal = 0 < limit < ROOMY * graph.parameters * torch.float32.itemsize + GIB
-    return WorkerSession(graph.path, provider, limit, provider.key in runtime.installed().plugins, frugal)
-
-
-class RuntimeNetwork(TorchModule):
-    """A session of onnxruntime, called in its family's way."""
-
-    def __init__(self, forward: Adapter, session: CudaSession | WorkerSession) -> None:
-        super().__init__(forward)
-        self._session = session
-
-    @property
-    def outside_peak(self) -> int:
-        """Bytes that another process took in the last run."""
-        return self._session.outside_peak
-
-    def interrupt_with(self, check: Callable[[], None]) -> None:
-        """Lets `check`, which raises to stop, end a run that another process is at."""
-        if isinstance(self._session, WorkerSession):
-            self._session.check_interrupt = check
-
-    def close(self) -> None:
-        super().close()
-        self._session.close()
-
-
-class WorkerSession:
-    """A session in a process of its own; takes and gives tensors on the CPU. check_interrupt: asked while waiting."""
-
-    check_interrupt: Callable[[], None] = staticmethod(never_stop)
-
-    def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool, frugal: bool) -> None:
-        request = {"budget": limit, "as_plugin": as_plugin}
-        task = {"kind": "onnx", "model": str(path), "provider": provider.key, "request": request}
-        self._worker = Worker(task, limit or None, frugal=frugal)
-        self._worker.start()
-
-    @property
-    def outside_peak(self) -> int:
-        return self._worker.peak_bytes
-
-    def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs], self.check_interrupt)
-        return tuple(torch.from_numpy(array) for array in arrays)
-
-    def close(self) -> None:
-        self._worker.close()
-
-
-class CudaSession:
-    """A session on the card that torch is on: it reads torch's memory there, and its results go to the CPU."""
-
-    outside_peak = 0
-
-    def __init__(self, path: Path, limit: int) -> None:
-        device = torch.cuda.current_device()
-        request = Request(limit or None, device, stream=torch.cuda.current_stream().cuda_stream)
-        provider = PROVIDERS["cuda"]
-        self._session: Any = runtime.open_session(str(path), provider, request)
-        self._device = device
-        self._run = runtime.loaded().RunOptions()
-        for name, value in provider.settings(request).last_run.items():
-            self._run.add_run_config_entry(name, value)
-
-    def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        binding = self._session.io_binding()
-        kept = [tensor.contiguous() for tensor in inputs]
-        for port, tensor in zip(self._session.get_inputs(), kept, strict=True):
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            binding.bind_input(port.name, "cuda", self._device, dtype, tuple(tensor.shape), tensor.data_ptr())
-        for port in self._session.get_outputs():
-            binding.bind_output(port.name, "cuda", self._device)
-        torch.cuda.current_stream().synchronize()  # the session may work on a stream of its own
-        self._session.run_with_iobinding(binding, self._run)
-        return tuple(torch.from_numpy(each) for each in binding.copy_outputs_to_cpu())
-
-    def close(self) -> None:
-        self._session = None
 
 
 def _adapter(model: OnnxModel) -> Callable[[Adapter, torch.dtype], Adapter]:

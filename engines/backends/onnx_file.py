@@ -20,8 +20,9 @@ import torch
 
 from ...errors import ModelFileError
 from . import protobuf
+from .onnx_limits import LONGEST_NAME, MOST_DIMENSIONS, MOST_ENTRIES, MOST_ENTRIES_TO_RECOGNISE, MOST_NODES, Allowance
 from .onnx_tensors import DTYPES, TYPE_NAMES, External, OnnxTensor, external_place
-from .protobuf import Field, Message
+from .protobuf import Field, Limits, Message
 
 # Subgraphs inside subgraphs: exporters write one or two.
 DEPTH = 8
@@ -112,12 +113,22 @@ class OnnxGraph(Graph):
 
 def read(path: Path) -> OnnxGraph:
     """The graph of a file; its weights stay on the disk. Raises ModelFileError."""
+    return _read(path, with_nodes=True)
+
+
+def read_ports(path: Path) -> OnnxGraph:
+    """The same without nodes: enough to know the family, and quick whatever the file. Raises ModelFileError."""
+    return _read(path, with_nodes=False)
+
+
+def _read(path: Path, with_nodes: bool) -> OnnxGraph:
     if not path.is_file():
         raise ModelFileError(f"The model file {path} does not exist.")
     size = path.stat().st_size
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _Reader(path, content).model(Message(content, 0, size))
+            limits = Limits(MOST_ENTRIES if with_nodes else MOST_ENTRIES_TO_RECOGNISE)
+            return _Reader(path, with_nodes).model(Message(content, 0, min(size, len(content)), limits))
     except (protobuf.DamagedError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise ModelFileError(
             f"{path.name} ({size} bytes) is damaged or not an ONNX model: {error}. A download that broke off, or a "
@@ -130,9 +141,10 @@ def read(path: Path) -> OnnxGraph:
 class _Reader:
     """Walks the messages of one file."""
 
-    def __init__(self, path: Path, content: mmap.mmap) -> None:
+    def __init__(self, path: Path, with_nodes: bool) -> None:
         self._path = path
-        self._content = content
+        self._with_nodes = with_nodes
+        self._nodes = Allowance(MOST_NODES)
         self._external: dict[str, External] = {}
 
     def model(self, message: Message) -> OnnxGraph:
@@ -175,7 +187,9 @@ class _Reader:
         inputs: list[Value] = []
         outputs: list[Value] = []
         for field in message:
-            if field.number == 1:
+            if field.number == 1 and self._with_nodes:
+                if not self._nodes.take(1):
+                    raise protobuf.DamagedError(f"it has more than {MOST_NODES} nodes")
                 nodes.append(self._node(field.message(), depth))
             elif field.number == 5:
                 tensor = self._tensor(field.message())
@@ -195,7 +209,7 @@ class _Reader:
         attributes: dict[str, Any] = {}
         for field in message:
             if field.number in texts:
-                texts[field.number].append(field.text())
+                texts[field.number].append(field.text(LONGEST_NAME))
             elif field.number == 5:
                 name, value = self._attribute(field.message(), depth)
                 attributes[name] = value
@@ -209,7 +223,7 @@ class _Reader:
         found: dict[int, list[Field]] = {}
         for field in message:
             if field.number == 1:
-                name = field.text()
+                name = field.text(LONGEST_NAME)
             elif field.number == 20:
                 kind = field.integer()
             else:
@@ -240,7 +254,7 @@ class _Reader:
         name, dtype, shape = "", None, None
         for field in message:
             if field.number == 1:
-                name = field.text()
+                name = field.text(LONGEST_NAME)
             elif field.number == 2:
                 for kind in field.message():
                     if kind.number == 1:
@@ -253,8 +267,14 @@ class _Reader:
             if field.number == 1:
                 dtype = DTYPES.get(field.integer())
             elif field.number == 2:
-                shape = tuple(self._dimension(part.message()) for part in field.message() if part.number == 1)
+                parts = [part for part in field.message() if part.number == 1]
+                self._check_rank(len(parts))
+                shape = tuple(self._dimension(part.message()) for part in parts)
         return dtype, shape
+
+    def _check_rank(self, dimensions: int) -> None:
+        if dimensions > MOST_DIMENSIONS:
+            raise protobuf.DamagedError(f"it has a shape of {dimensions} dimensions")
 
     def _dimension(self, message: Message) -> int | str | None:
         for field in message:
@@ -262,7 +282,7 @@ class _Reader:
                 # Some exporters write what they do not know as 0 or -1.
                 return field.integer() if field.integer() > 0 else None
             if field.number == 2:
-                return field.text() or None
+                return field.text(LONGEST_NAME) or None
         return None
 
     def _tensor(self, message: Message) -> OnnxTensor:
@@ -272,10 +292,11 @@ class _Reader:
         for field in message:
             if field.number == 1:
                 dims += field.integers()
+                self._check_rank(len(dims))
             elif field.number == 2:
                 kind = field.integer()
             elif field.number == 8:
-                name = field.text()
+                name = field.text(LONGEST_NAME)
             elif field.number in (4, 5, 7, 9, 10, 11):
                 parts.append((field.number, field.wire, field.start, field.end))
             elif field.number == 13:

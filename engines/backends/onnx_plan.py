@@ -6,7 +6,7 @@ Nothing here needs weights or a device; `onnx_as_torch` fills the plan and runs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ import torch
 from ...errors import ModelFileError
 from .onnx_file import Graph, Node, OnnxGraph
 from .onnx_fusions import fused
+from .onnx_limits import FOLDED_BYTES, FOLDED_TO_STORED, HOST_BYTES, Allowance
 from .onnx_operators import Call, Operator, find
 from .onnx_operators.host import shape_of
-from .onnx_operators.registry import Array
+from .onnx_operators.registry import Array, TooLargeError, UnsupportedError
 from .onnx_precision import summed_in_float32
+from .onnx_steps import Lives, Plan, Step, Weight
 from .onnx_tensors import OnnxTensor
 
 # The newest operator set that is let through; up to 21 the operators were compared with onnxruntime, and what 22 to
@@ -27,60 +29,13 @@ NEWEST_OPSET = 24
 
 # Constants up to these sizes are known while the graph is planned: sizes, axes, indices; and single numbers.
 MOST_WHOLE, MOST_REAL = 1 << 16, 16
+MOST_REAL_BYTES = 1 << 16
 
-# What operators on constants may grow to before they are better run anew each time.
-MOST_FOLDED = 1 << 24
+# What a malformed graph or a picture of the wrong size makes operators raise. Not RuntimeError: it may be that the
+# memory is full, which the engine knows how to handle.
+MISFITS = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
 
 _INLINED = ("Constant", "If", "Shape", "Size")
-_NOT_FROM_INPUT = ("RandomNormalLike", "RandomUniformLike", "EyeLike", "ConstantOfShape", "Range")
-
-
-@dataclass
-class Step:
-    """One operator with its inputs and outputs by slot (-1 for one that is left out).
-
-    on_host: it computes numpy arrays. to_host, to_tensor: positions of inputs of the other kind. casts: positions
-    that may come in another floating type than the step's. frees: slots that nobody needs any more.
-    """
-
-    operator: Operator
-    call: Call
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    on_host: bool
-    to_host: tuple[int, ...] = ()
-    to_tensor: tuple[int, ...] = ()
-    casts: tuple[int, ...] = ()
-    frees: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A constant tensor in a slot. exact: stays float32 whatever the run's type. kernel: a convolution's."""
-
-    slot: int
-    name: str
-    exact: bool
-    kernel: bool
-
-
-@dataclass
-class Plan:
-    """Steps in order, over numbered slots.
-
-    values: what slots hold from the start, host values and numbers. weights: slots that constant tensors go to.
-    folded: nodes on constants alone, by the names of their outputs; their results are weights like the file's.
-    """
-
-    graph: OnnxGraph
-    steps: list[Step] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)
-    weights: list[Weight] = field(default_factory=list)
-    folded: dict[str, Node] = field(default_factory=dict)
-    known: dict[str, Array] = field(default_factory=dict)
-    stored: dict[str, OnnxTensor] = field(default_factory=dict)
-    inputs: list[int] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
 
 
 def unsupported(graph: OnnxGraph) -> tuple[str, ...]:
@@ -101,18 +56,18 @@ def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: boo
     name = graph.path.name
     missing = unsupported(graph)
     if missing:
-        raise ModelFileError(
+        raise UnsupportedError(
             f"{name} uses operators that torch cannot run here: {', '.join(missing)}. onnxruntime may run this file: "
             "choose it as the engine."
         )
     if graph.opset > NEWEST_OPSET:
-        raise ModelFileError(
+        raise UnsupportedError(
             f"{name} uses ONNX's operator set {graph.opset}; the newest that is known here is {NEWEST_OPSET}. "
             "Export it with an older one, or choose onnxruntime as the engine."
         )
     try:
         return _Planner(graph, device, dtype, frugal).plan()
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, RuntimeError) as error:
+    except (*MISFITS, RuntimeError, MemoryError) as error:
         raise broken(graph, error) from error
 
 
@@ -121,6 +76,13 @@ def broken(graph: OnnxGraph, error: Exception, node: str = "") -> ModelFileError
     return ModelFileError(
         f"{graph.path.name} does not fit together{where}: {str(error).splitlines()[0] if str(error) else error!r}. "
         "The file is damaged, or the picture is not of the size that it was exported for."
+    )
+
+
+def too_much_on_host(name: str) -> ModelFileError:
+    return ModelFileError(
+        f"{name} computes more than {HOST_BYTES >> 20} MiB of sizes and indices, which no model does. The file is "
+        "damaged or not what it is said to be: get another export of the model."
     )
 
 
@@ -135,6 +97,9 @@ class _Planner:
         self._summed: frozenset[Node] = frozenset()
         self._in_float32: set[str] = {value.name for value in graph.inputs}
         self._nodes = 0
+        self._host_bytes = Allowance(HOST_BYTES)
+        stored = sum(tensor.nbytes for tensor in graph.initializers.values())
+        self._folded_bytes = Allowance(FOLDED_BYTES + FOLDED_TO_STORED * stored)
 
     def plan(self) -> Plan:
         plan = self._plan
@@ -146,7 +111,7 @@ class _Planner:
                 plan.outputs.append(self._slots[value.name])
             else:
                 plan.outputs.append(self._constant(value.name, False, False, False))
-        _Lives(plan, self._frugal).mark()
+        Lives(plan, self._frugal).mark()
         return plan
 
     def _body(self, nodes: Sequence[Node]) -> None:
@@ -169,6 +134,8 @@ class _Planner:
             self._know(name, array_of(tensor))
 
     def _know(self, name: str, array: Array) -> None:
+        if not self._host_bytes.take(array.nbytes):
+            raise too_much_on_host(self._graph.path.name)
         self._plan.known[name] = array
         self._host.add(name)
 
@@ -186,9 +153,14 @@ class _Planner:
             known = find(node.kind)
             assert known is not None
             call = self._call(node)
-            if known.on_host is not None and self._is_host(node) and not _makes_data(node):
-                self._add_host(node, known, call)
-            elif known.run is None:
+            if (
+                known.on_host is not None
+                and self._is_host(node)
+                and not _makes_data(node)
+                and self._add_host(node, known, call)
+            ):
+                return
+            if known.run is None:
                 raise call.refused("what it works on is no size and no index")
             elif not self._fold(node, known, call):
                 self._add_step(node, known, call)
@@ -226,7 +198,8 @@ class _Planner:
         self._constants(branch.initializers.values())
         self._body(branch.nodes)
         for inner, outer in zip(branch.outputs, node.outputs, strict=True):
-            self._add(Node("Identity", "", outer, (inner.name,), (outer,), {}))
+            if inner.name != outer:
+                self._add(Node("Identity", "", outer, (inner.name,), (outer,), {}))
 
     def _add_sizes(self, node: Node) -> None:
         """Shape and Size of a tensor: a host value that each run has anew, unless the tensor is constant."""
@@ -239,16 +212,28 @@ class _Planner:
         outputs = (self._slot(node.outputs[0]),)
         self._plan.steps.append(Step(Operator(on_host=_sizes), call, (self._slots[name],), outputs, True))
 
-    def _add_host(self, node: Node, known: Operator, call: Call) -> None:
+    def _add_host(self, node: Node, known: Operator, call: Call) -> bool:
+        """Whether a node works on the host: large tables of real numbers are data, and are left to tensors."""
         assert known.on_host is not None
         if all(name == "" or name in self._plan.known for name in node.inputs):
-            result = known.on_host(call, *(self._plan.known.get(name) for name in node.inputs))
-            for name, array in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+            arrays = [self._plan.known.get(name) for name in node.inputs]
+            is_data = known.run is not None and any(x is not None and x.dtype.kind == "f" for x in arrays)
+            try:
+                result = known.on_host(call, *arrays)
+            except TooLargeError:
+                if is_data:
+                    return False
+                raise
+            made = result if isinstance(result, tuple) else (result,)
+            if is_data and sum(array.nbytes for array in made) > MOST_REAL_BYTES:
+                return False
+            for name, array in zip(node.outputs, made, strict=False):
                 self._know(name, array)
-            return
+            return True
         inputs = tuple(self._host_slot(name) for name in node.inputs)
         self._host.update(node.outputs)
         self._plan.steps.append(Step(known, call, inputs, tuple(map(self._slot, node.outputs)), True))
+        return True
 
     def _fold(self, node: Node, known: Operator, call: Call) -> bool:
         """Notes a node on constants alone; tries it on tensors without data to know what it gives."""
@@ -258,9 +243,7 @@ class _Planner:
         inputs = [self._without_data(name, known, k) for k, name in enumerate(node.inputs)]
         result = known.run(exact, *inputs) if known.run else ()
         made = result if isinstance(result, (tuple, list)) else (result,)
-        if sum(part.numel() for part in made) > MOST_FOLDED + sum(
-            2 * x.numel() for x in inputs if isinstance(x, torch.Tensor)
-        ):
+        if not self._folded_bytes.take(sum(part.nbytes for part in made)):
             return False
         for name, part in zip(node.outputs, made, strict=False):
             self._plan.folded[name] = node
@@ -345,60 +328,3 @@ def _makes_data(node: Node) -> bool:
     """A ConstantOfShape of real numbers is no size: it may be as large as a picture."""
     value = node.attributes.get("value")
     return node.op == "ConstantOfShape" and (value is None or value.dtype is None or value.dtype.is_floating_point)
-
-
-class _Lives:
-    """When each value is needed last, and which inputs a step may overwrite.
-
-    Values that may share memory are in one group. An input may be overwritten when no other value of its group is
-    needed later, none is a constant, an input or an output of the graph, and it comes from an input: samples of a
-    batch have it each for themselves.
-    """
-
-    def __init__(self, plan: Plan, frugal: bool) -> None:
-        self._plan, self._frugal = plan, frugal
-        self._last: dict[int, int] = {}
-        self._group: dict[int, set[int]] = {}
-        self._tied = {*plan.inputs, *plan.outputs, *(weight.slot for weight in plan.weights)}
-        self._from_input = set(plan.inputs)
-
-    def mark(self) -> None:
-        steps = self._plan.steps
-        for index, step in enumerate(steps):
-            for slot in (*step.inputs, *step.outputs):
-                self._last[slot] = index
-        for index, step in enumerate(steps):
-            if not step.on_host:
-                self._mark_step(index, step)
-            kept = {*self._plan.outputs, *(w.slot for w in self._plan.weights), -1}
-            gone = {s for s in (*step.inputs, *step.outputs) if self._last[s] == index} - kept
-            step.frees = tuple(slot for slot in gone if self._plan.values[slot] is None)
-
-    def _mark_step(self, index: int, step: Step) -> None:
-        if step.call.op not in _NOT_FROM_INPUT and self._from_input.intersection(step.inputs):
-            self._from_input.update(step.outputs)
-        overwritten = sorted(step.operator.overwrites) if self._frugal else ()
-        reuse = tuple(k for k in overwritten if self._may_overwrite(index, step, k))
-        step.call = replace(step.call, reuse=reuse)
-        shared = {slot for slot in step.inputs if slot >= 0} if step.operator.aliases else set()
-        shared |= {step.inputs[k] for k in reuse}
-        together = set(step.outputs).union(*(self._of(slot) for slot in shared))
-        for slot in together if shared else ():
-            self._group[slot] = together
-
-    def _of(self, slot: int) -> set[int]:
-        return self._group.setdefault(slot, {slot})
-
-    def _may_overwrite(self, index: int, step: Step, position: int) -> bool:
-        if position >= len(step.inputs) or step.inputs[position] < 0:
-            return False
-        slot = step.inputs[position]
-        group = self._of(slot)
-        others = [s for k, s in enumerate(step.inputs) if k != position]
-        return (
-            slot in self._from_input
-            and position not in step.to_tensor
-            and not group & self._tied
-            and not group.intersection(others)
-            and all(self._last[member] <= index for member in group)
-        )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .onnx_limits import MOST_ENTRIES, MOST_TEXT_BYTES, Allowance
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -19,6 +21,24 @@ LONGEST_TEXT = 1 << 20
 
 class DamagedError(Exception):
     """The bytes are no such message; the text says why, as the end of a sentence."""
+
+
+class Limits:
+    """What one file may still make its reader do."""
+
+    def __init__(self, most_entries: int = MOST_ENTRIES) -> None:
+        self._entries, self._text = Allowance(most_entries), Allowance(MOST_TEXT_BYTES)
+        self._most_entries = most_entries
+
+    def count(self, entries: int = 1) -> None:
+        """Raises DamagedError for more fields and numbers than a model has."""
+        if not self._entries.take(entries):
+            raise DamagedError(f"it has more than {self._most_entries} fields, which no model has")
+
+    def read(self, nbytes: int) -> None:
+        """Raises DamagedError for more text than a model has."""
+        if not self._text.take(nbytes):
+            raise DamagedError(f"it has more than {MOST_TEXT_BYTES} bytes of names")
 
 
 @dataclass(frozen=True)
@@ -34,15 +54,18 @@ class Field:
     start: int
     end: int
     number_read: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     def message(self) -> Message:
         self._expect(BYTES)
-        return Message(self.content, self.start, self.end)
+        return Message(self.content, self.start, self.end, self.limits)
 
-    def text(self) -> str:
+    def text(self, longest: int = LONGEST_TEXT) -> str:
+        """longest: bytes that are believed."""
         self._expect(BYTES)
-        if self.end - self.start > LONGEST_TEXT:
+        if self.end - self.start > longest:
             raise DamagedError(f"it holds a name of {self.end - self.start} bytes")
+        self.limits.read(self.end - self.start)
         return self.content[self.start : self.end].decode("utf-8", "backslashreplace")
 
     def integer(self) -> int:
@@ -57,6 +80,7 @@ class Field:
         self._expect(BYTES)
         numbers, position = [], self.start
         while position < self.end:
+            self.limits.count()
             number, position = _varint(self.content, position, self.end)
             numbers.append(_signed(number))
         return numbers
@@ -68,6 +92,7 @@ class Field:
         count, rest = divmod(self.end - self.start, 4)
         if rest:
             raise DamagedError("a list of numbers ends in the middle of one")
+        self.limits.count(count)
         return struct.unpack(f"<{count}f", self.content[self.start : self.end])
 
     def _expect(self, wire: int) -> None:
@@ -78,12 +103,14 @@ class Field:
 class Message:
     """The fields between two places, in their order. Iterating raises DamagedError."""
 
-    def __init__(self, content: mmap.mmap | bytes, start: int, end: int) -> None:
+    def __init__(self, content: mmap.mmap | bytes, start: int, end: int, limits: Limits | None = None) -> None:
         self._content, self._start, self._end = content, start, end
+        self._limits = limits or Limits()
 
     def __iter__(self) -> Iterator[Field]:
-        content, position, end = self._content, self._start, self._end
+        content, position, end, limits = self._content, self._start, self._end, self._limits
         while position < end:
+            limits.count()
             tag, position = _varint(content, position, end)
             wire, number = tag & 7, tag >> 3
             start, value = position, 0
@@ -98,7 +125,7 @@ class Message:
                 raise DamagedError(f"byte {start - 1} does not begin a field")
             if position > end:
                 raise DamagedError(f"the field at byte {start} is {position - end} bytes longer than what is left")
-            yield Field(content, number, wire, start, position, value)
+            yield Field(content, number, wire, start, position, value, limits)
 
 
 def _varint(content: mmap.mmap | bytes, position: int, end: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...errors import SettingError
+from ..checks import check_numbers
 
 Mode = Literal["auto", "performance", "quality", "compatibility"]
 OnLowMemory = Literal["degrade", "fail"]
@@ -17,6 +18,7 @@ ON_LOW_MEMORY: tuple[str, ...] = get_args(OnLowMemory)
 
 MIB = 1 << 20
 GIB = 1 << 30
+MOST_GIB = 1 << 30  # more than any machine has
 
 # The share of a device that may be in use when we are done asking: the rest is for allocators' rounding,
 # the desktop and whatever starts while we run.
@@ -39,6 +41,7 @@ class MemoryBudget:
     keep_loaded: bool = True
 
     def __post_init__(self) -> None:
+        check_numbers(limit=0 if self.limit is None else self.limit)
         if self.limit is not None and not 0 < self.limit < math.inf:
             raise SettingError(
                 f"A memory budget must be more than zero, not {self.limit} bytes. Leave it out for automatic."
@@ -57,7 +60,8 @@ class MemoryBudget:
 
 def budget_from_gib(gib: float, mode: Mode, on_low_memory: OnLowMemory, keep_loaded: bool) -> MemoryBudget:
     """The budget that a number of GiB means, 0 being automatic."""
-    if not math.isfinite(gib) or gib < 0:
+    check_numbers(budget=gib)
+    if not 0 <= gib <= MOST_GIB:
         raise SettingError(f"A memory budget must be 0 (automatic) or more GiB, not {gib}.")
     return MemoryBudget(int(gib * GIB) or None, mode, on_low_memory, keep_loaded)
 
@@ -68,6 +72,8 @@ def parse_bytes(text: str) -> int:
     unit = _UNITS.get(match.group(2).lower()) if match else None
     if match is None or unit is None:
         raise SettingError(f"{text!r} is no amount of memory. Write it like 1GiB, 700MB or 1.5g.")
+    if float(match.group(1)) * unit > MOST_GIB * GIB:
+        raise SettingError(f"{text[:40]!r} is more memory than any machine has.")
     return int(float(match.group(1)) * unit)
 
 

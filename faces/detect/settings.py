@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...catalog.found import Found
+from ...engines.checks import check_numbers
 from ...errors import SettingError
 
 Turned = Literal["auto", "always", "never"]
@@ -41,6 +42,7 @@ class DetectionSettings:
     find_file: Callable[[str], Found] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_numbers(score=self.score, max_faces=self.max_faces, min_face=self.min_face, max_face=self.max_face)
         if self.detector not in DETECTORS:
             raise SettingError(f"There is no detector {self.detector!r}. Choose one of {', '.join(DETECTORS)}.")
         if self.turned not in TURNED:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
-from slimfusion.engines.backends import onnx_backend, onnx_file
+from slimfusion.engines.backends import onnx_backend, onnx_file, onnx_sessions
 from slimfusion.engines.backends import worker as worker_module
 from slimfusion.engines.backends.providers import PROVIDERS
 from slimfusion.engines.cache import SessionCache
@@ -19,7 +19,7 @@ from slimfusion.engines.planning import Job, Options
 from slimfusion.engines.run import open_run
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
 from slimfusion.faces.networks import blueprint_from_path
-from slimfusion.faces.restore import restore_faces
+from slimfusion.faces.restore import restore_faces, restore_image
 
 HOST = StandaloneHost("cpu")
 ENGINES = ["torch", "onnxruntime"]
@@ -153,7 +153,7 @@ def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_pat
     finally:
         sessions.release()
     assert (result - F.celu(crop * 2 - 1).add(1).div(2).clamp(0, 1)).abs().max() <= 1e-6
-    assert report.engine == "onnxruntime CPU" and any("a guess: torch does not know Celu" in n for n in report.notes)
+    assert report.engine == "onnxruntime CPU" and any("not known to torch here (Celu)" in n for n in report.notes)
 
 
 def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_cannot(tmp_path):
@@ -180,9 +180,9 @@ def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_canno
 @pytest.mark.parametrize(("limit", "frugal"), [(0, False), (512 * MIB, True), (2 * GIB, False)])
 def test_a_worker_keeps_what_it_frees_only_where_there_is_room(tmp_path, monkeypatch, limit, frugal):
     given = []
-    monkeypatch.setattr(onnx_backend, "WorkerSession", lambda *arguments: given.append(arguments[-1]))
+    monkeypatch.setattr(onnx_sessions, "WorkerSession", lambda *arguments: given.append(arguments[-1]))
     graph = onnx_file.read(restorer(tmp_path / "net.onnx"))
-    onnx_backend._session(graph, PROVIDERS["cpu"], limit)
+    onnx_sessions.opened(graph, PROVIDERS["cpu"], limit)
     assert given == [frugal]
 
 
@@ -236,3 +236,83 @@ def test_the_first_provider_that_runs_is_taken_and_the_others_are_explained(monk
     onnx_backend.provider_for.cache_clear()
     assert provider.key == "cpu"
     assert refused == ("CUDA was not used: no driver", "WebGPU was not used: no device")
+
+
+def image_network(path, node, factor, weights=(), opsets=(("", 20),), first=()):
+    """Takes any picture and makes it `factor` times as large by a node that is given."""
+    shapes = ["n", 3, "h", "w"], ["n", 3, "h2", "w2"]
+    values = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in zip("xy", shapes, strict=True)]
+    resize = helper.make_node("Resize", ["t", "", "scales"], ["y"], mode="nearest")
+    scales = numpy_helper.from_array(np.float32([1, 1, factor, factor]), "scales")
+    tensors = [scales, *(numpy_helper.from_array(value, name) for name, value in weights)]
+    graph = helper.make_graph([*first, node, resize], "network", values[:1], values[1:], initializer=tensors)
+    imports = [helper.make_opsetid(*each) for each in opsets]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), path)
+    return path
+
+
+def celu(path):
+    return image_network(path, helper.make_node("Celu", ["x"], ["t"], alpha=0.5), 2)
+
+
+def quick(path):
+    node = helper.make_node("QuickGelu", ["x"], ["t"], domain="com.microsoft", alpha=1.5)
+    return image_network(path, node, 1, opsets=(("", 20), ("com.microsoft", 1)))
+
+
+def directly(path, picture):
+    """What onnxruntime makes of (H, W, 3)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {"x": picture.permute(2, 0, 1)[None].numpy()})
+    return torch.from_numpy(result)[0].permute(1, 2, 0).clamp(0, 1)
+
+
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+@pytest.mark.parametrize(("write", "scale"), [(celu, 2), (quick, 1)])
+def test_an_image_network_that_torch_does_not_know_runs_on_onnxruntime(tmp_path, engine, write, scale):
+    made = blueprint(write(tmp_path / "net.onnx"), engine)
+    assert (made.spec.scale, made.engine) == (scale, "onnxruntime CPU")
+    frames = torch.rand(1, 80, 112, 3)
+    result, report = restore_image(frames, made, MemoryBudget(), HOST)
+    torch.testing.assert_close(result[0], directly(made.spec.path, frames[0]), atol=1e-5, rtol=0)
+    assert any("not known to torch here" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
+def test_faces_are_restored_by_it_too(tmp_path, engine):
+    from skimage.data import astronaut
+
+    frames = torch.from_numpy(astronaut()[:256, 100:356] / np.float32(255))[None]
+    made = blueprint(quick(tmp_path / "net.onnx"), engine)
+    done = restore_faces(frames, made, MemoryBudget(), HOST)
+    result, mask = done.frames[0], done.mask[0]
+    inside = mask > 0.999
+    assert inside.sum() > 1000 and done.report.engine == "onnxruntime CPU"
+    torch.testing.assert_close(result[inside], directly(made.spec.path, frames[0])[inside], atol=0.02, rtol=0)
+    assert torch.equal(result[mask == 0], frames[0][mask == 0])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("factor", [0.5, 1.5])
+def test_an_upscaler_by_no_whole_factor_is_refused(tmp_path, engine, factor):
+    path = image_network(tmp_path / "net.onnx", helper.make_node("Identity", ["x"], ["t"]), factor)
+    with pytest.raises(ModelFileError, match="only networks that keep a picture's size"):
+        blueprint(path, engine)
+
+
+def test_what_torch_cannot_do_is_not_advised_to_go_where_it_is(tmp_path):
+    """A condition that hangs on the picture: operators that are known, in a graph that is not."""
+    path = tmp_path / "net.onnx"
+    value = helper.make_tensor_value_info("b", FLOAT, None)
+    branches = [helper.make_graph([helper.make_node(op, ["x"], ["b"])], "g", [], [value]) for op in ("Neg", "Abs")]
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Greater", ["m", "half"], ["c"]),
+    ]
+    node = helper.make_node("If", ["c"], ["t"], then_branch=branches[0], else_branch=branches[1])
+    made = blueprint(image_network(path, node, 1, [("half", np.float32(2.0))], first=nodes), "onnxruntime")
+    frames = torch.rand(1, 64, 64, 3)
+    assert torch.equal(restore_image(frames, made, MemoryBudget(), HOST)[0], frames)
+    assert not any("choose" in note for note in made.notes)

@@ -14,23 +14,22 @@ import numpy as np
 from .layout import axes_of
 from .registry import Array, Call, host_operator, numbers
 
-# More elements than any size or table of indices has: a damaged file must not fill the memory while it is loaded.
-MOST = 1 << 24
-
 _NUMPY_TYPES: dict[int, Any] = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
     10: np.float32, 11: np.float64, 12: np.uint32, 13: np.uint64, 16: np.float32,
 }  # fmt: skip
 
 
-def _limited(call: Call, shape: list[int] | tuple[int, ...]) -> tuple[int, ...]:
-    if any(size < 0 for size in shape) or math.prod(shape) > MOST:
-        raise call.refused(f"it makes a table of the shape {list(shape)}")
-    return tuple(shape)
+def _check_broadcast(call: Call, *arrays: Array) -> None:
+    call.check_table(np.broadcast_shapes(*(array.shape for array in arrays)))
 
 
 def _simple(name: str, function: Callable[..., Any]) -> None:
-    host_operator(name)(lambda call, *arrays: np.asarray(function(*arrays)))
+    def run(call: Call, *arrays: Array) -> Array:
+        _check_broadcast(call, *arrays)
+        return np.asarray(function(*arrays))
+
+    host_operator(name)(run)
 
 
 _simple("Add", np.add)
@@ -59,16 +58,23 @@ _simple("Min", lambda *arrays: np.minimum.reduce(np.broadcast_arrays(*arrays)))
 _simple("Identity", lambda x: x)
 _simple("Size", np.size)
 _simple("Reciprocal", lambda x: 1 / x)
-_simple("NonZero", lambda x: np.stack(np.nonzero(x)))
+
+
+@host_operator("NonZero")
+def non_zero(call: Call, x: Array) -> Array:
+    call.check_table([x.ndim, x.size])
+    return np.stack(np.nonzero(x))
 
 
 @host_operator("Pow")
 def power(call: Call, x: Array, exponent: Array) -> Array:
+    _check_broadcast(call, x, exponent)
     return np.asarray(np.power(x, exponent)).astype(x.dtype)
 
 
 @host_operator("Div")
 def divide(call: Call, a: Array, b: Array) -> Array:
+    _check_broadcast(call, a, b)
     if np.issubdtype(a.dtype, np.floating):
         return np.asarray(a / b)
     if not np.all(b):
@@ -78,6 +84,7 @@ def divide(call: Call, a: Array, b: Array) -> Array:
 
 @host_operator("Mod")
 def mod(call: Call, a: Array, b: Array) -> Array:
+    _check_broadcast(call, a, b)
     if not np.all(b):
         raise call.refused("it divides by zero")
     return np.asarray(np.fmod(a, b) if call.number("fmod", 0) else np.mod(a, b))
@@ -87,6 +94,7 @@ def mod(call: Call, a: Array, b: Array) -> Array:
 def clip(call: Call, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     if low is None and high is None:
         return x
+    _check_broadcast(call, *(array for array in (x, low, high) if array is not None))
     return np.asarray(np.clip(x, low, high)).astype(x.dtype)
 
 
@@ -101,7 +109,7 @@ def cast(call: Call, x: Array) -> Array:
 @host_operator("ConstantOfShape")
 def constant_of_shape(call: Call, shape: Array) -> Array:
     filler = call.number("value", np.zeros(1, np.float32))
-    return np.full(_limited(call, numbers(shape)), filler.reshape(-1)[0])
+    return np.full(call.check_table(numbers(shape)), filler.reshape(-1)[0])
 
 
 @host_operator("Range")
@@ -109,7 +117,7 @@ def range_(call: Call, start: Array, limit: Array, step: Array) -> Array:
     if not np.all(step):
         raise call.refused("its step is zero")
     first, last, by = start.reshape(-1)[0], limit.reshape(-1)[0], step.reshape(-1)[0]
-    _limited(call, [max(0, math.ceil((float(last) - float(first)) / float(by)))])
+    call.check_table([max(0, math.ceil((float(last) - float(first)) / float(by)))])
     return np.arange(first, last, by, dtype=start.dtype)
 
 
@@ -139,17 +147,18 @@ def transpose(call: Call, x: Array) -> Array:
 
 @host_operator("Concat")
 def concat(call: Call, *arrays: Array) -> Array:
+    call.check_table([sum(array.size for array in arrays)])
     return np.concatenate(arrays, call.number("axis", 1))
 
 
 @host_operator("Expand")
 def expand(call: Call, x: Array, shape: Array) -> Array:
-    return np.broadcast_to(x, _limited(call, np.broadcast_shapes(x.shape, tuple(numbers(shape)))))
+    return np.broadcast_to(x, call.check_table(np.broadcast_shapes(x.shape, tuple(numbers(shape)))))
 
 
 @host_operator("Tile")
 def tile(call: Call, x: Array, repeats: Array) -> Array:
-    _limited(call, [size * count for size, count in zip(x.shape, numbers(repeats), strict=True)])
+    call.check_table([size * count for size, count in zip(x.shape, numbers(repeats), strict=True)])
     return np.tile(x, numbers(repeats))
 
 
@@ -184,7 +193,9 @@ def split(call: Call, x: Array, sizes: Array | None = None) -> Any:
 
 @host_operator("Gather")
 def gather(call: Call, x: Array, index: Array) -> Array:
-    return np.asarray(np.take(x, index, axis=call.number("axis", 0)))
+    axis = call.number("axis", 0)
+    call.check_table([*x.shape[:axis], *index.shape, *x.shape[axis:][1:]])
+    return np.asarray(np.take(x, index, axis=axis))
 
 
 @host_operator("ScatterND")

@@ -7,14 +7,26 @@ graph runs without waiting for it, and on tensors without data too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from ....errors import ModelFileError
+from ..onnx_limits import HOST_ITEM_BYTES, HOST_VALUE_BYTES
+
+
+class TooLargeError(ModelFileError):
+    """What an operator would make on the host is larger than any size or index is."""
+
+
+class UnsupportedError(ModelFileError):
+    """A graph asks for what torch cannot do here; another engine may."""
+
 
 Array = np.ndarray[Any, Any]
 Run = Callable[..., Any]
@@ -80,8 +92,20 @@ class Call:
             raise self.refused(f"its type {onnx_type} is not known here")
         return self.dtype if dtype.is_floating_point else dtype
 
-    def refused(self, why: str) -> ModelFileError:
-        return ModelFileError(
+    def check_table(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of an array on the host that is about to be made. Raises ModelFileError for an impossible one."""
+        if any(size < 0 for size in shape) or math.prod(shape) * HOST_ITEM_BYTES > HOST_VALUE_BYTES:
+            raise self.too_large(f"it makes a table of the shape {list(shape)}")
+        return tuple(shape)
+
+    def too_large(self, why: str) -> TooLargeError:
+        return TooLargeError(
+            f"The operator {self.op} ({self.name or 'without a name'}) is not run: {why}. Sizes and indices of a model "
+            "take a few MiB, so that the file is damaged or not what it is said to be. Get another export of the model."
+        )
+
+    def refused(self, why: str) -> UnsupportedError:
+        return UnsupportedError(
             f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. "
             "onnxruntime may run this file: choose it as the engine."
         )
@@ -127,6 +151,11 @@ def find(kind: str) -> Operator | None:
 def numbers(array: Array | None) -> list[int]:
     """A host value as whole numbers."""
     return [] if array is None else [int(x) for x in np.asarray(array).reshape(-1)]
+
+
+def has_no_data(device: torch.device) -> bool:
+    """Whether only sizes count on a device now: what is worked out for such a tensor must not take memory."""
+    return device.type == "meta" or isinstance(torch.empty(0, device=device), FakeTensor)
 
 
 def writable(x: torch.Tensor) -> bool:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Array, Call, numbers, operator
+from .registry import Array, Call, has_no_data, numbers, operator
 
 _INTERPOLATE = {
     ("linear", 1): "linear", ("linear", 2): "bilinear", ("linear", 3): "trilinear",
@@ -111,18 +111,19 @@ def _as_torch_does(
 def _along_axis(
     call: Call, x: Tensor, axis: int, mode: str, coordinates: str, nearest: str, factor: float, size: int
 ) -> Tensor:
-    key = (axis, x.shape[axis], size, factor)
-    if key not in call.cache:
-        places = _coordinates(call, coordinates, x.shape[axis], size, factor)
-        if mode == "nearest":
-            call.cache[key] = _nearest(places, nearest, x.shape[axis])
-        else:
-            call.cache[key] = _weights(call, places, mode, x.shape[axis], factor)
+    old, is_nearest = x.shape[axis], mode == "nearest"
+    key = (axis, old, size, factor)
+    if key not in call.cache and has_no_data(x.device):
+        shape, dtype = ([size], torch.int64) if is_nearest else ([size, old], x.dtype)
+        call.cache[key] = torch.empty(shape, dtype=dtype, device=x.device)
+    elif key not in call.cache:
+        places = _coordinates(call, coordinates, old, size, factor)
+        table = _nearest(places, nearest, old) if is_nearest else _weights(call, places, mode, old, factor)
+        call.cache[key] = torch.from_numpy(table).to(x.device, torch.int64 if is_nearest else x.dtype)
     table = call.cache[key]
-    if mode == "nearest":
-        return x.index_select(axis, torch.from_numpy(table).to(x.device))
-    matrix = torch.from_numpy(table).to(x.device, x.dtype)
-    return torch.matmul(x.movedim(axis, -1), matrix.T).movedim(-1, axis)
+    if is_nearest:
+        return x.index_select(axis, table)
+    return torch.matmul(x.movedim(axis, -1), table.T).movedim(-1, axis)
 
 
 def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Array:

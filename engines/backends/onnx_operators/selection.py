@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .registry import Array, Call, numbers, operator
+from .registry import Array, Call, has_no_data, numbers, operator
 
 
 @operator("ArgMax")
@@ -87,7 +87,10 @@ def random_uniform_like(call: Call, x: Tensor) -> Tensor:
 def _drawn(call: Call, shape: tuple[int, ...], kind: str) -> Tensor:
     """The same numbers at every run, on every device, for every sample: a face looks the same twice."""
     key = (shape, kind)
+    if key not in call.cache and has_no_data(call.device):
+        call.cache[key] = torch.empty(shape, dtype=call.dtype, device=call.device)
     if key not in call.cache:
+        call.check_table(shape)
         source = np.random.default_rng(call.seed)
         if kind == "normal":
             drawn = source.normal(call.number("mean", 0.0), call.number("scale", 1.0), shape)
