@@ -44,9 +44,7 @@ def detect_faces(
             report.predicted_peak = DETECTION_BYTES
         opened = opened_detector(settings, frames, budget or MemoryBudget(), host, report)
         found = stack.enter_context(opened)
-        return find_faces(
-            frames, host, found, settings.score, settings.max_faces, settings.min_face or None, settings.max_face
-        )
+        return find_faces(frames, host, found, settings)
 
 
 def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Face]:
