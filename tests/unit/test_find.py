@@ -6,13 +6,16 @@ import pytest
 import skimage.data
 import torch
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
+from slimfusion.errors import BudgetError
+from slimfusion.faces import detectors
 from slimfusion.faces.detect.area import exposure_gain
 from slimfusion.faces.detect.find import EMPTY_FRAMES, by_place, find_faces
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.detect.views import Look, as_candidates
-from slimfusion.faces.detection import changeable, detect_faces
+from slimfusion.faces.detection import DETECTION_AT_MOST, DETECTION_BYTES, changeable, detect_faces
 from slimfusion.faces.face import Face
 
 HOST = StandaloneHost("cpu")
@@ -178,3 +181,18 @@ def test_faces_that_are_too_small_are_left_and_the_report_says_so():
     assert report.notes == ["faces smaller than 40 px, left as they were: 1"]
     assert changeable([small, large], settings.smallest_changed(chosen=True), Report()) == [small, large]
     assert changeable([small, large], DetectionSettings(min_face=30).smallest_changed(False), Report())[0] is small
+
+
+def test_a_budget_below_what_detection_takes_is_refused_before_a_frame_is_read(monkeypatch):
+    monkeypatch.setattr(detectors, "detector", lambda: pytest.fail("faces were looked for"))
+    with pytest.raises(BudgetError, match=r"needs 136 MiB .* gives 50 MiB") as refusal:
+        detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(50 << 20))
+    assert refusal.value.needed > refusal.value.given
+
+
+def test_a_batch_takes_no_more_than_is_forecast_at_most():
+    detect_faces(PORTRAIT[None], HOST)
+    report = Report()
+    detect_faces(PORTRAIT.expand(24, -1, -1, -1), HOST, report=report)
+    assert 0 < report.measured_peak <= DETECTION_AT_MOST
+    assert report.predicted_peak == DETECTION_BYTES
