@@ -9,18 +9,20 @@ import torch
 
 from ..engines.host import Host
 from ..engines.memory import meter
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.budget import MemoryBudget, format_bytes
 from ..engines.memory.report import Report
 from ..engines.run import metered
+from ..errors import BudgetError
 from .align import can_align
 from .detect.find import find_faces
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detectors import opened_detector
 from .face import Face, Faces
 
-# What detection takes on the CPU, whose first call makes its threads' memory: 57 to 99 MiB were measured from
-# 720p to 8K with one and eight faces, two thirds of it in later calls. The middle is forecast, the most must fit.
-DETECTION_BYTES, DETECTION_AT_MOST = 74 << 20, 100 << 20
+# What detection takes on the CPU, whose first call makes its threads' memory, whatever the number and size of frames:
+# 57 to 129 MiB were measured, 80 for one frame of 1080p, 129 for 32 with eight faces each. The middle is forecast, the
+# most must fit.
+DETECTION_BYTES, DETECTION_AT_MOST = 95 << 20, 136 << 20
 
 
 def detect_faces(
@@ -35,17 +37,28 @@ def detect_faces(
     budget: for detection itself; None is automatic. report: given the time and memory that it took. Raises
     SettingError, ModelFileError for a detector whose file is not there, BudgetError.
     """
-    report = report or Report()
+    report, budget = report or Report(), budget or MemoryBudget()
+    _check_fits(budget, host)
     with contextlib.ExitStack() as stack:
         stack.enter_context(report.stage("detect"))
         if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
             stack.enter_context(metered(host.device(), report))
             stack.callback(meter.trim)  # the network that comes next must not be paid for on top
-            report.predicted_peak = DETECTION_BYTES
-        opened = opened_detector(settings, frames, budget or MemoryBudget(), host, report)
+            report.predicted_peak = max(report.predicted_peak, DETECTION_BYTES)
+        opened = opened_detector(settings, frames, budget, host, report)
         found = stack.enter_context(opened)
-        return find_faces(
-            frames, host, found, settings.score, settings.max_faces, settings.min_face or None, settings.max_face
+        return find_faces(frames, host, found, settings)
+
+
+def _check_fits(budget: MemoryBudget, host: Host) -> None:
+    """Raises BudgetError where detection counts into the budget and does not fit."""
+    limit = budget.limit
+    if limit is not None and limit < DETECTION_AT_MOST and host.device().type == "cpu":
+        raise BudgetError(
+            f"Looking for faces needs {format_bytes(DETECTION_AT_MOST)} ({DETECTION_AT_MOST} bytes), but the memory "
+            f"budget gives {format_bytes(limit)} ({limit} bytes). Raise the budget.",
+            DETECTION_AT_MOST,
+            limit,
         )
 
 

@@ -15,7 +15,7 @@ from ..engines.memory.report import Report
 from ..engines.planning import Job
 from ..engines.run import open_run
 from ..errors import SettingError
-from .detect.find import Detector, Turned
+from .detect.find import ALL_TURNS, Detector
 from .detect.mtcnn import Mtcnn
 from .detect.network import SIDE, NetworkDetector
 from .detect.settings import DetectionSettings
@@ -38,9 +38,8 @@ def opened_detector(
 
     MTCNN needs no tiles: it looks at frames of any size as they are. Raises SettingError, ModelFileError, BudgetError.
     """
-    turned = settings.turned == "always"
     if settings.detector == MTCNN:
-        yield Turned(detector()) if turned else detector()
+        yield detector()
         return
     if settings.find_file is None:
         raise SettingError(
@@ -51,7 +50,8 @@ def opened_detector(
     assert found.family is not None
     blueprint = blueprint_from_path(found.path, found.path.name, host, mode=budget.mode)
     size = blueprint.spec.size or (SIDE, SIDE)
-    views = len(NetworkDetector(found.family, iter, size, turned, settings.tiled).views(*frames.shape[1:3]))
+    turns = (0,) if settings.turned == "never" else ALL_TURNS
+    views = len(NetworkDetector(found.family, iter, size, settings.tiled).views(*frames.shape[1:3], turns))
     work = Work(*size, len(frames) * views, tiled=False)
     with open_run(Job(blueprint, work, budget, host, stage="detect"), report) as run:
-        yield NetworkDetector(found.family, run.infer, size, turned, settings.tiled)
+        yield NetworkDetector(found.family, run.infer, size, settings.tiled)

@@ -31,7 +31,7 @@ class MaskChoice:
 
     padding: top, right, bottom and left margin as parts of the crop's side. areas, regions: names from
     `masks.AREAS` and `masks.REGIONS`, () for no such limit. occlusion: leave out what stands before the face.
-    feather: width of the fall as a part of the crop's side, 0..0.5.
+    feather: width of the fall as a part of the crop's side, 0..0.5. Raises SettingError for a value outside its range.
     """
 
     padding: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
@@ -39,6 +39,12 @@ class MaskChoice:
     regions: tuple[str, ...] = ()
     occlusion: bool = False
     feather: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not all(0 <= margin < 1 for margin in self.padding):
+            raise SettingError(f"The margins of a face mask go from 0 to below 1, not {self.padding}.")
+        if not 0 <= self.feather <= 0.5:
+            raise SettingError(f"The feather of a face mask goes from 0 to 0.5, not {self.feather}.")
 
     @property
     def sees_pixels(self) -> bool:

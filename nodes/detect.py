@@ -8,7 +8,7 @@ import torch
 
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
-from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, io, schema, ui
+from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, schema, ui
 from .networks import askable, network_inputs
 
 DETECTORS = ["mtcnn", "scrfd", "yoloface", "yunet"]
@@ -25,9 +25,11 @@ class DetectFaces(io.ComfyNode):
             node_id="SlimFusionDetectFaces",
             display_name="Detect Faces",
             category="SlimFusion",
-            description="Finds faces with their five points, numbered in the preview. Detect once and feed all "
+            description="Finds faces with their five points, numbered from left to right. Detect once and feed all "
             "face nodes.",
             search_aliases=["face detection", "mtcnn", "scrfd", "retinaface", "yunet", "find faces"],
+            # The host shows the preview again when the node was cached.
+            has_intermediate_output=True,
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input(
@@ -37,8 +39,14 @@ class DetectFaces(io.ComfyNode):
                     tooltip="MTCNN is always there. The others need an ONNX file, told by its content: scrfd is also "
                     "det_10g and RetinaFace 10g.",
                 ),
-                io.Float.Input("score", default=0.8, min=0.0, max=1.0, step=0.01, tooltip="Least certainty."),
-                io.Int.Input("max_faces", default=0, min=0, max=1000, tooltip="The best so many a frame; 0: all."),
+                io.Float.Input("score", default=0.8, min=0.0, max=1.0, step=0.01, tooltip="Minimum confidence."),
+                io.Int.Input(
+                    "max_faces",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Maximum faces per frame, best first. 0: all.",
+                ),
                 BoundingBox.Input(
                     "bboxes", optional=True, tooltip="Boxes from another detector: only points are looked for."
                 ),
@@ -48,7 +56,11 @@ class DetectFaces(io.ComfyNode):
                 _size_input("min_face", "Smallest face in px. 0: no limit, but a 36th of the frame with MTCNN."),
                 _size_input("max_face", "Largest face in px. 0: no limit."),
                 io.Boolean.Input(
-                    "turned", default=False, optional=True, tooltip="Look for faces that lie or are upside down too."
+                    "turned",
+                    default=False,
+                    optional=True,
+                    tooltip="Look at each frame turned by 90, 180 and 270 degrees too. Off: only where "
+                    "no face is found upright.",
                 ),
                 io.Boolean.Input(
                     "tiled", default=True, optional=True, tooltip="Look at large frames in tiles too, for small faces."
@@ -81,7 +93,7 @@ class DetectFaces(io.ComfyNode):
         from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
         from ..faces.detect.settings import DetectionSettings
         from ..faces.detection import detect_faces
-        from ..faces.draw import draw_faces
+        from ..faces.draw import Shown, draw_faces
         from ..faces.frames import checked_frames
 
         frames, host = checked_frames(frames_in(image)), ComfyHost()
@@ -96,6 +108,8 @@ class DetectFaces(io.ComfyNode):
                 detector, score, max_faces, min_face, max_face, "always" if turned else "auto", tiled, files.detector
             )
             faces = detect_faces(frames, host, settings, budget)
-        pairs = zip(frames, faces.frames, strict=True)
-        preview = torch.stack([torch.from_numpy(draw_faces(frame.numpy(), found)) for frame, found in pairs])
-        return io.NodeOutput(faces, boxes_from_faces(faces), preview, ui=ui.PreviewImage(preview, cls=cls))
+        preview = frames.clone()
+        for frame, found in zip(preview, faces.frames, strict=True):
+            draw_faces(frame.numpy(), found)
+        shown = ui.PreviewImage(Shown(preview), cls=cls)
+        return io.NodeOutput(faces, boxes_from_faces(faces), frames_out(preview), ui=shown)

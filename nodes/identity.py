@@ -9,6 +9,7 @@ import torch
 from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
 from ..errors import printable
+from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity import (
     COMBINE,
@@ -23,7 +24,7 @@ from ..faces.identity import (
     saved_identity,
 )
 from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, said, schema
-from .networks import askable, network_inputs
+from .networks import askable, detection_inputs, network_inputs
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4
@@ -50,6 +51,7 @@ class MakeIdentity(io.ComfyNode):
                 ),
                 FaceList.Input("faces", optional=True, tooltip="All of them are used; detected here without."),
                 *network_inputs(),
+                *detection_inputs(),
             ],
             outputs=[IdentityType.Output(display_name="identity")],
         )
@@ -63,6 +65,8 @@ class MakeIdentity(io.ComfyNode):
         faces: Faces | None = None,
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
+        turned: Turned = "auto",
+        min_face: int = 0,
     ) -> io.NodeOutput:
         from ..faces.ask import embedded
         from ..faces.detection import detect_faces
@@ -71,7 +75,9 @@ class MakeIdentity(io.ComfyNode):
 
         frames = checked_frames(frames_in(image))
         if faces is None:
-            faces = select(detect_faces(frames, ComfyHost(), budget=budget), Choice(order="large", count=1))
+            settings = DetectionSettings(turned=turned, min_face=min_face)
+            found = detect_faces(frames, ComfyHost(), settings, budget)
+            faces = select(found, Choice(order="large", count=1))
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engines.memory.budget import MemoryBudget
+from ..faces.detect.settings import TURNED
 from .host import Budget, ComfyHost, catalogue_folders, io
 
 if TYPE_CHECKING:
@@ -31,3 +32,24 @@ def askable(budget: MemoryBudget | None, commercial_only: bool) -> Askable:
 
     host = ComfyHost()
     return Askable(lambda: search(catalogue_folders(), host=host), budget or MemoryBudget(), host, commercial_only)
+
+
+def detection_inputs() -> list[io.Input]:
+    """Appended to the inputs of a node that looks for faces itself; values of `DetectionSettings`."""
+    return [
+        io.Combo.Input(
+            "turned",
+            options=list(TURNED),
+            default=TURNED[0],
+            optional=True,
+            tooltip="Faces that lie or are upside down. auto: turned frames are tried where no face is found upright.",
+        ),
+        io.Int.Input(
+            "min_face",
+            default=0,
+            min=0,
+            max=16384,
+            optional=True,
+            tooltip="Smallest face in px; smaller ones stay as they are. 0: automatic.",
+        ),
+    ]

@@ -8,9 +8,11 @@ import torch
 
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
+from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from .host import Budget, ComfyHost, FaceList, Model, ReportType, frames_in, frames_out, io, schema
 from .load import model_from
+from .networks import detection_inputs
 
 
 def model_input() -> io.Input:
@@ -72,6 +74,7 @@ class RestoreFaces(io.ComfyNode):
                 ),
                 fidelity_input(),
                 *tile_inputs(),
+                *detection_inputs(),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
@@ -92,6 +95,8 @@ class RestoreFaces(io.ComfyNode):
         faces: Faces | None = None,
         mask: torch.Tensor | None = None,
         budget: MemoryBudget | None = None,
+        turned: Turned = "auto",
+        min_face: int = 0,
     ) -> io.NodeOutput:
         from ..engines.planning import Options
         from ..faces.restore import restore_faces
@@ -106,6 +111,7 @@ class RestoreFaces(io.ComfyNode):
             mask,
             strength,
             Options(chosen.precision, tile, overlap, fidelity),
+            DetectionSettings(turned=turned, min_face=min_face),
         )
         return io.NodeOutput(
             frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=report_ui(restored.report)

@@ -10,11 +10,12 @@ import torch
 from .. import __version__
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
+from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity import Identity
 from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
 from .load import FusionModel
-from .networks import askable, network_inputs
+from .networks import askable, detection_inputs, network_inputs
 from .restore import report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
@@ -57,6 +58,7 @@ class SwapFaces(io.ComfyNode):
                 IdentityType.Input("identity_c", optional=True, tooltip="Person C."),
                 IdentityType.Input("identity_d", optional=True, tooltip="Person D."),
                 *network_inputs(),
+                *detection_inputs(),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
@@ -89,6 +91,8 @@ class SwapFaces(io.ComfyNode):
         identity_d: Identity | None = None,
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
+        turned: Turned = "auto",
+        min_face: int = 0,
     ) -> io.NodeOutput:
         from ..engines.planning import Options
         from ..faces.swap import Swapping, swap_faces
@@ -96,12 +100,14 @@ class SwapFaces(io.ComfyNode):
 
         swapping = Swapping(strength, colour, 0 if boost == "off" else int(boost), shape, texture, people)
         budget = budget or (MemoryBudget() if model is None else model.budget)
-        files = askable(budget, commercial_only)
+        files, detection = askable(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
         pictures = None if source_image is None else frames_in(source_image)
-        everybody = people_from([identity, identity_b, identity_c, identity_d], pictures, source_faces, files)
+        identities = [identity, identity_b, identity_c, identity_d]
+        everybody = people_from(identities, pictures, source_faces, files, detection)
         networks = networks_for(None if model is None else model.blueprint, files)
         options = Options() if model is None else Options(model.precision)
-        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), faces, mask, swapping, options)
+        there = faces, mask, swapping, options, detection
+        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), *there)
         if provenance and done.report.faces:
             leave_note(cls.hidden, provenance_note(done.report))
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report

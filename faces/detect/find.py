@@ -1,101 +1,118 @@
-"""Finding faces with any detector: frame after frame, the right way up or not, within limits."""
+"""Finding faces with any detector: frame after frame, the right way up or not, numbered by their place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from ...engines.host import Host
-from ...errors import SettingError
 from ..align import can_align
 from ..face import Face, Faces
-from .heads import Candidates, joined
 from .mtcnn import Check
-from .network import as_faces, merged, turned_back
+from .settings import DetectionSettings
+from .views import Candidates, Look, as_faces, joined, merged
 
 FRAMES_AT_ONCE = 8
+ALL_TURNS = (0, 1, 2, 3)  # quarters
+TURNED_SCORE = 0.97  # least score of a face in a turned frame that was tried without being asked for
+EMPTY_FRAMES = 8  # of so many frames in a row without a face, one is tried turned
+SAME_COLUMN = 0.25  # sides of the smaller face that two centres lie apart across, at most, one above the other
 
 
 class Detector(Protocol):
     """What `Mtcnn` and `NetworkDetector` are."""
 
-    def detect(
+    def look(
         self,
         frames: torch.Tensor,
+        turns: Sequence[int] = ...,
         score: float = ...,
         min_face: int | None = ...,
-        max_faces: int = ...,
         check: Check | None = ...,
-    ) -> list[list[Face]]: ...
+    ) -> list[Look]: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Turned:
-    """A detector that knows upright faces only, and here sees each frame in all four positions."""
+def find_faces(frames: torch.Tensor, host: Host, detector: Detector, settings: DetectionSettings) -> Faces:
+    """The faces of all frames, from left to right; only those that can be aligned.
 
-    detector: Detector
-
-    def detect(
-        self,
-        frames: torch.Tensor,
-        score: float = 0.8,
-        min_face: int | None = None,
-        max_faces: int = 0,
-        check: Check | None = None,
-    ) -> list[list[Face]]:
-        """The faces of each frame, as the detector's own `detect` gives them."""
-        found = []
-        for index, frame in enumerate(frames):
-            shape = frame.shape[:2]
-            parts = []
-            for turns in range(4):
-                view = torch.rot90(frame, turns).contiguous()
-                (faces,) = self.detector.detect(view[None], score, min_face, 0, check)
-                parts.append(turned_back(as_candidates(faces), shape, turns))
-            found.append(as_faces(merged(joined(parts)), index, shape)[: max_faces or None])
-        return found
-
-
-def find_faces(
-    frames: torch.Tensor,
-    host: Host,
-    detector: Detector,
-    score: float,
-    max_faces: int = 0,
-    min_face: int | None = None,
-    max_face: int = 0,
-) -> Faces:
-    """The faces of all frames, each looked at once; only those that can be aligned.
-
-    frames: (B, H, W, C) as `checked_frames` gives them. score: 0..1, least confidence. max_faces: keep so many in
-    each frame, 0 for all. min_face, max_face: px of the longer side of the smallest and largest face kept; 0 or None
-    sets no limit, but MTCNN looks for none below a 36th of the frame unless told. Raises SettingError.
+    frames: (B, H, W, C) as `checked_frames` returns them. Raises SettingError.
     """
-    if max_face and max_face < (min_face or 0):
-        raise SettingError(f"The largest face, {max_face} px, must not be smaller than the smallest, {min_face} px.")
+    search = _Search(detector, settings, host.check_interrupt)
+    turns = ALL_TURNS if settings.turned == "always" else (0,)
     found: list[tuple[Face, ...]] = []
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         host.check_interrupt()
         chunk = frames[first : first + FRAMES_AT_ONCE]
-        for faces in detector.detect(chunk, score, min_face or None, 0, host.check_interrupt):
-            fitting = [face for face in faces if can_align(face.landmarks) and within(face, max_face)]
-            found.append(tuple(replace(face, frame=len(found)) for face in fitting[: max_faces or None]))
+        looks = detector.look(chunk, turns, settings.score, settings.min_face or None, host.check_interrupt)
+        for frame, look in zip(chunk, looks, strict=True):
+            candidates = search.turned(frame, look) if settings.turned == "auto" else look.found
+            faces = as_faces(candidates, len(found), frame.shape[:2])
+            fitting = [face for face in faces if can_align(face.landmarks) and within(face, settings.max_face)]
+            found.append(tuple(by_place(fitting[: settings.max_faces or None])))
         host.progress("detect", len(found), len(frames))
     return Faces(tuple(found), *frames.shape[1:3])
 
 
+@dataclass(eq=False)
+class _Search:
+    """Looks at turned frames where nothing sure stands upright, as seldom as a clip without faces allows.
+
+    last: the turn that found the last face. empty: frames in a row in which no face was found.
+    """
+
+    detector: Detector
+    settings: DetectionSettings
+    check: Check
+    last: int = 0
+    empty: int = 0
+
+    def turned(self, frame: torch.Tensor, look: Look) -> Candidates:
+        """The candidates of a frame (H, W, C) whose upright look is known."""
+        found = look.found
+        if len(found) and not look.dropped:
+            self.empty = 0
+            return found
+        everywhere = self.empty % EMPTY_FRAMES == 0 or look.dropped > 0
+        turns = ALL_TURNS[1:] if everywhere else (self.last,) if self.last else ()
+        for turn in sorted(turns, key=lambda turn: turn != self.last):
+            seen = self._look(frame, turn)
+            if len(seen):
+                self.last = turn
+                found = merged(joined([found, seen]))
+            if len(found) and not look.dropped:
+                break
+        self.empty = 0 if len(found) else self.empty + 1
+        return found
+
+    def _look(self, frame: torch.Tensor, turn: int) -> Candidates:
+        least = max(TURNED_SCORE, self.settings.score)
+        (look,) = self.detector.look(frame[None], (turn,), least, self.settings.min_face or None, self.check)
+        return look.found
+
+
 def within(face: Face, max_face: int) -> bool:
     """Whether the longer side of the face's box has at most max_face px; 0 is no limit."""
-    return not max_face or float((face.box[2:] - face.box[:2]).max()) <= max_face
+    return not max_face or face.side <= max_face
 
 
-def as_candidates(faces: Iterable[Face]) -> Candidates:
-    """Faces as arrays."""
-    faces = list(faces)
-    boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
-    points = np.array([face.landmarks for face in faces], np.float64).reshape(-1, 5, 2)
-    return Candidates(boxes, points, np.array([face.score for face in faces]))
+def by_place(faces: Sequence[Face]) -> list[Face]:
+    """Faces of one frame in the order of their numbers: from left to right, one above the other from the top down.
+
+    Scores do not count, so that a tilted or unsharp face keeps its number. A face belongs to the column of the first
+    face to the left whose centre is less than SAME_COLUMN of a side away across.
+    """
+    columns: list[list[Face]] = []
+    for face in sorted(faces, key=_centre):
+        first = columns[-1][0] if columns else None
+        if first is not None and _centre(face)[0] - _centre(first)[0] <= SAME_COLUMN * min(face.side, first.side):
+            columns[-1].append(face)
+        else:
+            columns.append([face])
+    return [face for column in columns for face in sorted(column, key=lambda face: _centre(face)[1])]
+
+
+def _centre(face: Face) -> tuple[float, float]:
+    return float(face.box[0] + face.box[2]) / 2, float(face.box[1] + face.box[3]) / 2

@@ -8,37 +8,16 @@ mouth corner, right mouth corner, as in `Face`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import ModelFileError
+from .views import Candidates, joined
 
 STRIDES = (8, 16, 32)
 YOLO_NUMBERS = 20  # of one place: centre, size, score, five times x, y and certainty
 
-Decode = Callable[[Sequence[np.ndarray], tuple[int, int], float], "Candidates"]
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Boxes (n, 4) x0 y0 x1 y1, landmarks (n, 5, 2), scores (n,)."""
-
-    boxes: np.ndarray
-    landmarks: np.ndarray
-    scores: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, chosen: np.ndarray) -> Candidates:
-        return Candidates(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
-
-
-def joined(parts: Sequence[Candidates]) -> Candidates:
-    """All of them, in order."""
-    boxes, landmarks, scores = zip(*((part.boxes, part.landmarks, part.scores) for part in parts), strict=True)
-    return Candidates(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
+Decode = Callable[[Sequence[np.ndarray], tuple[int, int], float], Candidates]
 
 
 def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:

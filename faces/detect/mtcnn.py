@@ -4,17 +4,19 @@ Zhang, Zhang, Li, Qiao: "Joint Face Detection and Alignment using Multi-task Cas
 2016. P-net proposes boxes on a pyramid, R-net rejects and refines them, O-net decides and gives the points.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from ...errors import ImageError, SettingError
 from ..face import Face
-from .area import Sums, level, patches, sums
+from .area import Sums, exposure_gain, level, patches, sums
 from .boxes import kept, moved, squared
 from .mtcnn_networks import channels_last, phased, run_onet, run_pnet, run_rnet
 from .mtcnn_weights import load_weights
+from .rereading import checked
+from .views import Look, as_candidates, joined, merged, rank, turned_back
 
 CELL, STRIDE = 12, 2  # P-net's window and the step of its output
 PYRAMID_STEP = 0.709
@@ -22,7 +24,7 @@ P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BASE_FACE = 16  # px of the smallest face in the copy of a large frame that the pyramid is made of
 TABLE_PIXELS = 1 << 21  # of the frames looked at together, whose tables of sums take 12 bytes for each
 P_PIXELS_AT_ONCE = 1 << 18  # of one piece of P-net's input, whose first layer takes 80 bytes for each
-PATCHES_AT_ONCE = 256
+PATCHES_AT_ONCE = {24: 256, 48: 32}  # by their side: the first layer of a patch of 48 px takes half a MiB
 FOREIGN_BOX_SCALES = (1.0, 0.8, 1.25)  # other detectors draw their boxes tighter or looser
 
 Check = Callable[[], None]
@@ -56,19 +58,57 @@ class Mtcnn:
         """
         check_frames(frames)
         check_settings(score, min_face, max_faces)
-        smallest = max(24, min(frames.shape[1:3]) // 36) if min_face is None else min_face
+        smallest = smallest_face(frames, min_face)
         call = check or nothing
         found: list[list[Face]] = []
         shrink = max(1, smallest // BASE_FACE)
         height, width = (length // shrink for length in frames.shape[1:3])
         together = max(1, TABLE_PIXELS // max(1, height * width))
         for first in range(0, len(frames), together):
-            views = [sums(frame.numpy(), shrink) for frame in frames[first : first + together]]
-            boxes, owners = self._proposed(views, smallest, call)
-            boxes, owners = self._refined(views, boxes, owners, call)
-            for faces in self._decided(views, boxes, owners, score, first, call):
+            pictures = [frame.numpy() for frame in frames[first : first + together]]
+            views = [sums(picture, shrink, exposure_gain(picture)) for picture in pictures]
+            for faces in self._found(views, smallest, score, first, call):
                 found.append(faces[:max_faces] if max_faces else faces)
         return found
+
+    @torch.inference_mode()
+    def look(
+        self,
+        frames: torch.Tensor,
+        turns: Sequence[int] = (0,),
+        score: float = 0.8,
+        min_face: int | None = None,
+        check: Check | None = None,
+    ) -> list[Look]:
+        """What is seen in each frame turned so many times by 90 degrees; points are read again before they count.
+
+        The rest is as in `detect`; frames are looked at one by one.
+        """
+        check_frames(frames)
+        check_settings(score, min_face, 0)
+        smallest, call = smallest_face(frames, min_face), check or nothing
+        shrink, looks = max(1, smallest // BASE_FACE), []
+        for frame in frames:
+            picture, parts, dropped = frame.numpy(), [], 0
+            gain = exposure_gain(picture)
+            for turn in turns:
+                view = sums(picture, shrink, gain, turn)
+                shape = view.frame.shape[-2::-1] if turn % 2 else view.frame.shape[:2]
+                (faces,) = self._found([view], smallest, score, 0, call)
+                right = [face for face in checked(self.onet, view, faces) if face is not None]
+                dropped += len(faces) - len(right)
+                parts.append(turned_back(as_candidates(right), shape, turn))
+            # Two candidates that were read again may have come to the same face.
+            looks.append(Look(merged(joined(parts)), dropped))
+        return looks
+
+    def _found(
+        self, views: list[Sums], smallest: int, score: float, first: int, check: Check
+    ) -> list[list[Face]]:
+        """The faces of frames of one size, the first of which has the index `first`."""
+        boxes, owners = self._proposed(views, smallest, check)
+        boxes, owners = self._refined(views, boxes, owners, check)
+        return self._decided(views, boxes, owners, score, first, check)
 
     @torch.inference_mode()
     def landmarks_in_boxes(self, frame: torch.Tensor, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +124,8 @@ class Mtcnn:
             raise SettingError(f"Boxes must be finite rows of x0 y0 x1 y1, not {boxes.shape} numbers.")
         if not len(boxes):
             return np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
-        views, owners = [sums(frame.numpy(), max(1, min(frame.shape[:2]) // 1024))], np.zeros(len(boxes), int)
+        picture, owners = frame.numpy(), np.zeros(len(boxes), int)
+        views = [sums(picture, max(1, min(frame.shape[:2]) // 1024), exposure_gain(picture))]
         tries = []
         for scale in FOREIGN_BOX_SCALES:
             box = squared(boxes, scale)
@@ -168,13 +209,13 @@ class Mtcnn:
         return [sorted(faces, key=rank) for faces in found]
 
 
+def smallest_face(frames: torch.Tensor, min_face: int | None) -> int:
+    """px of the smallest face looked for: a 36th of the short edge, at least 24, unless it is given."""
+    return max(24, min(frames.shape[1:3]) // 36) if min_face is None else min_face
+
+
 def nothing() -> None:
     """The check of a caller that never interrupts."""
-
-
-def rank(face: Face) -> tuple[float, float]:
-    """Sorts by score, then left to right. Most scores are within rounding of 1, hence the two decimals."""
-    return -round(face.score, 2), float(face.box[0])
 
 
 def kept_by_frame(
@@ -201,9 +242,10 @@ def run_patches(
 ) -> tuple[np.ndarray, ...]:
     """What R-net or O-net returns for the boxes (N, 4), each in its frame `owners` (N,); the frames in order."""
     outputs = []
-    for first in range(0, max(1, len(boxes)), PATCHES_AT_ONCE):
+    together = PATCHES_AT_ONCE[size]
+    for first in range(0, max(1, len(boxes)), together):
         check()
-        some, of = np.floor(boxes[first : first + PATCHES_AT_ONCE]).astype(int), owners[first : first + PATCHES_AT_ONCE]
+        some, of = np.floor(boxes[first : first + together]).astype(int), owners[first : first + together]
         parts = [patches(view, some[of == index], size) for index, view in enumerate(views)]
         outputs.append(run(weights, network_input(np.concatenate(parts))))
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))

@@ -14,15 +14,17 @@ import torch
 from ...catalog.families import Family
 from ...engines.session import Infer, Tensors
 from ...opencv import cv2
-from ..face import Face
 from ..face_masks import network_input
-from .boxes import kept, overlaps
-from .heads import DECODERS, Candidates, joined
-from .mtcnn import Check, check_frames, check_settings, nothing, rank
+from .area import exposure_gain
+from .boxes import kept
+from .heads import DECODERS
+from .mtcnn import Check, check_frames, check_settings, nothing
+from .views import SAME_FACE, Candidates, Look, joined, merged, turned_back, turned_shape
 
 SIDE = 640  # of the input where the network takes any
-SAME_FACE = 0.4  # boxes that overlap more are one face
-FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
+# Of a face's size: the least distance from eyes to mouth, how far the nose may lie beyond them, and how far the points
+# of one side may lie on the other.
+LEAST_AXIS, NOSE_BEYOND, CROSSED = 0.3, 0.2, 0.1
 TILE = 2  # a tile has so many times the input's side
 TILED_FROM = 3  # frames whose longer side has so many times the input's are looked at in tiles too
 
@@ -46,47 +48,46 @@ class View:
 class NetworkDetector:
     """family: the network's, of kind detector. infer: runs it. size: height and width of its input.
 
-    turned: look at each frame turned by 90, 180 and 270 degrees too. tiled: look at large frames in tiles too, for
-    small faces.
+    tiled: look at large frames in tiles too, for small faces.
     """
 
     family: Family
     infer: Infer
     size: tuple[int, int] = (SIDE, SIDE)
-    turned: bool = False
     tiled: bool = True
 
-    def detect(
+    def look(
         self,
         frames: torch.Tensor,
+        turns: Sequence[int] = (0,),
         score: float = 0.5,
         min_face: int | None = None,
-        max_faces: int = 0,
         check: Check | None = None,
-    ) -> list[list[Face]]:
-        """The faces of each frame, best first, from left to right among equals.
+    ) -> list[Look]:
+        """What is seen in each frame turned so many times by 90 degrees.
 
         frames: (B, H, W, 3 or 4) float32 0..1 RGB on the CPU. min_face: px of the longer side of the smallest face
-        kept; None keeps all. The rest is as in `Mtcnn.detect`. Raises ImageError, SettingError, ModelFileError.
+        kept; None keeps all. The rest is as in `Mtcnn.look`. Raises ImageError, SettingError, ModelFileError.
         """
         check_frames(frames)
-        check_settings(score, None, max_faces)
-        views = self.views(*frames.shape[1:3])
+        check_settings(score, None, 0)
+        views = self.views(*frames.shape[1:3], turns)
         results = self.infer(self._inputs(frames, views, check or nothing))
-        found = []
-        for index, frame in enumerate(frames):
-            parts = [self.decoded(next(results), view, frame.shape[:2], score) for view in views]
-            faces = merged(joined(parts))
-            longer = np.ptp(faces.boxes.reshape(-1, 2, 2), 1).max(1)
-            found.append(as_faces(faces[longer >= (min_face or 0)], index, frame.shape[:2])[: max_faces or None])
-        return found
+        looks = []
+        for frame in frames:
+            found = merged(joined([self.decoded(next(results), view, frame.shape[:2], score) for view in views]))
+            longer = np.ptp(found.boxes.reshape(-1, 2, 2), 1).max(1)
+            found = found[longer >= (min_face or 0)]
+            right = np.array([plausible(points) for points in found.landmarks], bool)
+            looks.append(Look(found[right], int((~right).sum())))
+        return looks
 
-    def views(self, height: int, width: int) -> list[View]:
-        """All parts of a frame that are looked at; the whole and upright one first."""
+    def views(self, height: int, width: int, turns: Sequence[int] = (0,)) -> list[View]:
+        """All parts of a frame that are looked at; the whole one first."""
         found = []
-        for turns in range(4 if self.turned else 1):
-            shape = (width, height) if turns % 2 else (height, width)
-            found += [View(turns, *part, self._scale(part)) for part in self._parts(*shape)]
+        for turn in turns:
+            shape = (width, height) if turn % 2 else (height, width)
+            found += [View(turn, *part, self._scale(part)) for part in self._parts(*shape)]
         return found
 
     def decoded(self, outputs: Tensors, view: View, shape: Sequence[int], score: float) -> Candidates:
@@ -122,9 +123,13 @@ class NetworkDetector:
 
     def _inputs(self, frames: torch.Tensor, views: list[View], check: Check) -> Iterator[Tensors]:
         for frame in frames:
+            gain = exposure_gain(frame.numpy())
             for view in views:
                 check()
-                yield (network_input(prepared(frame.numpy(), view, self.size), self.family),)
+                picture = prepared(frame.numpy(), view, self.size)
+                if gain > 1:
+                    picture = np.nan_to_num(picture * np.float32(gain)).clip(0, 1)
+                yield (network_input(picture, self.family),)
 
 
 def prepared(frame: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
@@ -158,41 +163,20 @@ def whole_only(found: Candidates, view: View, shape: tuple[int, int]) -> Candida
     return found[inside]
 
 
-def turned_shape(shape: Sequence[int], turns: int) -> tuple[int, int]:
-    """Height and width of a frame (height, width) after `turns` times 90 degrees."""
-    return (shape[1], shape[0]) if turns % 2 else (shape[0], shape[1])
+def plausible(points: np.ndarray) -> bool:
+    """Whether five points (5, 2) have the order of a face's along its own axis, from the eyes down to the mouth.
 
-
-def turned_back(found: Candidates, shape: Sequence[int], turns: int) -> Candidates:
-    """Candidates in the pixels of a frame (height, width) that np.rot90 had turned `turns` times.
-
-    The points keep their order: the left eye is the one on the left when the face is upright.
+    The eyes and the corners of the mouth lie left and right as seen upright, the nose between eyes and mouth; profiles
+    whose eyes fall together, and heads that look up or down, still have that order.
     """
-    boxes, points = found.boxes.reshape(-1, 2, 2), found.landmarks
-    for turn in range(turns, 0, -1):
-        height, _ = turned_shape(shape, turn)  # np.rot90 puts column x at row W - 1 - x
-        boxes = np.stack([height - boxes[..., 1], boxes[..., 0]], -1)
-        points = np.stack([height - 1 - points[..., 1], points[..., 0]], -1)
-    boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1) if len(boxes) else boxes.reshape(0, 4)
-    return Candidates(boxes, points, found.scores)
-
-
-def merged(found: Candidates) -> Candidates:
-    """One candidate for each face: the best of those that overlap, and no part of a larger one."""
-    found = found[kept(found.boxes, found.scores, SAME_FACE)]
-    areas = np.ptp(found.boxes.reshape(-1, 2, 2), 1).prod(1)
-    inside = np.zeros(len(found), bool)
-    for index, box in enumerate(found.boxes):
-        better = (areas > areas[index]) & (found.scores > found.scores[index])
-        inside[index] = (better & (overlaps(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
-    return found[~inside]
-
-
-def as_faces(found: Candidates, frame: int, shape: Sequence[int]) -> list[Face]:
-    """Sorted faces with their boxes inside the frame (height, width)."""
-    limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
-    faces = [
-        Face(frame, box.clip(0, limits).astype(np.float32), points.astype(np.float32), float(min(score, 1.0)))
-        for box, points, score in zip(found.boxes, found.landmarks, found.scores, strict=True)
-    ]
-    return sorted(faces, key=rank)
+    left, right, nose, mouth_left, mouth_right = np.asarray(points, np.float64)
+    middle, eyes, mouth = (left + right) / 2, right - left, mouth_right - mouth_left
+    axis = (mouth_left + mouth_right) / 2 - middle
+    length = float(np.linalg.norm(axis))
+    size = max(float(np.linalg.norm(eyes)), length)
+    if not np.isfinite(size) or size == 0 or length < LEAST_AXIS * size:
+        return False
+    down = axis / length
+    across = np.array([down[1], -down[0]])
+    lies_between = -NOSE_BEYOND <= float((nose - middle) @ down) / length <= 1 + NOSE_BEYOND
+    return lies_between and min(float(eyes @ across), float(mouth @ across)) >= -CROSSED * size

@@ -50,7 +50,7 @@ class DetectionSettings:
         if not (math.isfinite(self.score) and 0 <= self.score <= 1):
             raise SettingError(f"The detection score must be between 0 and 1, not {self.score}.")
         for name in ("max_faces", "min_face", "max_face"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"The setting {name} must be 0 (no limit) or more, not {getattr(self, name)}.")
         if self.max_face and self.max_face < self.min_face:
             raise SettingError(

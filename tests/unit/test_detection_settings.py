@@ -20,6 +20,8 @@ def test_the_defaults_are_mtcnn_and_turned_frames_only_when_needed() -> None:
         ({"score": 1.5}, "1.5"),
         ({"score": float("nan")}, "nan"),
         ({"max_faces": -1}, "max_faces"),
+        ({"min_face": float("nan")}, "min_face.*nan"),
+        ({"max_face": float("inf")}, "max_face.*inf"),
         ({"min_face": 200, "max_face": 100}, "200"),
     ],
 )

@@ -10,7 +10,6 @@ from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.ask import Askable
-from slimfusion.faces.detect.find import Turned
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DETECTORS, DetectionSettings
 from slimfusion.faces.detection import detect_faces
@@ -74,10 +73,9 @@ def opened(settings):
     return opened_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
 
 
-@pytest.mark.parametrize("turned, kind", [("never", Mtcnn), ("always", Turned)])
-def test_mtcnn_needs_no_file(turned, kind):
-    with opened(DetectionSettings(turned=turned, find_file=searched)) as detector:
-        assert isinstance(detector, kind)
+def test_mtcnn_needs_no_file():
+    with opened(DetectionSettings(find_file=searched)) as detector:
+        assert isinstance(detector, Mtcnn)
 
 
 @pytest.mark.parametrize("name", DETECTORS[1:])

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from slimfusion.faces.draw import draw_faces
+import torch
+from slimfusion.faces import draw
 from slimfusion.faces.face import Face
 
 
@@ -11,11 +12,16 @@ def face(x0: float, y0: float, side: float) -> Face:
     return Face(0, np.array([x0, y0, x0 + side, y0 + side], np.float32), points.astype(np.float32), 0.9)
 
 
+def draw_faces(frame, faces):
+    drawn = frame.copy()
+    draw.draw_faces(drawn, faces)
+    return drawn
+
+
 @pytest.mark.parametrize("channels", [3, 4])
-def test_draws_on_a_copy_and_keeps_alpha(channels):
+def test_draws_inside_the_frame_and_keeps_alpha(channels):
     frame = np.full((300, 400, channels), 0.5, np.float32)
     drawn = draw_faces(frame, [face(100, 80, 120), face(250, 150, 60)])
-    assert (frame == 0.5).all() and drawn.shape == frame.shape and drawn.dtype == np.float32
     assert (drawn[..., 3:] == 0.5).all()
     for corner_x, corner_y in ((160, 80), (100, 150), (280, 150)):
         assert np.ptp(drawn[corner_y - 2 : corner_y + 3, corner_x - 2 : corner_x + 3, :3]) > 0.2
@@ -48,3 +54,19 @@ def test_faces_at_and_beyond_the_border(place):
 def test_no_faces_no_change():
     frame = np.random.default_rng(0).random((20, 30, 3), np.float32)
     assert np.array_equal(draw_faces(frame, []), frame)
+
+
+@pytest.mark.parametrize("height, width", [(4000, 6000), (6000, 4000), (300, 400), (1080, 1920)])
+def test_numbers_can_be_read_when_a_large_picture_is_shown_small(height, width):
+    side = max(height, width) / 10
+    first, second = (draw_faces(np.zeros((height, width, 3), np.float32), [face(side, side, side)] * n) for n in (1, 2))
+    rows, columns = np.nonzero((first != second).any(2))  # where 0 became 1
+    shown = 400 / max(height, width)
+    assert np.ptp(rows) * min(1, shown) >= 8 and np.ptp(columns) * min(1, shown) >= 4
+
+
+def test_a_page_gets_few_frames_and_small_ones():
+    shown = draw.Shown(torch.rand(40, 500, 2000, 3))
+    assert len(shown) == 16 and len(list(shown)) == 16
+    assert shown[0].shape == (256, 1024, 3)
+    assert torch.equal(draw.Shown(shown.frames[:1, :40, :30])[0], shown.frames[0, :40, :30])

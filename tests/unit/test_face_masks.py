@@ -172,3 +172,18 @@ def test_what_is_needed_and_missing_is_named():
     broken = Face(0, np.zeros(4, np.float32), np.full((5, 2), np.nan, np.float32), 0.9)
     with pytest.raises(FacesError, match="not numbers"):
         face_masks(one(broken), MaskChoice())
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"padding": (0.0, float("nan"), 0.0, 0.0)}, "margins.*nan"),
+        ({"padding": (-0.1, 0.0, 0.0, 0.0)}, "margins.*-0.1"),
+        ({"padding": (0.0, 0.0, 1.0, 0.0)}, "margins"),
+        ({"feather": float("nan")}, "feather.*nan"),
+        ({"feather": float("inf")}, "feather.*inf"),
+    ],
+)
+def test_margins_and_feathers_outside_their_range_are_refused(wrong, said):
+    with pytest.raises(SettingError, match=said):
+        MaskChoice(**wrong)

@@ -12,7 +12,8 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.detect import heads
 from slimfusion.faces.detect.mtcnn import Mtcnn
-from slimfusion.faces.detect.network import NetworkDetector, View, prepared, starts, turned_back
+from slimfusion.faces.detect.network import NetworkDetector, View, plausible, prepared, starts
+from slimfusion.faces.detect.views import as_faces, turned_back
 
 SIZE = (640, 640)
 
@@ -81,8 +82,15 @@ def a_frame(height: int, width: int, *faces: tuple[int, int, int, int]) -> np.nd
     return frame
 
 
-def found_in(frame: np.ndarray, family: str = "scrfd", **settings) -> list:
-    (faces,) = NetworkDetector(FAMILIES[family], Seeing(family), **settings).detect(torch.from_numpy(frame)[None])
+def found_by(detector, frames: torch.Tensor, *settings) -> list:
+    """The faces of each frame, best first."""
+    looks = detector.look(frames, *settings)
+    return [as_faces(look.found, index, frames.shape[1:3]) for index, look in enumerate(looks)]
+
+
+def found_in(frame: np.ndarray, family: str = "scrfd", turns=(0,), **settings) -> list:
+    detector = NetworkDetector(FAMILIES[family], Seeing(family), **settings)
+    (faces,) = found_by(detector, torch.from_numpy(frame)[None], turns)
     return faces
 
 
@@ -115,7 +123,7 @@ def test_turned_faces_are_found_with_their_points_in_order(turns):
     upright = a_frame(400, 300, (90, 120, 100, 130))
     frame = np.ascontiguousarray(np.rot90(upright, -turns))
     assert found_in(frame) == []
-    (face,) = found_in(frame, turned=True)
+    (face,) = found_in(frame, turns=(0, 1, 2, 3))
     _, points = a_head(90, 120, 100, 130)
     marks = np.zeros((400, 300))
     for index, (x, y) in enumerate(points.round().astype(int)):
@@ -139,11 +147,9 @@ def test_two_hundred_faces_and_limits():
     places = [(x, y, 20 + (x // 60) % 3 * 8, 30) for x in range(10, 1200, 60) for y in range(10, 500, 50)]
     frame = a_frame(520, 1220, *places)
     detector = NetworkDetector(FAMILIES["yoloface"], Seeing("yoloface", 8), (1280, 1280))
-    (faces,) = detector.detect(torch.from_numpy(frame)[None])
+    (faces,) = found_by(detector, torch.from_numpy(frame)[None])
     assert len(faces) == len(places) == 200
-    (few,) = detector.detect(torch.from_numpy(frame)[None], max_faces=7)
-    assert [face.score for face in few] == [face.score for face in faces[:7]]
-    (large,) = detector.detect(torch.from_numpy(frame)[None], min_face=34)
+    (large,) = found_by(detector, torch.from_numpy(frame)[None], (0,), 0.5, 34)
     assert 0 < len(large) < 200
     keys = [(-round(face.score, 2), face.box[0]) for face in faces]
     assert keys == sorted(keys)
@@ -152,7 +158,7 @@ def test_two_hundred_faces_and_limits():
 def test_one_call_a_view_and_frames_keep_their_order():
     frames = torch.from_numpy(np.stack([a_frame(200, 300, (40 * i, 20, 60, 80)) for i in range(4)]))
     seeing = Seeing("yunet")
-    found = NetworkDetector(FAMILIES["yunet"], seeing).detect(frames)
+    found = found_by(NetworkDetector(FAMILIES["yunet"], seeing), frames)
     assert seeing.calls == 4
     assert [round(float(faces[0].box[0])) for faces in found] == [0, 40, 80, 120]
     assert [faces[0].frame for faces in found] == [0, 1, 2, 3]
@@ -160,9 +166,9 @@ def test_one_call_a_view_and_frames_keep_their_order():
 
 def test_no_frames_and_wrong_settings():
     detector = NetworkDetector(FAMILIES["scrfd"], Seeing("scrfd"))
-    assert detector.detect(torch.zeros(0, 64, 64, 3)) == []
+    assert detector.look(torch.zeros(0, 64, 64, 3)) == []
     with pytest.raises(SettingError):
-        detector.detect(torch.zeros(1, 64, 64, 3), score=1.5)
+        detector.look(torch.zeros(1, 64, 64, 3), score=1.5)
 
 
 def test_what_is_no_number_is_no_face():
@@ -176,7 +182,7 @@ def test_what_is_no_number_is_no_face():
                 yield outputs
 
     detector = NetworkDetector(FAMILIES["yoloface"], Broken("yoloface"))
-    (faces,) = detector.detect(torch.zeros(1, 640, 640, 3))
+    (faces,) = found_by(detector, torch.zeros(1, 640, 640, 3))
     assert len(faces) == 1
 
 
@@ -199,5 +205,18 @@ def test_tiles_cover_a_length_and_overlap(length):
 def test_mtcnn_is_called_in_the_same_way():
     portrait = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)[None]
     for detector in (Mtcnn(), NetworkDetector(FAMILIES["scrfd"], Seeing("scrfd", 8))):
-        ((face,),) = detector.detect(portrait, score=0.8, min_face=20, max_faces=1, check=None)
+        ((face,),) = found_by(detector, portrait, (0,), 0.8, 20, None)
         assert face.landmarks.shape == (5, 2)
+
+
+def test_points_in_the_order_of_a_face_are_plausible_however_it_lies():
+    points = a_head(0, 0, 100, 120)[1]
+    profile = points * [0.05, 1] + [[0, 0], [0, 0], [30, 0], [0, 0], [0, 0]]
+    for angle in np.radians(range(0, 360, 30)):
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        assert plausible(points @ turn) and plausible(profile @ turn)
+        assert not plausible(points[[1, 0, 2, 4, 3]] @ turn), "left and right exchanged"
+        assert not plausible(points[[3, 4, 2, 0, 1]] @ turn), "mouth above the eyes"
+    assert not plausible(points[[0, 1, 2, 0, 1]]) and not plausible(points * np.nan)
+    points[2] += [0, 200]
+    assert not plausible(points), "the nose far below the mouth"

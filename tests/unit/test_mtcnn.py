@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 import torch
 from slimfusion.errors import DependencyError, ImageError, SettingError
-from slimfusion.faces.detect import mtcnn, mtcnn_weights
+from slimfusion.faces.detect import area, mtcnn, mtcnn_weights
 from slimfusion.faces.detect.boxes import kept
 from slimfusion.faces.detect.mtcnn import Mtcnn
 
@@ -112,7 +112,7 @@ def test_nan_counts_as_black(detector):
 def test_pieces_of_a_level_give_the_whole(detector, monkeypatch):
     (whole,) = detector.detect(batch(ASTRONAUT))
     monkeypatch.setattr(mtcnn, "P_PIXELS_AT_ONCE", 5000)
-    monkeypatch.setattr(mtcnn, "PATCHES_AT_ONCE", 3)
+    monkeypatch.setattr(mtcnn, "PATCHES_AT_ONCE", {24: 3, 48: 3})
     (pieces,) = detector.detect(batch(ASTRONAUT))
     assert len(whole) == len(pieces) == 1
     assert np.abs(whole[0].landmarks - pieces[0].landmarks).max() < 1e-2
@@ -230,3 +230,25 @@ def test_a_missing_reader_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     with pytest.raises(DependencyError, match="pip install joblib lz4"):
         mtcnn_weights.load_weights("pnet")
+
+
+def test_a_large_frame_with_small_faces_is_read_in_parts_and_gives_the_same(detector, monkeypatch):
+    (whole,) = detector.detect(batch(ASTRONAUT), min_face=20)
+    monkeypatch.setattr(area, "TABLE_BYTES", 1 << 20)
+    (parts,) = detector.detect(batch(ASTRONAUT), min_face=20)
+    assert len(parts) == len(whole) == 1
+    assert np.abs(parts[0].landmarks - whole[0].landmarks).max() < 2
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+@pytest.mark.parametrize("table", [1 << 16, 1 << 30])
+def test_a_turned_look_gives_points_of_the_frame(detector, monkeypatch, turn, table):
+    monkeypatch.setattr(area, "TABLE_BYTES", table)
+    (face,) = detector.detect(batch(ASTRONAUT), min_face=40)[0]
+    frame = np.ascontiguousarray(np.rot90(ASTRONAUT[:, :499], -turn))
+    (look,) = detector.look(batch(frame), (turn,), 0.97, 40)
+    (points,) = look.found.landmarks
+    marks = {1: (511 - face.landmarks[:, 1], face.landmarks[:, 0]), 2: (498, 511) - face.landmarks}.get(turn)
+    wanted = marks if turn == 2 else (face.landmarks[:, 1], 498 - face.landmarks[:, 0]) if turn == 3 else marks
+    wanted = np.stack(wanted, 1) if isinstance(wanted, tuple) else wanted
+    assert np.abs(points - wanted).max() < 6

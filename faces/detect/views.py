@@ -1,0 +1,96 @@
+"""What detectors see in a frame and in the same frame turned: candidates, turned back and merged to faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..face import Face
+from .boxes import kept, overlaps
+
+SAME_FACE = 0.4  # boxes that overlap more are one face
+FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Boxes (n, 4) x0 y0 x1 y1, landmarks (n, 5, 2), scores (n,)."""
+
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, chosen: np.ndarray) -> Candidates:
+        return Candidates(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """All of them, in order."""
+    boxes, landmarks, scores = zip(*((part.boxes, part.landmarks, part.scores) for part in parts), strict=True)
+    return Candidates(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a detector has seen in one frame: faces whose points are right, and how many it dropped for theirs."""
+
+    found: Candidates
+    dropped: int = 0
+
+
+def as_candidates(faces: Iterable[Face]) -> Candidates:
+    """Faces as arrays."""
+    faces = list(faces)
+    boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+    points = np.array([face.landmarks for face in faces], np.float64).reshape(-1, 5, 2)
+    return Candidates(boxes, points, np.array([face.score for face in faces]))
+
+
+def turned_shape(shape: Sequence[int], turns: int) -> tuple[int, int]:
+    """Height and width of a frame (height, width) after `turns` times 90 degrees."""
+    return (shape[1], shape[0]) if turns % 2 else (shape[0], shape[1])
+
+
+def turned_back(found: Candidates, shape: Sequence[int], turns: int) -> Candidates:
+    """Candidates in the pixels of a frame (height, width) that np.rot90 had turned `turns` times.
+
+    The points keep their order: the left eye is the one on the left when the face is upright.
+    """
+    boxes, points = found.boxes.reshape(-1, 2, 2), found.landmarks
+    for turn in range(turns, 0, -1):
+        height, _ = turned_shape(shape, turn)  # np.rot90 puts column x at row W - 1 - x
+        boxes = np.stack([height - boxes[..., 1], boxes[..., 0]], -1)
+        points = np.stack([height - 1 - points[..., 1], points[..., 0]], -1)
+    boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1) if len(boxes) else boxes.reshape(0, 4)
+    return Candidates(boxes, points, found.scores)
+
+
+def merged(found: Candidates) -> Candidates:
+    """One candidate for each face: the best of those that overlap, and no part of a larger one."""
+    found = found[kept(found.boxes, found.scores, SAME_FACE)]
+    areas = np.ptp(found.boxes.reshape(-1, 2, 2), 1).prod(1)
+    inside = np.zeros(len(found), bool)
+    for index, box in enumerate(found.boxes):
+        better = (areas > areas[index]) & (found.scores > found.scores[index])
+        inside[index] = (better & (overlaps(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
+    return found[~inside]
+
+
+def as_faces(found: Candidates, frame: int, shape: Sequence[int]) -> list[Face]:
+    """Sorted faces with their boxes inside the frame (height, width)."""
+    limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
+    faces = [
+        Face(frame, box.clip(0, limits).astype(np.float32), points.astype(np.float32), float(min(score, 1.0)))
+        for box, points, score in zip(found.boxes, found.landmarks, found.scores, strict=True)
+    ]
+    return sorted(faces, key=rank)
+
+
+def rank(face: Face) -> tuple[float, float]:
+    """Sorts by score, then left to right. Most scores are within rounding of 1, hence the two decimals."""
+    return -round(face.score, 2), float(face.box[0])
