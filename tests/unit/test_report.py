@@ -16,6 +16,7 @@ from slimfusion.engines.memory.picture import (
     stage_bands,
 )
 from slimfusion.engines.memory.report import Report, Span
+from slimfusion.engines.memory.samples import MOST_SAMPLES, thinned
 
 
 def filled(**changes) -> Report:
@@ -89,7 +90,34 @@ def test_the_text_names_plan_memory_time_and_what_was_given_up():
     assert "budget 1.00 GiB, allowed 400 MiB (enforced), predicted 300 MiB, measured 250 MiB" in text
     assert "plan 0.50 s, restore 3.00 s, paste 0.50 s" in text
     assert text.endswith("given up: batch 2 instead of 8\na note")
-    assert "budget automatic" in filled(budget=None).as_text() and "nothing was run" in Report().as_text()
+    assert "budget automatic" in filled(budget=None).as_text()
+
+
+@pytest.mark.parametrize("report", [Report(), Report(model="net", frames=1)])
+def test_a_run_without_a_face_names_no_engine_and_no_bytes(report):
+    report.notes.append("no face was found")
+    first, *rest = report.as_text().splitlines()
+    assert first == ("nothing was run with net" if report.model else "nothing was run")
+    assert rest == [f"{'1 frame' if report.frames else '0 frames'}, 0 faces", "memory: budget automatic", *report.notes]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
+def test_one_frame_is_no_frames(number, words):
+    assert f"{words}, 4 faces" in filled(frames=number).as_text()
+
+
+def test_an_hour_of_samples_stays_small_and_keeps_its_peak():
+    report = Report()
+    for minute in range(60):
+        report.add_samples([(minute * 60 + i * 0.05, 5 if minute * 1200 + i == 31234 else 1) for i in range(1200)])
+    assert len(report.samples) <= MOST_SAMPLES
+    assert max(level for _, level in report.samples) == 5
+    assert [moment for moment, _ in report.samples] == sorted(moment for moment, _ in report.samples)
+
+
+def test_samples_at_one_moment_are_thinned_too():
+    assert thinned([(1.0, level) for level in range(50)], 10) == [(1.0, 49)]
+    assert thinned([(float(i), i % 7) for i in range(5)], 10) == [(float(i), i % 7) for i in range(5)]
 
 
 def test_neighbours_of_one_stage_are_one_band():
