@@ -39,8 +39,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 class Measured:
     """What a `peak` block took: bytes above the level at its start, and the course of it.
 
-    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many. driver_peak: as the device's driver counts,
-    libraries included: of this process, or of all where it does not tell it apart; None without such a driver.
+    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many. driver_peak: as the
+    device's driver counts, libraries included: of this process, or of all where it does not tell it apart; None
+    without such a driver.
     """
 
     base: int

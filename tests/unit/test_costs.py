@@ -16,7 +16,6 @@ from slimfusion.engines.memory.costs import (
     CostStore,
     LivePeak,
     copied_by_convolution,
-    factor_key,
     live_cost,
     live_peak,
 )

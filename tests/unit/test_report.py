@@ -8,9 +8,11 @@ from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.memory.picture import (
     ALLOWED,
     BANDS,
+    BOTTOM,
     CURVE,
     HEIGHT,
     PREDICTED,
+    TOP,
     WIDTH,
     report_picture,
     stage_bands,
@@ -154,6 +156,27 @@ def test_a_budget_that_is_near_is_drawn_above_the_prediction():
     assert level_of(picture, ALLOWED) < level_of(picture, PREDICTED)
 
 
-def test_a_budget_far_above_the_use_would_hide_the_curve_and_is_not_drawn():
+def test_a_budget_far_above_the_use_is_named_above_the_chart_and_has_no_line():
     picture = report_picture(filled(allowed=20 * GIB))
-    assert not pixels_of(picture, ALLOWED).any() and pixels_of(picture, PREDICTED).any()
+    there = pixels_of(picture, ALLOWED)
+    assert there.any() and not there[TOP:].any() and there.sum(1).max() < WIDTH // 2
+    assert level_of(picture, PREDICTED) == TOP
+
+
+@pytest.mark.parametrize("report", [Report(), filled(allowed=0, predicted_peak=0, measured_peak=0, samples=[])])
+def test_where_nothing_was_allowed_or_predicted_no_line_is_drawn(report):
+    picture = report_picture(report)
+    assert not pixels_of(picture, ALLOWED).any() and not pixels_of(picture, PREDICTED).any()
+
+
+@pytest.mark.parametrize("allowed", [310, 400, 1200])
+def test_a_budgets_line_is_where_its_bytes_are(allowed):
+    picture = report_picture(filled(allowed=allowed * MIB))
+    height = HEIGHT - BOTTOM - level_of(picture, PREDICTED)
+    assert height == pytest.approx((HEIGHT - BOTTOM - TOP) * 300 / allowed, abs=2)
+    assert level_of(picture, ALLOWED) in range(TOP - 1, TOP + 2)
+
+
+def test_the_curve_stays_below_the_top_where_a_sample_is_above_the_prediction():
+    picture = report_picture(filled(samples=[(0.0, 0), (2.0, 390 * MIB), (4.0, 0)], allowed=20 * GIB))
+    assert level_of(picture, PREDICTED) > TOP + 40
