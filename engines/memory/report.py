@@ -12,6 +12,9 @@ from typing import Any
 from .budget import MemoryBudget, format_bytes
 from .samples import Sample, thinned
 
+# Spans that are kept: a film has several for each of its frames.
+MOST_SPANS, JOINED = 2000, 3
+
 
 @dataclass(frozen=True)
 class Span:
@@ -57,6 +60,7 @@ class Report:
 
     def __post_init__(self) -> None:
         self._started = perf_counter()
+        self._joined: dict[str, float] = {}  # seconds of each stage that the timeline has too many or too few
 
     def begin(self, budget: MemoryBudget) -> None:
         self.budget, self.mode = budget.limit, budget.mode
@@ -69,7 +73,7 @@ class Report:
     @property
     def seconds(self) -> dict[str, float]:
         """Time spent in each stage, in the order of their first appearance."""
-        spent: dict[str, float] = {}
+        spent = dict(self._joined)
         for span in self.timeline:
             spent[span.stage] = spent.get(span.stage, 0.0) + span.end - span.begin
         return spent
@@ -82,6 +86,21 @@ class Report:
             yield
         finally:
             self.timeline.append(Span(name, begin, perf_counter() - self._started))
+            if len(self.timeline) >= 2 * MOST_SPANS:
+                self._shorten_timeline()
+
+    def _shorten_timeline(self) -> None:
+        """Makes one span of every three, named after the longest of them; the seconds of each stage stay exact."""
+        spent, old = self.seconds, sorted(self.timeline, key=lambda span: span.begin)
+        groups = [old[i : i + JOINED] for i in range(0, len(old), JOINED)]
+        self.timeline = [
+            Span(max(group, key=lambda span: span.end - span.begin).stage, group[0].begin, group[-1].end)
+            for group in groups
+        ]
+        drawn = dict.fromkeys(spent, 0.0)
+        for span in self.timeline:
+            drawn[span.stage] += span.end - span.begin
+        self._joined = {stage: spent[stage] - drawn[stage] for stage in spent}
 
     def add_samples(self, samples: list[Sample]) -> None:
         """Adds what a meter has seen, its clock being perf_counter."""

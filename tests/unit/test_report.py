@@ -17,7 +17,7 @@ from slimfusion.engines.memory.picture import (
     report_picture,
     stage_bands,
 )
-from slimfusion.engines.memory.report import Report, Span
+from slimfusion.engines.memory.report import MOST_SPANS, Report, Span
 from slimfusion.engines.memory.samples import MOST_SAMPLES, thinned
 
 
@@ -115,6 +115,20 @@ def test_an_hour_of_samples_stays_small_and_keeps_its_peak():
     assert len(report.samples) <= MOST_SAMPLES
     assert max(level for _, level in report.samples) == 5
     assert [moment for moment, _ in report.samples] == sorted(moment for moment, _ in report.samples)
+
+
+def test_a_films_timeline_stays_short_and_its_seconds_exact(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("slimfusion.engines.memory.report.perf_counter", lambda: clock[0])
+    report = Report()
+    for _ in range(3000):
+        for stage, takes in (("align", 1.0), ("restore", 5.0), ("paste", 2.0)):
+            with report.stage(stage):
+                clock[0] += takes
+    assert len(report.timeline) < 2 * MOST_SPANS
+    assert report.seconds == pytest.approx({"align": 3000.0, "restore": 15000.0, "paste": 6000.0})
+    assert list(report.seconds) == ["align", "restore", "paste"]
+    assert report.timeline[-1].end == clock[0]
 
 
 def test_samples_at_one_moment_are_thinned_too():
