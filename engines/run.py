@@ -285,7 +285,7 @@ def open_run(
     opened_before = sessions.opened
     run = Run(job, device, plans, report, sessions)
     try:
-        with enforced(job.blueprint, device, plan, ours) as enforcement, metered(device, report, ours):
+        with enforced(job.blueprint, device, plan, ours) as enforcement, _measured(device, report, ours):
             report.enforcement = enforcement
             with contextlib.ExitStack() as stack:
                 if device.type == "cpu":
@@ -312,14 +312,24 @@ def enforced(
 
 
 @contextlib.contextmanager
-def metered(device: torch.device, report: Report, ours: int = 0) -> Iterator[None]:
+def metered(device: torch.device, report: Report) -> Iterator[None]:
+    """Puts the memory of work without a session into the report; what it leaves in RAM counts in what comes next."""
+    before = meter.used_bytes(device)
+    with _measured(device, report):
+        yield
+    if device.type == "cpu":
+        report.planning_bytes += max(0, meter.used_bytes(device) - before)
+
+
+@contextlib.contextmanager
+def _measured(device: torch.device, report: Report, ours: int = 0) -> Iterator[None]:
     """Puts the block's memory into the report, with what planning has taken there.
 
     ours: bytes that count although they were there before.
     """
+    ours += _planned_bytes(report, device)
     with meter.peak(device) as measured:
         yield
-    ours += _planned_bytes(report, device)
     report.measured_peak = max(report.measured_peak, measured.peak + ours)
     report.add_samples([(moment, level + ours) for moment, level in measured.samples])
 

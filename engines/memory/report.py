@@ -31,7 +31,7 @@ class Report:
 
     budget: what the user set, None for automatic. allowed: what that meant when the work was planned.
     enforcement: "enforced" where the allocator refuses more than allowed, "watched" where the use is
-    predicted and measured. planning_bytes: what planning took in RAM and keeps, part of both peaks there.
+    predicted and measured. planning_bytes: what planning and detection took in RAM and keep, part of both peaks.
     sessions_built: networks that had to be loaded. timeline: what was done when. samples: (seconds since the start,
     bytes), thinned where there are many.
     """
