@@ -138,15 +138,15 @@ class Learnt(CostStore):
 
 
 def test_a_refusal_that_one_measurement_causes_is_tried_once_without_it():
-    costs, blueprint, work = Learnt(), face_blueprint(size=8), Work(8, 8, 1, False)
-    costs.learn(blueprint, "fp32", CPU, 64, 200 * 64 * MIB, None)  # far above its bound
-    budget = MemoryBudget(100 * MIB, mode="quality")
+    costs, blueprint, work = Learnt(), face_blueprint(size=16), Work(16, 16, 1, False)
+    costs.learn(blueprint, "fp32", CPU, 256, 200 * 256 * MIB, None)  # far above its bound
+    budget = MemoryBudget(420 * MIB, mode="quality")
     report = Report()
 
     def run(report):
         job = Job(blueprint, work, budget, StandaloneHost("cpu"))
         with open_run(job, report, SessionCache(), costs) as run:
-            list(run.crops([torch.rand(3, 8, 8)]))
+            list(run.crops([torch.rand(3, 16, 16)]))
 
     planning.planned(Job(blueprint, work, budget, StandaloneHost("cpu")), report, SessionCache(), costs)
     run(report)  # planning beforehand does not use the trial up
@@ -158,11 +158,11 @@ def test_a_refusal_that_one_measurement_causes_is_tried_once_without_it():
 
 
 def test_a_refusal_stands_when_the_trial_took_as_much_again():
-    costs, blueprint, work = Learnt(), face_blueprint(size=8), Work(8, 8, 1, False)
+    costs, blueprint, work = Learnt(), face_blueprint(size=16), Work(16, 16, 1, False)
     for _ in range(2):
-        costs.learn(blueprint, "fp32", CPU, 64, 200 * 64 * MIB, None)
+        costs.learn(blueprint, "fp32", CPU, 256, 200 * 256 * MIB, None)
         costs.doubt(blueprint, "fp32", CPU, None)
-    job = Job(blueprint, work, MemoryBudget(100 * MIB, mode="quality"), StandaloneHost("cpu"))
+    job = Job(blueprint, work, MemoryBudget(420 * MIB, mode="quality"), StandaloneHost("cpu"))
     with pytest.raises(BudgetError), open_run(job, Report(), SessionCache(), costs):
         pass
 
