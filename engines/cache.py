@@ -2,7 +2,7 @@
 
 A handle in a graph is a name and some settings; what has weights lives here. One heavy session a device is
 kept by default, since two of them are what small cards have no room for. Light ones, such as detectors, stay
-beside it and are counted.
+beside it and are counted, up to a number of bytes together.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from .session import Blueprint, Session
 # Bytes of weights from which a network counts as heavy: detectors and landmarkers have less, restorers more.
 HEAVY = 48 << 20
 
+# Bytes of weights that light networks may keep together on a device: a detector, a landmarker and a parser have
+# less. Upscalers count as light in half precision, and one of each would fill a small card.
+LIGHT_TOTAL = 96 << 20
+
 
 class SessionCache:
     """Leases sessions and lets them go, least recently used first.
@@ -28,9 +32,10 @@ class SessionCache:
     opened: how often a network was loaded since the process started.
     """
 
-    def __init__(self, sessions_per_device: int = 1, heavy: int = HEAVY) -> None:
+    def __init__(self, sessions_per_device: int = 1, heavy: int = HEAVY, light_total: int = LIGHT_TOTAL) -> None:
         self.sessions_per_device = sessions_per_device
         self.heavy = heavy
+        self.light_total = light_total
         self._sessions: OrderedDict[tuple[object, ...], Session] = OrderedDict()
         self._lock = threading.RLock()
         self._opened_by_gone = 0
@@ -125,16 +130,25 @@ class SessionCache:
             meter.release_unused(device)
 
     def _leaving(self, blueprint: Blueprint, device: torch.device, precision: str) -> list[tuple[object, ...]]:
-        """The heavy sessions that must go before this one works, least recently used first."""
+        """The sessions that must go before this one works, least recently used first: of its own weight's kind."""
         wanted = (blueprint.key, device, precision)
-        if blueprint.weight_bytes(precision, device) < self.heavy:
-            return []
+        weights = blueprint.weight_bytes(precision, device)
+        is_heavy = weights >= self.heavy
         others = [
             key
             for key, s in self._sessions.items()
-            if s.device == device and key != wanted and s.weight_bytes >= self.heavy
+            if s.device == device and key != wanted and (s.weight_bytes >= self.heavy) == is_heavy
         ]
-        return others[: max(0, len(others) - self.sessions_per_device + 1)]
+        if is_heavy:
+            return others[: max(0, len(others) - self.sessions_per_device + 1)]
+        surplus = weights + sum(self._sessions[key].resident_bytes for key in others) - self.light_total
+        leaving = []
+        for key in others:
+            if surplus <= 0:
+                break
+            leaving.append(key)
+            surplus -= self._sessions[key].resident_bytes
+        return leaving
 
     def _drop(self, key: tuple[object, ...]) -> None:
         session = self._sessions.pop(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -68,13 +70,12 @@ def planned(
 
     report: told what was let go to make room. Raises BudgetError when it fits nowhere, SettingError.
     """
-    wanted = job.host.device()
+    wanted, cpu = job.host.device(), torch.device("cpu")
     try:
         return wanted, _plans_on(wanted, job, report, sessions, costs)
     except BudgetError:
         if wanted.type == "cpu" or job.budget.on_low_memory == "fail":
             raise
-    cpu = torch.device("cpu")
     return cpu, _plans_on(cpu, job, report, sessions, costs)
 
 
@@ -83,24 +84,20 @@ def _plans_on(
 ) -> tuple[Plan, ...]:
     blueprint, budget, host, options = job.blueprint, job.budget, job.host, job.options
     usable = planner.precisions(blueprint.spec, options.precision, budget.mode, *meter.half_precisions(device))
-    folder = host.state_folder()
-    needs = {
-        each: planner.Need(
-            blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder), blueprint.elsewhere
-        )
-        for each in usable
-    }
+    with _counted(report):
+        needs = _needs(device, job, usable, costs)
 
-    def plans(allowed: int, free: int) -> tuple[Plan, ...]:
+    def plans(allowed: int, free: int, needs: Mapping[str, planner.Need] = needs) -> tuple[Plan, ...]:
         room = planner.Room(device.type, allowed, free)
         return planner.ladder(job.work, blueprint.spec, needs, room, budget, options.tile, options.overlap)
 
     def room() -> tuple[int, int]:
-        """Bytes that we may use, less what light sessions go on holding, and bytes that are free at all."""
+        """Bytes that we may use, less what stays with light sessions and planning, and bytes that are free at all."""
         total, free = meter.total_and_free(device)
         ours = sessions.held_bytes(device)
         staying = sessions.staying_bytes(blueprint, device, usable[0])
-        return max(0, allowed_bytes(budget, total, free, ours) - staying), free + ours - staying
+        gone = staying + (report.planning_bytes if device.type == "cpu" else 0)
+        return max(0, allowed_bytes(budget, total, free, ours) - gone), free + ours - staying
 
     best = plans(planner.UNLIMITED, planner.UNLIMITED)[0].predicted_peak
     wanted = min(best, budget.limit or best)
@@ -111,4 +108,40 @@ def _plans_on(
         host.make_room(max(wanted, planner.LITTLE), device)
         report.give_up(f"asked the host for room, {format_bytes(max(wanted, planner.LITTLE))}")
         allowed, free = room()
-    return plans(allowed, free)
+    try:
+        return plans(allowed, free)
+    except BudgetError:
+        doubtful = _doubtful_needs(device, job, needs, costs)
+        if not doubtful:
+            raise
+    return tuple(replace(plan, doubts=True) for plan in plans(allowed, free, doubtful))
+
+
+@contextlib.contextmanager
+def _counted(report: Report) -> Iterator[None]:
+    """Adds what the block takes in RAM, and keeps, to the report: the first probe loads parts of torch."""
+    cpu = torch.device("cpu")
+    before = meter.used_bytes(cpu)
+    yield
+    report.planning_bytes += max(0, meter.used_bytes(cpu) - before)
+
+
+def _needs(device: torch.device, job: Job, usable: tuple[str, ...], costs: CostStore) -> dict[str, planner.Need]:
+    blueprint, folder = job.blueprint, job.host.state_folder()
+    return {
+        each: planner.Need(
+            blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder), blueprint.elsewhere
+        )
+        for each in usable
+    }
+
+
+def _doubtful_needs(
+    device: torch.device, job: Job, needs: Mapping[str, planner.Need], costs: CostStore
+) -> dict[str, planner.Need]:
+    """The needs of those precisions whose learnt memory may be left out once."""
+    folder = job.host.state_folder()
+    costs_without = {each: costs.doubtful_cost(job.blueprint, each, device, folder) for each in needs}
+    return {
+        each: replace(needs[each], activations=cost) for each, cost in costs_without.items() if cost is not None
+    }

@@ -239,7 +239,7 @@ class Run:
         """Goes on with the first of other plans, in another session where its precision is another."""
         failed, self._plans = self.plan, plans
         meter.release_unused(self.device)
-        _describe(self._report, self.plan)
+        _describe(self._report, self.plan, self.device)
         self._report.rungs.append(rung)  # each time anew
         if self.plan.precision != failed.precision:
             self._lease.close()
@@ -270,17 +270,22 @@ def open_run(
         device, plans = planned(job, report, sessions, costs)
         plan = plans[0]
         sessions.make_way(job.blueprint, device, plan.precision)
+    if plan.doubts:
+        costs.doubt(job.blueprint, plan.precision, device, job.host.state_folder())
+        report.notes.append(
+            "earlier runs took more than this budget allows; tried once as predicted without what they measured"
+        )
     if device != job.host.device():
         report.give_up(f"{device} instead of {job.host.device()}")
     report.model, report.device, report.engine = job.blueprint.spec.name, str(device), job.blueprint.engine
     report.notes += [note for note in job.blueprint.notes if note not in report.notes]
-    _describe(report, plan)
+    _describe(report, plan, device)
     is_open = sessions.is_open(job.blueprint, device, plan.precision)
     ours = job.blueprint.weight_bytes(plan.precision, device) if is_open else 0
     opened_before = sessions.opened
     run = Run(job, device, plans, report, sessions)
     try:
-        with enforced(job.blueprint, device, plan, ours) as enforcement, metered(device, report, ours):
+        with enforced(job.blueprint, device, plan, ours) as enforcement, _measured(device, report, ours):
             report.enforcement = enforcement
             with contextlib.ExitStack() as stack:
                 if device.type == "cpu":
@@ -307,8 +312,22 @@ def enforced(
 
 
 @contextlib.contextmanager
-def metered(device: torch.device, report: Report, ours: int = 0) -> Iterator[None]:
-    """Puts the block's memory into the report. ours: bytes that count although they were there before."""
+def metered(device: torch.device, report: Report) -> Iterator[None]:
+    """Puts the memory of work without a session into the report; what it leaves in RAM counts in what comes next."""
+    before = meter.used_bytes(device)
+    with _measured(device, report):
+        yield
+    if device.type == "cpu":
+        report.planning_bytes += max(0, meter.used_bytes(device) - before)
+
+
+@contextlib.contextmanager
+def _measured(device: torch.device, report: Report, ours: int = 0) -> Iterator[None]:
+    """Puts the block's memory into the report, with what planning has taken there.
+
+    ours: bytes that count although they were there before.
+    """
+    ours += _planned_bytes(report, device)
     with meter.peak(device) as measured:
         yield
     report.measured_peak = max(report.measured_peak, measured.peak + ours)
@@ -319,15 +338,22 @@ def _learn(job: Job, device: torch.device, plan: Plan, report: Report, costs: Co
     """Corrects the prediction by what was measured, where it was the network that took the most."""
     blueprint = job.blueprint
     staging = planner.staging_bytes(job.work, blueprint.spec, plan) if device.type == "cpu" else 0
-    beside = report.measured_peak - blueprint.weight_bytes(plan.precision, device)
+    beside = report.measured_peak - blueprint.weight_bytes(plan.precision, device) - _planned_bytes(report, device)
     if beside > job.work.after_bytes:
         folder = job.host.state_folder()
         costs.learn(blueprint, plan.precision, device, plan.pixels, beside - staging, folder)
 
 
-def _describe(report: Report, plan: Plan) -> None:
+def _planned_bytes(report: Report, device: torch.device) -> int:
+    """What planning took on a device: it works on the CPU."""
+    return report.planning_bytes if device.type == "cpu" else 0
+
+
+def _describe(report: Report, plan: Plan, device: torch.device) -> None:
+    planning = _planned_bytes(report, device)
     report.precision = plan.precision
-    report.allowed, report.predicted_peak = plan.allowed, max(report.predicted_peak, plan.predicted_peak)
+    report.allowed = plan.allowed + planning
+    report.predicted_peak = max(report.predicted_peak, plan.predicted_peak + planning)
     report.batch, report.tile, report.overlap = plan.batch, plan.tile, plan.overlap
     for rung in plan.rungs:
         report.give_up(rung)

@@ -8,9 +8,6 @@ exactly linear in the pixels of its batch, so two probes give every size.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +21,7 @@ from ...catalog.spec import ModelSpec
 from ..session import PRECISIONS, Blueprint
 from . import meter
 from .cost import Cost
+from .factors import Factors
 
 # torch's allocators hand out whole blocks of this size.
 BLOCK = 512
@@ -34,15 +32,8 @@ SCRATCH = {"cpu": 1.15, "cuda": 1.3}
 OTHER_SCRATCH = 1.5
 LEFT_BEHIND = {"cpu": 10 << 20}
 
-# Factors that are believed: below the first nothing can be, since the graph's own bytes are needed; above the
-# last a file lies, and would forbid what fits.
-FACTORS = (0.9, 3.0)
-
 # Bytes below which the process's own noise is larger than what could be learnt.
 LEARNABLE = 64 << 20
-
-COST_FILE = "costs.json"
-COST_FORMAT = 2
 
 # Sides of the two probes of a network that takes any size: small enough to be quick, large enough that a
 # network which shrinks its input by 64 still has something left.
@@ -144,25 +135,36 @@ def _sample(spec: ModelSpec, batch: int, height: int, width: int) -> list[torch.
 
 
 class CostStore:
-    """What networks cost: probed once a process, corrected by what runs have measured.
+    """What networks cost: probed once a process, corrected by what runs have measured (see `factors`).
 
-    The corrections are factors on the probed bytes, one a (network, engine, precision, device). They are kept
-    in a small JSON file where the host allows it; a file that is damaged or somebody else's is written anew.
+    The corrections are factors on the probed bytes, one a (network, engine, precision, device).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, factors: Factors | None = None) -> None:
         self._live: dict[tuple[Any, ...], Cost] = {}
-        self._factors: dict[str, float] = {}
-        self._read_from: Path | None = None
+        self._factors = factors or Factors()
 
     def cost(self, blueprint: Blueprint, precision: str, device: torch.device, folder: Path | None) -> Cost:
         """Bytes of activations on a device, kernels' scratch included."""
         if blueprint.cost is not None:
             return blueprint.cost
-        self._read(folder)
-        factor = self._factors.get(factor_key(blueprint, precision, device))
-        probed = self._probed(blueprint, precision, device)
-        return probed.scaled(factor or SCRATCH.get(device.type, OTHER_SCRATCH)).plus(LEFT_BEHIND.get(device.type, 0))
+        without = SCRATCH.get(device.type, OTHER_SCRATCH)
+        return self._scaled(
+            blueprint, precision, device, self._factors.value(factor_key(blueprint, precision, device), without, folder)
+        )
+
+    def doubtful_cost(
+        self, blueprint: Blueprint, precision: str, device: torch.device, folder: Path | None
+    ) -> Cost | None:
+        """`cost` without what was learnt, where that may be tried; None where it was tried or there is nothing."""
+        key = factor_key(blueprint, precision, device)
+        if blueprint.cost is not None or not self._factors.may_doubt(key, folder):
+            return None
+        return self._scaled(blueprint, precision, device, SCRATCH.get(device.type, OTHER_SCRATCH))
+
+    def doubt(self, blueprint: Blueprint, precision: str, device: torch.device, folder: Path | None) -> None:
+        """Notes that `doubtful_cost` is tried now."""
+        self._factors.doubt(factor_key(blueprint, precision, device), folder)
 
     def learn(
         self,
@@ -173,49 +175,24 @@ class CostStore:
         measured: int,
         folder: Path | None,
     ) -> None:
-        """Takes in that a forward pass over so many pixels took `measured` bytes beside the weights.
-
-        A factor rises at once and falls by halves: one quiet run must not lead the next one over the budget.
-        """
+        """Takes in that a forward pass over so many pixels took `measured` bytes beside the weights."""
         if blueprint.cost is not None:
             return
         probed = self._probed(blueprint, precision, device).bytes_for(pixels)
         if probed < LEARNABLE:
             return
-        self._read(folder)
-        key = factor_key(blueprint, precision, device)
-        before = self._factors.get(key, 0.0)
         of_network = measured - LEFT_BEHIND.get(device.type, 0)
-        factor = min(max(of_network / probed, FACTORS[0]), FACTORS[1])
-        self._factors[key] = round(max(factor, (before + factor) / 2), 3)
-        self._write(folder)
+        self._factors.measured(factor_key(blueprint, precision, device), of_network / probed, folder)
+
+    def _scaled(self, blueprint: Blueprint, precision: str, device: torch.device, factor: float) -> Cost:
+        probed = self._probed(blueprint, precision, device)
+        return probed.scaled(factor).plus(LEFT_BEHIND.get(device.type, 0))
 
     def _probed(self, blueprint: Blueprint, precision: str, device: torch.device) -> Cost:
         key = (blueprint.key, precision, device.type == "cpu")
         if key not in self._live:
             self._live[key] = live_cost(blueprint, precision, copies=device.type == "cpu")
         return self._live[key]
-
-    def _read(self, folder: Path | None) -> None:
-        if folder is None or folder == self._read_from:
-            return
-        self._read_from = folder
-        try:
-            content = json.loads((folder / COST_FILE).read_text())
-            if content["format"] == COST_FORMAT:
-                read = {str(key): float(factor) for key, factor in content["factors"].items()}
-                self._factors |= {k: min(max(f, FACTORS[0]), FACTORS[1]) for k, f in read.items() if f == f}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return
-
-    def _write(self, folder: Path | None) -> None:
-        if folder is None:
-            return
-        temporary = folder / f"{COST_FILE}.{os.getpid()}"
-        # Measurements are a help, not a result: a disk that is full must not cost the user a picture.
-        with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps({"format": COST_FORMAT, "factors": self._factors}, indent=1))
-            temporary.replace(folder / COST_FILE)
 
 
 # The process's own.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import platform
 import sys
@@ -22,6 +23,8 @@ import psutil
 import torch
 
 from . import nvml, resident
+from .cgroup import container_memory
+from .samples import MOST_SAMPLES, Sample, thinned
 
 # Short enough to see the peaks of single layers (a convolution of a 512 px face takes about 20 ms on a
 # laptop's core), long enough not to slow the work down.
@@ -36,14 +39,15 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 class Measured:
     """What a `peak` block took: bytes above the level at its start, and the course of it.
 
-    samples: (time as perf_counter gives it, bytes above the start). driver_peak: as the device's driver counts,
-    libraries included: of this process, or of all where it does not tell it apart; None without such a driver.
+    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many. driver_peak: as the
+    device's driver counts, libraries included: of this process, or of all where it does not tell it apart; None
+    without such a driver.
     """
 
     base: int
     peak: int = 0
     driver_peak: int | None = None
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
 
 def device_name(device: torch.device) -> str:
@@ -67,8 +71,10 @@ def total_and_free(device: torch.device) -> tuple[int, int]:
     if device.type == "mps":
         total = torch.mps.recommended_max_memory()
         return total, max(0, total - torch.mps.driver_allocated_memory())
-    memory = psutil.virtual_memory()
-    return memory.total, memory.available
+    memory, container = psutil.virtual_memory(), container_memory()
+    if container is None:
+        return memory.total, memory.available
+    return min(memory.total, container[0]), min(memory.available, container[1])
 
 
 def used_bytes(device: torch.device) -> int:
@@ -203,9 +209,11 @@ def _sample(
 ) -> None:
     """Until it is told to stop, and once after that. driver: its gauge and what that said at the start."""
     stopped = False
-    while True:
+    for taken in itertools.count(1):
         measured.samples.append((perf_counter(), used_bytes(device) - measured.base))
-        if driver is not None and (stopped or len(measured.samples) % SAMPLES_PER_DRIVER_CALL == 0):
+        if len(measured.samples) >= 2 * MOST_SAMPLES:
+            measured.samples = thinned(measured.samples)
+        if driver is not None and (stopped or taken % SAMPLES_PER_DRIVER_CALL == 0):
             measured.driver_peak = max(measured.driver_peak or 0, driver[0]() - driver[1])
         if stopped:
             return

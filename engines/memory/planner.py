@@ -87,7 +87,7 @@ class Plan:
 
     tile: (height, width) that the network sees; overlap and halo in px. working_size: short and long side
     that items are shrunk to before, None to leave them. keeps_freed: on a CPU, what a layer frees is kept for
-    the next one, which is faster and takes more.
+    the next one, which is faster and takes more. doubts: planned without what earlier runs measured.
     """
 
     precision: str
@@ -100,6 +100,7 @@ class Plan:
     predicted_peak: int
     allowed: int
     rungs: tuple[str, ...] = ()
+    doubts: bool = False
 
     @property
     def pixels(self) -> int:

@@ -10,6 +10,10 @@ from time import perf_counter
 from typing import Any
 
 from .budget import MemoryBudget, format_bytes
+from .samples import Sample, thinned
+
+# Spans that are kept: a film has several for each of its frames.
+MOST_SPANS, JOINED = 2000, 3
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,9 @@ class Report:
 
     budget: what the user set, None for automatic. allowed: what that meant when the work was planned.
     enforcement: "enforced" where the allocator refuses more than allowed, "watched" where the use is
-    predicted and measured. sessions_built: networks that had to be loaded. timeline: what was done when.
-    samples: (seconds since the start, bytes).
+    predicted and measured. planning_bytes: what planning and detection took in RAM and keep, part of both peaks.
+    sessions_built: networks that had to be loaded. timeline: what was done when. samples: (seconds since the start,
+    bytes), thinned where there are many.
     """
 
     model: str = ""
@@ -41,6 +46,7 @@ class Report:
     allowed: int = 0
     predicted_peak: int = 0
     measured_peak: int = 0
+    planning_bytes: int = 0
     batch: int = 0
     tile: tuple[int, int] = (0, 0)
     overlap: int = 0
@@ -50,10 +56,11 @@ class Report:
     rungs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeline: list[Span] = field(default_factory=list)
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._started = perf_counter()
+        self._joined: dict[str, float] = {}  # seconds of each stage that the timeline has too many or too few
 
     def begin(self, budget: MemoryBudget) -> None:
         self.budget, self.mode = budget.limit, budget.mode
@@ -66,7 +73,7 @@ class Report:
     @property
     def seconds(self) -> dict[str, float]:
         """Time spent in each stage, in the order of their first appearance."""
-        spent: dict[str, float] = {}
+        spent = dict(self._joined)
         for span in self.timeline:
             spent[span.stage] = spent.get(span.stage, 0.0) + span.end - span.begin
         return spent
@@ -79,10 +86,25 @@ class Report:
             yield
         finally:
             self.timeline.append(Span(name, begin, perf_counter() - self._started))
+            if len(self.timeline) >= 2 * MOST_SPANS:
+                self._shorten_timeline()
 
-    def add_samples(self, samples: list[tuple[float, int]]) -> None:
+    def _shorten_timeline(self) -> None:
+        """Makes one span of every three, named after the longest of them; the seconds of each stage stay exact."""
+        spent, old = self.seconds, sorted(self.timeline, key=lambda span: span.begin)
+        groups = [old[i : i + JOINED] for i in range(0, len(old), JOINED)]
+        self.timeline = [
+            Span(max(group, key=lambda span: span.end - span.begin).stage, group[0].begin, group[-1].end)
+            for group in groups
+        ]
+        drawn = dict.fromkeys(spent, 0.0)
+        for span in self.timeline:
+            drawn[span.stage] += span.end - span.begin
+        self._joined = {stage: spent[stage] - drawn[stage] for stage in spent}
+
+    def add_samples(self, samples: list[Sample]) -> None:
         """Adds what a meter has seen, its clock being perf_counter."""
-        self.samples += [(moment - self._started, level) for moment, level in samples]
+        self.samples = thinned(self.samples + [(moment - self._started, level) for moment, level in samples])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the course of time, for JSON."""
@@ -95,14 +117,36 @@ class Report:
         return json.dumps(self.as_dict())
 
     def as_text(self) -> str:
-        budget = "automatic" if self.budget is None else format_bytes(self.budget)
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in self.seconds.items())
-        lines = [
-            f"{self.model} in {self.precision} by {self.engine} on {self.device}, mode {self.mode}",
-            f"{self.frames} frames, {self.faces} faces; batch {self.batch}, tile {self.tile[1]}x{self.tile[0]}",
-            f"memory: budget {budget}, allowed {format_bytes(self.allowed)} ({self.enforcement}), predicted "
-            f"{format_bytes(self.predicted_peak)}, measured {format_bytes(self.measured_peak)}",
-            f"time: {stages}" if stages else "nothing was run",
-        ]
+        lines = [self._what_ran(), self._how_much(), self._memory(), f"time: {stages}" if stages else ""]
         lines += [f"given up: {rung}" for rung in self.rungs]
-        return "\n".join(lines + self.notes)
+        return "\n".join([line for line in lines if line] + self.notes)
+
+    @property
+    def _has_run(self) -> bool:
+        """Whether a network was opened: without a face none is."""
+        return bool(self.engine and self.device)
+
+    def _what_ran(self) -> str:
+        if not self._has_run:
+            return f"nothing was run{f' with {self.model}' if self.model else ''}"
+        return f"{self.model} in {self.precision} by {self.engine} on {self.device}, mode {self.mode}"
+
+    def _how_much(self) -> str:
+        counts = f"{counted(self.frames, 'frame')}, {counted(self.faces, 'face')}"
+        return counts + (f"; batch {self.batch}, tile {self.tile[1]}x{self.tile[0]}" if self._has_run else "")
+
+    def _memory(self) -> str:
+        parts = ["budget automatic" if self.budget is None else f"budget {format_bytes(self.budget)}"]
+        if self._has_run:
+            parts.append(f"allowed {format_bytes(self.allowed)} ({self.enforcement})")
+        if self._has_run or self.predicted_peak:
+            parts.append(f"predicted {format_bytes(self.predicted_peak)}")
+        if self._has_run or self.measured_peak:
+            parts.append(f"measured {format_bytes(self.measured_peak)}")
+        return f"memory: {', '.join(parts)}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: "1 frame", "2 frames"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -8,14 +8,17 @@ from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.memory.picture import (
     ALLOWED,
     BANDS,
+    BOTTOM,
     CURVE,
     HEIGHT,
     PREDICTED,
+    TOP,
     WIDTH,
     report_picture,
     stage_bands,
 )
-from slimfusion.engines.memory.report import Report, Span
+from slimfusion.engines.memory.report import MOST_SPANS, Report, Span
+from slimfusion.engines.memory.samples import MOST_SAMPLES, thinned
 
 
 def filled(**changes) -> Report:
@@ -89,7 +92,48 @@ def test_the_text_names_plan_memory_time_and_what_was_given_up():
     assert "budget 1.00 GiB, allowed 400 MiB (enforced), predicted 300 MiB, measured 250 MiB" in text
     assert "plan 0.50 s, restore 3.00 s, paste 0.50 s" in text
     assert text.endswith("given up: batch 2 instead of 8\na note")
-    assert "budget automatic" in filled(budget=None).as_text() and "nothing was run" in Report().as_text()
+    assert "budget automatic" in filled(budget=None).as_text()
+
+
+@pytest.mark.parametrize("report", [Report(), Report(model="net", frames=1)])
+def test_a_run_without_a_face_names_no_engine_and_no_bytes(report):
+    report.notes.append("no face was found")
+    first, *rest = report.as_text().splitlines()
+    assert first == ("nothing was run with net" if report.model else "nothing was run")
+    assert rest == [f"{'1 frame' if report.frames else '0 frames'}, 0 faces", "memory: budget automatic", *report.notes]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 frames"), (1, "1 frame"), (2, "2 frames")])
+def test_one_frame_is_no_frames(number, words):
+    assert f"{words}, 4 faces" in filled(frames=number).as_text()
+
+
+def test_an_hour_of_samples_stays_small_and_keeps_its_peak():
+    report = Report()
+    for minute in range(60):
+        report.add_samples([(minute * 60 + i * 0.05, 5 if minute * 1200 + i == 31234 else 1) for i in range(1200)])
+    assert len(report.samples) <= MOST_SAMPLES
+    assert max(level for _, level in report.samples) == 5
+    assert [moment for moment, _ in report.samples] == sorted(moment for moment, _ in report.samples)
+
+
+def test_a_films_timeline_stays_short_and_its_seconds_exact(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("slimfusion.engines.memory.report.perf_counter", lambda: clock[0])
+    report = Report()
+    for _ in range(3000):
+        for stage, takes in (("align", 1.0), ("restore", 5.0), ("paste", 2.0)):
+            with report.stage(stage):
+                clock[0] += takes
+    assert len(report.timeline) < 2 * MOST_SPANS
+    assert report.seconds == pytest.approx({"align": 3000.0, "restore": 15000.0, "paste": 6000.0})
+    assert list(report.seconds) == ["align", "restore", "paste"]
+    assert report.timeline[-1].end == clock[0]
+
+
+def test_samples_at_one_moment_are_thinned_too():
+    assert thinned([(1.0, level) for level in range(50)], 10) == [(1.0, 49)]
+    assert thinned([(float(i), i % 7) for i in range(5)], 10) == [(float(i), i % 7) for i in range(5)]
 
 
 def test_neighbours_of_one_stage_are_one_band():
@@ -126,6 +170,27 @@ def test_a_budget_that_is_near_is_drawn_above_the_prediction():
     assert level_of(picture, ALLOWED) < level_of(picture, PREDICTED)
 
 
-def test_a_budget_far_above_the_use_would_hide_the_curve_and_is_not_drawn():
+def test_a_budget_far_above_the_use_is_named_above_the_chart_and_has_no_line():
     picture = report_picture(filled(allowed=20 * GIB))
-    assert not pixels_of(picture, ALLOWED).any() and pixels_of(picture, PREDICTED).any()
+    there = pixels_of(picture, ALLOWED)
+    assert there.any() and not there[TOP:].any() and there.sum(1).max() < WIDTH // 2
+    assert level_of(picture, PREDICTED) == TOP
+
+
+@pytest.mark.parametrize("report", [Report(), filled(allowed=0, predicted_peak=0, measured_peak=0, samples=[])])
+def test_where_nothing_was_allowed_or_predicted_no_line_is_drawn(report):
+    picture = report_picture(report)
+    assert not pixels_of(picture, ALLOWED).any() and not pixels_of(picture, PREDICTED).any()
+
+
+@pytest.mark.parametrize("allowed", [310, 400, 1200])
+def test_a_budgets_line_is_where_its_bytes_are(allowed):
+    picture = report_picture(filled(allowed=allowed * MIB))
+    height = HEIGHT - BOTTOM - level_of(picture, PREDICTED)
+    assert height == pytest.approx((HEIGHT - BOTTOM - TOP) * 300 / allowed, abs=2)
+    assert level_of(picture, ALLOWED) in range(TOP - 1, TOP + 2)
+
+
+def test_the_curve_stays_below_the_top_where_a_sample_is_above_the_prediction():
+    picture = report_picture(filled(samples=[(0.0, 0), (2.0, 390 * MIB), (4.0, 0)], allowed=20 * GIB))
+    assert level_of(picture, PREDICTED) > TOP + 40

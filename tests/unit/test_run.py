@@ -12,6 +12,8 @@ from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory import meter, planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
+from slimfusion.engines.memory.cost import Cost
+from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.planning import Job, Options
@@ -107,6 +109,71 @@ def test_a_light_session_stays_beside_and_counts():
             pass
     assert sessions.is_open(light, CPU, "fp32") and sessions.is_open(other, CPU, "fp32")
     assert sessions.staying_bytes(other, CPU, "fp32") == 84 * 4
+
+
+def test_light_sessions_are_kept_up_to_a_number_of_bytes():
+    sessions = SessionCache(light_total=200 * 4)  # of 84 parameters each
+    networks = [face_blueprint(name) for name in ("one", "two", "three", "four")]
+    for blueprint in (*networks[:2], networks[0], *networks[2:]):
+        with opened(blueprint, FACES, sessions):
+            pass
+    assert [sessions.is_open(each, CPU, "fp32") for each in networks] == [False, False, True, True]
+    assert sessions.held_bytes(CPU) <= 200 * 4
+
+
+def test_the_least_recently_used_light_session_goes_first():
+    sessions = SessionCache(light_total=200 * 4)
+    one, two, three = (face_blueprint(name) for name in ("one", "two", "three"))
+    for blueprint in (one, two, one, three):
+        with opened(blueprint, FACES, sessions):
+            pass
+    assert sessions.is_open(one, CPU, "fp32") and not sessions.is_open(two, CPU, "fp32")
+
+
+class Learnt(CostStore):
+    """A store whose network takes a mebibyte a pixel."""
+
+    def _probed(self, blueprint, precision, device):
+        return Cost(0, MIB)
+
+
+def test_a_refusal_that_one_measurement_causes_is_tried_once_without_it():
+    costs, blueprint, work = Learnt(), face_blueprint(size=16), Work(16, 16, 1, False)
+    costs.learn(blueprint, "fp32", CPU, 256, 200 * 256 * MIB, None)  # far above its bound
+    budget = MemoryBudget(420 * MIB, mode="quality")
+    report = Report()
+
+    def run(report):
+        job = Job(blueprint, work, budget, StandaloneHost("cpu"))
+        with open_run(job, report, SessionCache(), costs) as run:
+            list(run.crops([torch.rand(3, 16, 16)]))
+
+    planning.planned(Job(blueprint, work, budget, StandaloneHost("cpu")), report, SessionCache(), costs)
+    run(report)  # planning beforehand does not use the trial up
+    assert any("tried once" in note for note in report.notes)
+    # What it took was next to nothing, so it fits from now on without doubt.
+    after = Report()
+    run(after)
+    assert not any("tried once" in note for note in after.notes)
+
+
+def test_a_refusal_stands_when_the_trial_took_as_much_again():
+    costs, blueprint, work = Learnt(), face_blueprint(size=16), Work(16, 16, 1, False)
+    for _ in range(2):
+        costs.learn(blueprint, "fp32", CPU, 256, 200 * 256 * MIB, None)
+        costs.doubt(blueprint, "fp32", CPU, None)
+    job = Job(blueprint, work, MemoryBudget(420 * MIB, mode="quality"), StandaloneHost("cpu"))
+    with pytest.raises(BudgetError), open_run(job, Report(), SessionCache(), costs):
+        pass
+
+
+def test_what_planning_takes_is_in_both_peaks():
+    report = Report(planning_bytes=40 * MIB)
+    with opened(face_blueprint(), FACES, SessionCache(), MemoryBudget(512 * MIB, mode="quality"), report=report) as run:
+        list(run.crops([torch.rand(3, 64, 64)] * 5))
+    assert report.predicted_peak == run.plan.predicted_peak + report.planning_bytes
+    assert report.measured_peak >= report.planning_bytes >= 40 * MIB
+    assert run.plan.allowed + report.planning_bytes == report.allowed <= 512 * MIB
 
 
 def test_light_sessions_go_when_memory_is_short():

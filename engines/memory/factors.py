@@ -1,0 +1,166 @@
+"""What runs have taught about networks' memory: factors on what is predicted, with bounds, age, and a way back.
+
+The rule, all of it:
+- A factor lies within `BOUNDS`. It rises at once and falls by halves: a quiet run must not lead the next one over
+  the budget.
+- What it adds to or takes from the prediction without it halves every `HALF_LIFE`; after `LIFETIME` it is forgotten.
+- A refusal that only a factor causes is doubted once: the work is tried as predicted without it (`Factors.doubt`).
+  If that run measures clearly less, what it measured replaces the factor and doubt is possible again; if not, the
+  refusal stands until the factor has aged.
+
+The file is shared by processes: it is read again and merged, newest measurement first, under a lock before it is
+replaced. A file that is damaged, too large or somebody else's is ignored and written anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+# Convolutions' workspaces and layouts took 0.95 to 1.8 of what was probed; beyond that a measurement is wrong.
+BOUNDS = (0.9, 2.0)
+
+DAY = 86400.0
+HALF_LIFE, LIFETIME = 7 * DAY, 60 * DAY
+
+CLEARLY_LESS = 0.9  # of the factor that was doubted
+
+FILE = "costs.json"
+FORMAT = 3
+MOST_FACTORS = 256  # the newest are kept
+MOST_BYTES = 1 << 20
+LONGEST_KEY = 300
+LOCK_SECONDS = 1.0
+
+# What json and our own reading raise for content that is not ours.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """value: on what was probed. at: when it was measured, seconds since 1970. doubted: once tried without."""
+
+    value: float
+    at: float
+    doubted: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no factor."""
+        numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in (self.value, self.at))
+        if not numbers or not isinstance(self.doubted, bool):
+            raise ValueError(f"no factor: {self.value!r}, {self.at!r}, {self.doubted!r}")
+
+
+class Factors:
+    """The factors of all networks, by key. clock: seconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._known: dict[str, Factor] = {}
+        self._read_from: Path | None = None
+
+    def value(self, key: str, without: float, folder: Path | None) -> float:
+        """The factor of today. without: the one where nothing was learnt, which all return to."""
+        self._read_once(folder)
+        known = self._known.get(key)
+        if known is None:
+            return without
+        age = max(0.0, self._clock() - known.at)
+        if age > LIFETIME:
+            return without
+        return without + (_bounded(known.value) - without) * 0.5 ** (age / HALF_LIFE)
+
+    def measured(self, key: str, ratio: float, folder: Path | None) -> None:
+        """Takes in that a run took `ratio` of what was probed."""
+        self._read_once(folder)
+        before, ratio = self._known.get(key), _bounded(ratio)
+        if before is None:
+            after = Factor(ratio, self._clock())
+        elif before.doubted:
+            confirmed = ratio >= CLEARLY_LESS * before.value
+            after = Factor(max(ratio, before.value) if confirmed else ratio, self._clock(), doubted=confirmed)
+        else:
+            after = Factor(max(ratio, (_bounded(before.value) + ratio) / 2), self._clock())
+        self._keep(key, replace(after, value=round(after.value, 3)), folder)
+
+    def may_doubt(self, key: str, folder: Path | None) -> bool:
+        """Whether there is a factor that was not yet tried without."""
+        self._read_once(folder)
+        known = self._known.get(key)
+        return known is not None and not known.doubted
+
+    def doubt(self, key: str, folder: Path | None) -> None:
+        """Notes that the work is tried without the factor now; once for each."""
+        if self.may_doubt(key, folder):
+            self._keep(key, replace(self._known[key], doubted=True), folder)
+
+    def _keep(self, key: str, factor: Factor, folder: Path | None) -> None:
+        self._known[key[:LONGEST_KEY]] = factor
+        if folder is not None:
+            # Measurements are a help, not a result: a full disk or a lock that is held must cost nobody a picture.
+            with contextlib.suppress(OSError, Timeout, NotImplementedError), _lock(folder):
+                self._known = _merged(_read(folder / FILE), self._known, self._clock())
+                _write(folder / FILE, self._known)
+
+    def _read_once(self, folder: Path | None) -> None:
+        if folder is not None and folder != self._read_from:
+            self._read_from = folder
+            self._known = _merged(_read(folder / FILE), self._known, self._clock())
+
+
+def _bounded(value: float) -> float:
+    return min(max(value, BOUNDS[0]), BOUNDS[1])
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / f"{FILE}.lock", timeout=LOCK_SECONDS)
+
+
+def _merged(stored: Mapping[str, Factor], ours: Mapping[str, Factor], now: float) -> dict[str, Factor]:
+    """Of each key what was measured last, newest first, without what is too old or too much."""
+    newest = {key: replace(each, at=min(each.at, now)) for key, each in stored.items()}
+    for key, each in ours.items():
+        if key not in newest or each.at >= newest[key].at:
+            newest[key] = each
+    alive = [(key, each) for key, each in newest.items() if now - each.at <= LIFETIME]
+    return dict(sorted(alive, key=lambda pair: pair[1].at, reverse=True)[:MOST_FACTORS])
+
+
+def _read(path: Path) -> dict[str, Factor]:
+    """What a file says that is ours and whole; entries that make no sense are left out."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            return {}
+        content = json.loads(raw)
+        entries: dict[str, Any] = content["factors"] if content["format"] == FORMAT else {}
+        pairs = list(entries.items())
+    except _DAMAGED:
+        return {}
+    factors = {}
+    for key, entry in pairs:
+        with contextlib.suppress(*_DAMAGED):
+            if len(key) <= LONGEST_KEY:
+                factors[key] = Factor(**entry)
+    return factors
+
+
+def _write(path: Path, factors: Mapping[str, Factor]) -> None:
+    """Replaces the file at once, so that nobody reads half of it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    content = {"format": FORMAT, "factors": {key: asdict(each) for key, each in factors.items()}}
+    try:
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
