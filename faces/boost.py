@@ -18,8 +18,8 @@ def factor_for(size: int, wanted: int, largest: int) -> int:
 
     Raises SettingError outside 0..largest px.
     """
-    if not 0 <= wanted <= largest:
-        raise SettingError(f"The boost goes from 0 to {largest} px, not {wanted}.")
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 0 <= wanted <= largest:
+        raise SettingError(f"The boost goes from 0 to {largest} px, not {wanted!r}.")
     return max(1, wanted // size)
 
 

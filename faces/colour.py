@@ -13,6 +13,7 @@ from ..opencv import cv2
 SAMPLES = 1 << 15  # pixels that the statistics are taken from
 TRIMMED = (5.0, 95.0)  # percentiles between which pixels count
 LEAST_RATIO, GREATEST_RATIO = 0.65, 1.4  # of contrast: more would bring out noise
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 LEAST_SPREAD = 0.5  # of L*, a*, b*; below it a face has no contrast to be scaled
 
 
@@ -43,3 +44,14 @@ def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.percentile(lab, TRIMMED, axis=0)
     kept = np.where((lab >= low) & (lab <= high), lab, np.nan)
     return np.nanmean(kept, 0), np.maximum(np.nanstd(kept, 0), LEAST_SPREAD)
+
+
+def is_grey(frame: np.ndarray) -> bool:
+    """Whether the three channels of a frame (H, W, 3 or 4) are equal to the bit: a picture without colour."""
+    bits = frame.view(np.int32)
+    return bool((bits[..., 0] == bits[..., 1]).all() and (bits[..., 1] == bits[..., 2]).all())
+
+
+def without_colour(frame: np.ndarray, where: np.ndarray) -> None:
+    """Replaces the colours of a frame (H, W, 3 or 4) float32 by their luma (Rec. 709) where (H, W) is true, in place."""
+    frame[where, :3] = (frame[where, :3] @ LUMA)[:, None]
