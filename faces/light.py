@@ -12,6 +12,7 @@ from . import warp
 
 WIDE = 0.35  # of the distance between the eyes: shadows are wider, features narrower
 DETAIL = 40.0  # px between the eyes at which light is looked at
+ROLL = 5.0  # of L*, into which all that is brighter than the frame's skin is pressed
 MOST = 40.0  # of L*, that light is changed by
 LIPS_GAIN, LIPS_MORE = 1.25, 3.0  # so much of the frame's contrast of lips to skin, and so many of L*, a*, b* more
 
@@ -37,6 +38,10 @@ def relit(face: np.ndarray, here: np.ndarray, skin: np.ndarray, distance: float,
     change = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
     gain = ((lab[..., 0] + change + 16).clip(16, 116) / (lab[..., 0] + 16)).clip(0.5, 1.6)
     lab[..., 0] += change
+    # Highlights as bright as the frame's: those of oily or dark skin are ghosts on another.
+    top = float(np.percentile(lights[0][small[2] > 0.5], 98)) if (small[2] > 0.5).any() else 100.0
+    over = np.maximum(lab[..., 0] - top, 0)
+    lab[..., 0] -= np.float32(amount) * (over - np.minimum(over, ROLL * (1 - np.exp(-over / ROLL))))
     lab[..., 1:] *= gain[..., None]
     return cv2.cvtColor(lab, cv2.COLOR_Lab2RGB).clip(0, 1)
 
@@ -54,13 +59,16 @@ def plain_lips(face: np.ndarray, here: np.ndarray, wanted: np.ndarray, own_parts
     if not inside.any() or not skin.any():
         return face
     contrast = [_median_lab(each, inside) - _median_lab(each, skin) for each in (face, here)]
-    theirs, ours = (float(np.linalg.norm(each)) for each in contrast)
-    wanted_most = LIPS_GAIN * ours + LIPS_MORE
-    if theirs <= wanted_most:
+    less = np.zeros(3, np.float32)
+    for part in (slice(0, 1), slice(1, 3)):  # lightness and colour, each for itself: a shadow is no lipstick
+        theirs, ours = (float(np.linalg.norm(each[part])) for each in contrast)
+        most = LIPS_GAIN * ours + LIPS_MORE
+        less[part] = (1 - most / theirs) * contrast[0][part] if theirs > most else 0
+    if not less.any():
         return face
     soft = cv2.GaussianBlur(lips.astype(np.float32), (0, 0), max(0.3, 0.03 * warp.eye_distance(wanted)))
     lab = cv2.cvtColor(face, cv2.COLOR_RGB2Lab)
-    lab -= soft[..., None] * ((1 - wanted_most / theirs) * contrast[0]).astype(np.float32)
+    lab -= soft[..., None] * less
     return cv2.cvtColor(lab, cv2.COLOR_Lab2RGB).clip(0, 1)
 
 

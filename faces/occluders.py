@@ -22,11 +22,13 @@ PATCHES = (
 PATCH_RADIUS = 0.11  # of the distance between the eyes
 OFFSET = 16.0  # L* + 16 is proportional to the cube root of light, as a* and b* are
 SAME_SKIN = 0.11  # distance of (a*, b*) / (L* + 16) up to which two patches are the same skin
+DARKEST = 20.0  # of L* below the middle patch: what is darker is no shadow that is followed
 LEAST_SPREAD = np.array([9.0, 4.0])  # of lightness and of colour
+MOST_SPREAD = np.array([12.0, 4.5])
 EXCESS = 0.3  # how much of a stronger colour counts
 STRANGE = 2.6  # spreads from which on a pixel is no skin
 LEAST_AREA = 0.025  # of the face, beyond eyes, brows, lips and nostrils
-LEAST_TINT = 4.5  # spreads of colour, median of a thing that is told by its colour
+LEAST_TINT = 4.6  # spreads of colour, median of a thing that is told by its colour
 LEAST_EDGE = 10.0  # of L*, a*, b* from pixel to pixel, median along an occluder's border
 PLAIN_EDGE = 17.0  # the same for what differs from skin by its lightness alone, as shadows do
 MOST_TEXTURE = 4.0  # of L*: what is rougher is hair
@@ -82,7 +84,7 @@ def skin_of(lab: np.ndarray, mesh: np.ndarray) -> Skin | None:
     chroma = middle[:, 1:] / (middle[:, :1] + OFFSET)
     same = np.linalg.norm(chroma[:, None] - chroma, axis=-1) < SAME_SKIN
     warm = np.where((chroma.min(1) > 0.01) & (middle[:, 0] > 8), 1.0, 0.15)
-    members = np.flatnonzero(same[(same * warm).sum(1).argmax()])
+    members = np.flatnonzero(same[((same * warm).sum(1) * warm).argmax()])
     return _fitted(np.array(places)[members], middle[members], np.concatenate([pixels[i] for i in members]))
 
 
@@ -99,7 +101,9 @@ def _fitted(places: np.ndarray, middle: np.ndarray, pixels: np.ndarray) -> Skin:
     off = np.linalg.norm(pixels[:, 1:] - chroma * (pixels[:, :1] + OFFSET), axis=1)
     residual = middle[:, 0] - places @ light
     spread = np.maximum([1.5 * np.median(np.abs(residual)), 1.2 * np.median(off)], LEAST_SPREAD)
-    limits = float(middle[:, 0].min()) - 5, float(middle[:, 0].max()) + 5
+    spread = np.minimum(spread, MOST_SPREAD)
+    low, centre, high = np.percentile(middle[:, 0], (0, 50, 100))
+    limits = float(max(low, centre - DARKEST)) - 5, float(high) + 5
     return Skin(chroma, light, limits, spread)
 
 
@@ -113,7 +117,7 @@ def features(mesh: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
 
 
-def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None, debug=None) -> np.ndarray:
+def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray:
     """(h, w) uint8: 1 where something stands before the face whose L*, a*, b* (h, w, 3) are given."""
     height, width = lab.shape[:2]
     result = np.zeros((height, width), np.uint8)
@@ -143,8 +147,6 @@ def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None, debug=None) -
         sharp = float(np.median(edge[border])) if border.any() else 0.0
         texture = float(np.median(rough[core & (usual == 0)])) if (core & (usual == 0)).any() else 99.0
         tint = float(np.median(tints[here & (usual == 0)]))
-        if debug is not None:
-            debug.append((round(float(beyond), 3), round(tint, 1), round(sharp, 1), round(texture, 2), lab[here].mean(0).round().tolist(), np.round(np.argwhere(here).mean(0)[::-1]-mesh[30]).tolist()))
         least = LEAST_EDGE if tint >= LEAST_TINT else PLAIN_EDGE
         if beyond >= LEAST_AREA and sharp >= least and texture <= MOST_TEXTURE:
             result[here] = 1
