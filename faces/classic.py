@@ -32,13 +32,15 @@ FREEZE = 0.1  # of the distance between the eyes: so near a thing before the fac
 
 # Bytes for each pixel of the face within its outline: both pictures, their levels, maps, masks; and of the ring
 # around it, which is warped alone.
-FUSE_PIXEL = 190
-RING_PIXEL = 40
+FUSE_PIXEL = 115
+RING_PIXEL = 16
 
 
-SHAPE_GROWTH = 0.15  # of the outline's area, by which the source's may be larger
+SHAPE_GROWTH = 0.1  # of the outline's area, by which the source's may be larger
 # The mean face as a detector gives it: eyes, nose, corners of the mouth.
-FIVE = np.stack([warp.MEAN_FACE[warp.LEFT_EYE].mean(0), warp.MEAN_FACE[warp.RIGHT_EYE].mean(0), *warp.MEAN_FACE[[30, 48, 54]]])
+FIVE = np.stack(
+    [warp.MEAN_FACE[warp.LEFT_EYE].mean(0), warp.MEAN_FACE[warp.RIGHT_EYE].mean(0), *warp.MEAN_FACE[[30, 48, 54]]]
+)
 
 
 @dataclass(frozen=True)

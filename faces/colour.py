@@ -17,9 +17,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 LEAST_SPREAD = 0.5  # of L*, a*, b*; below it a face has no contrast to be scaled
 
 
-def matched_colour(
-    picture: np.ndarray, reference: np.ndarray, mask: np.ndarray, amount: float = 1.0
-) -> np.ndarray:
+def matched_colour(picture: np.ndarray, reference: np.ndarray, mask: np.ndarray, amount: float = 1.0) -> np.ndarray:
     """The picture with the mean and contrast that the reference has where the mask is 1; a new array, clipped.
 
     reference: of the picture's size. mask: (H, W), above 0.5 where the colours count. amount: 0 leaves the picture's
@@ -53,5 +51,5 @@ def is_grey(frame: np.ndarray) -> bool:
 
 
 def without_colour(frame: np.ndarray, where: np.ndarray) -> None:
-    """Replaces the colours of a frame (H, W, 3 or 4) float32 by their luma (Rec. 709) where (H, W) is true, in place."""
+    """Replaces a frame's colours (H, W, 3 or 4) by their luma (Rec. 709) where (H, W) is true, in place."""
     frame[where, :3] = (frame[where, :3] @ LUMA)[:, None]

@@ -24,11 +24,12 @@ OFFSET = 16.0  # L* + 16 is proportional to the cube root of light, as a* and b*
 SAME_SKIN = 0.11  # distance of (a*, b*) / (L* + 16) up to which two patches are the same skin
 DARKEST = 20.0  # of L* below the middle patch: what is darker is no shadow that is followed
 LEAST_SPREAD = np.array([9.0, 4.0])  # of lightness and of colour
-MOST_SPREAD = np.array([12.0, 4.5])
+MOST_SPREAD = np.array([12.0, 6.5])
 EXCESS = 0.3  # how much of a stronger colour counts
 STRANGE = 2.6  # spreads from which on a pixel is no skin
 LEAST_AREA = 0.025  # of the face, beyond eyes, brows, lips and nostrils
-LEAST_TINT = 4.6  # spreads of colour, median of a thing that is told by its colour
+NEUTRAL = 6.0  # of a*, b*: below it a thing has no colour, which bright skin always has
+LEAST_TINT = 4.5  # spreads of colour, median of a thing that is told by its colour
 LEAST_EDGE = 10.0  # of L*, a*, b* from pixel to pixel, median along an occluder's border
 PLAIN_EDGE = 17.0  # the same for what differs from skin by its lightness alone, as shadows do
 MOST_TEXTURE = 4.0  # of L*: what is rougher is hair
@@ -130,6 +131,7 @@ def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray
     strange = (skin.distance(smooth) > STRANGE).astype(np.uint8) & face
     strange = cv2.morphologyEx(strange, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     tints = skin.tint(smooth)
+    pale = float(np.hypot(*skin.chroma)) * (lab[..., 0].max() + OFFSET)  # the colour that bright skin would have
     usual = features(mesh, width, height)
     edge = np.sqrt(sum(cv2.Sobel(lab, cv2.CV_32F, *axis, ksize=3) ** 2 for axis in ((1, 0), (0, 1))).sum(-1)) / 8
     edge = cv2.dilate(edge, np.ones((5, 5), np.uint8))
@@ -147,7 +149,9 @@ def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray
         sharp = float(np.median(edge[border])) if border.any() else 0.0
         texture = float(np.median(rough[core & (usual == 0)])) if (core & (usual == 0)).any() else 99.0
         tint = float(np.median(tints[here & (usual == 0)]))
-        least = LEAST_EDGE if tint >= LEAST_TINT else PLAIN_EDGE
+        a, b = np.median(lab[here & (usual == 0)][:, 1:], 0)
+        grey = np.hypot(a, b) < NEUTRAL < 0.5 * pale
+        least = LEAST_EDGE if tint >= (STRANGE if grey else LEAST_TINT) else PLAIN_EDGE
         if beyond >= LEAST_AREA and sharp >= least and texture <= MOST_TEXTURE:
             result[here] = 1
     return result

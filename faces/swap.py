@@ -169,9 +169,7 @@ def swap_faces(
     return Swapped(result, painted, faces, report)
 
 
-def _fuse(
-    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
-) -> None:
+def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report) -> None:
     """Without a network, on the CPU."""
     cpu = torch.device("cpu")
     report.device, report.precision, report.engine = str(cpu), "fp32", "meshes and pyramids"
@@ -382,9 +380,7 @@ def _picture_of(swapper: Swapper, person: Person) -> torch.Tensor:
     return picture_input(swapper, person.picture, person.face)
 
 
-def _converted(
-    family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report
-) -> dict[int, np.ndarray]:
+def _converted(family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
     """The vectors after the family's converter, a small network of its own."""
     converter = task.networks.converter
     if converter is None:

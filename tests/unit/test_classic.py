@@ -1,5 +1,7 @@
 """Fusing without a model: the face changes by its weights, the rest keeps its bits."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from slimfusion.errors import FacesError, ImageError, SettingError
@@ -154,7 +156,7 @@ def test_the_mask_moves_with_the_face_and_does_not_flicker():
     for shift in np.linspace(0, 1, 9):
         masks.append(np.zeros((HEIGHT, WIDTH), np.float32))
         fuse(FRAME.copy(), face_points(45, 90, 70 + shift), OTHER, Weights(0, 1), painted=masks[-1])
-    assert max(float(np.abs(b - a).max()) for a, b in zip(masks, masks[1:], strict=False)) < 0.05
+    assert max(float(np.abs(b - a).max()) for a, b in pairwise(masks)) < 0.05
 
 
 def masked_frame(colour: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
