@@ -37,7 +37,7 @@ from ..engines.memory.report import Report
 from ..engines.planning import Job
 from ..engines.run import open_run
 from ..errors import SlimFusionError
-from ..faces import align, warp
+from ..faces import align, classic, warp
 from ..faces.detection import detect_faces
 from ..faces.detectors import detector
 from ..faces.face import Face, Faces
@@ -60,6 +60,7 @@ Image = np.ndarray
 HOST = StandaloneHost("cpu")
 
 PAIRS, SIDE = 20, 512
+SEAM_PORTRAITS, SEAM_SHIFTS = 40, 5
 TEXTURES = (0.0, 0.5, 1.0)
 FRAMES, CHUNK, HEIGHT, WIDTH = 32, 8, 1080, 1920
 SCORE = 0.8  # least confidence of a face, for both
@@ -212,7 +213,7 @@ def classic_bars(data: Path, pictures: Path | None) -> list[dict[str, Any]]:
         looks = face_api.embedding(source, source_face)
         results, distances = [], []
         for texture in TEXTURES:
-            done = fused(source, source_face, target, face, Swapping(texture=texture))
+            done = fused(source, source_face, target, face, Swapping(shape=0.0, texture=texture))
             result = done.frames[0].numpy()
             outside.append(bool((result == target)[done.mask[0].numpy() == 0].all()))
             distances.append(float(np.linalg.norm(face_api.embedding(result, face) - looks)))
@@ -230,6 +231,29 @@ def classic_bars(data: Path, pictures: Path | None) -> list[dict[str, Any]]:
         at_most("classic_landmarks_moved_of_eye_distance", round(max(moved), 4), 0.03),
         at_least("classic_likeness_rises_with_texture", int(rises.sum()), PAIRS),
     ]
+
+
+def seam_bars(data: Path) -> list[dict[str, Any]]:
+    """The steepest step of the mask from pixel to pixel, over portraits at shifts of parts of a pixel.
+
+    A Hann rise over so many pixels as the feather has is the least step there is: on small faces it is above 0.1.
+    """
+    paths = sorted((data / "portraits").glob("*.jpg"))[:: max(1, 170 // SEAM_PORTRAITS)][:SEAM_PORTRAITS]
+    if len(paths) < SEAM_PORTRAITS:
+        print(f"There are no {SEAM_PORTRAITS} portraits in {data}: seams are not measured.")
+        return []
+    rng, steps = np.random.default_rng(0), []
+    for path in paths:
+        picture, face = portrait(path)
+        points = landmarks68(picture, face)
+        steepest = max(0.1, 1.02 * np.pi / 2 / (classic.OUTER_FEATHER * warp.eye_distance(points)))
+        for shift in rng.uniform(-0.5, 0.5, (SEAM_SHIFTS, 2)):
+            painted = np.zeros(picture.shape[:2], np.float32)
+            source = classic.Source(picture, points)
+            classic.fuse(picture.copy(), points + shift, source, classic.Weights(), painted=painted)
+            steps.append(max(float(np.abs(np.diff(painted, axis=axis)).max()) for axis in (0, 1)) / steepest)
+    print(f"seams: {len(steps)} faces, steepest step {max(steps):.3f} of the allowed one")
+    return [at_most("classic_faces_with_a_step_in_the_mask", sum(step > 1 for step in steps), 0)]
 
 
 def fused(source: Image, source_face: Face, target: Image, face: Face, swapping: Swapping) -> Any:
@@ -256,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             twins = save_twins(Path(name))
             bars = contract_bars(twins) + boost_bars(twins) + boost_time_bars(Path(name))
             bars += speed_bars(twins, Path(name))
-        bars += classic_bars(chosen.data, chosen.pictures)
+        bars += classic_bars(chosen.data, chosen.pictures) + seam_bars(chosen.data)
     except SlimFusionError as error:
         sys.exit(str(error))
     print_result("fusion", bars)

@@ -23,3 +23,8 @@ def without_colour(picture: np.ndarray) -> np.ndarray:
     for top in range(0, len(picture), ROWS):
         grey[top : top + ROWS] = (picture[top : top + ROWS] @ LUMA)[..., None]
     return grey
+
+
+def remove_colour(frame: np.ndarray, where: np.ndarray) -> None:
+    """Replaces a frame's colours (H, W, 3 or 4) by their luma where (H, W) is true, in place."""
+    frame[where, :3] = (frame[where, :3] @ LUMA)[:, None]

@@ -15,6 +15,7 @@ from .face import Face, Faces
 Order = Literal["as found", "left", "right", "top", "bottom", "large", "small", "best"]
 ORDERS: tuple[str, ...] = get_args(Order)
 GENDERS = ("any", "female", "male")
+MOST_FACES = 10_000  # in one frame: numbers from here on are mistakes
 OLDEST = 120  # years, above what any network gives
 
 # Looks at faces with a network and returns them, in the same order, with what it has found.
@@ -92,9 +93,11 @@ def parse_indices(text: str) -> tuple[int, ...]:
             first, _, last = (each.strip() for each in part.partition("-"))
             start, stop = int(first), int(last or first)
         except ValueError as error:
-            raise SettingError(f"{part.strip()!r} is no face number; write numbers such as 0, 2-4.") from error
-        if not 0 <= start <= stop or stop - start > 10_000:
-            raise SettingError(f"{part.strip()!r} is no range of face numbers; write the smaller one first.")
+            raise SettingError(f"{part.strip()[:40]!r} is no face number; write numbers such as 0, 2-4.") from error
+        if not 0 <= start <= stop < MOST_FACES:
+            raise SettingError(
+                f"{part.strip()[:40]!r} is no range of face numbers below {MOST_FACES}; write the smaller one first."
+            )
         found += range(start, stop + 1)
     return tuple(dict.fromkeys(found))
 

@@ -30,12 +30,13 @@ from ..engines.planning import DEFAULTS, Job, Options
 from ..engines.run import metered, open_run
 from ..engines.session import Blueprint, Infer, Tensors
 from ..errors import BudgetError, FacesError, ModelFileError, SettingError
-from . import align, boost, classic, masks, model_files, paste
+from . import align, boost, classic, masks, model_files, paste, warp
 from .colour import matched_colour
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detection import changeable, detect_faces
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask
+from .grey import is_grey, remove_colour
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
 from .restore import PASTE_PIXEL
@@ -66,7 +67,7 @@ class Swapping:
     strength: float = 1.0
     colour: float = 1.0
     boost: int = 0
-    shape: float = 0.0
+    shape: float = 0.5
     texture: float = 1.0
     people: str = ""
     mapping: dict[int, str] = field(init=False)
@@ -169,12 +170,13 @@ def swap_faces(
             _fuse(frames, result, painted, task, report)
         else:
             _swap(networks.swapper, frames, result, painted, task, report)
+        for index in sorted({face.frame for face, _ in pairs}):
+            if is_grey(frames[index].numpy()[..., :3]):
+                remove_colour(result[index].numpy(), painted[index].numpy() > 0)
     return Swapped(result, painted, faces, report)
 
 
-def _fuse(
-    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
-) -> None:
+def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report) -> None:
     """Without a network, on the CPU."""
     cpu = torch.device("cpu")
     report.device, report.precision, report.engine = str(cpu), "fp32", "meshes and pyramids"
@@ -183,7 +185,7 @@ def _fuse(
     if turned:
         report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
-    report.predicted_peak = _fusion_bytes(pairs, frames, task)
+    report.predicted_peak = _fusion_bytes(pairs, frames, task, report.allowed)
     sources: dict[int, classic.Source] = {}
     with metered(cpu, report):
         for done, (face, person) in enumerate(pairs):
@@ -198,18 +200,42 @@ def _fuse(
             task.host.progress("fuse", done + 1, len(pairs))
 
 
-def _fusion_bytes(pairs: Pairs, frames: torch.Tensor, task: _Task) -> int:
-    """What fusing the largest face will take. Raises BudgetError where that counts and is more than is given."""
-    sides = [float((face.box[2:] - face.box[:2]).max()) for face, _ in pairs]
-    reach = 2.0 if task.swapping.weights.shape else 1.2
-    pixels = min((max(sides, default=0.0) * reach) ** 2, frames.shape[1] * frames.shape[2])
-    needed, limit = int(pixels * classic.FUSE_PIXEL), task.budget.limit
-    if limit is not None and needed > limit and task.host.device().type == "cpu":
+def fusion_bytes(faces: Sequence[Face], height: int, width: int, shape: float) -> int:
+    """What fusing the largest of these faces takes without a network, in bytes. shape: the weight of shapes.
+
+    height, width: px of the frames. Faces without 68 points are judged by their five.
+    """
+    most = 0
+    for face in faces:
+        if face.landmarks68 is not None:
+            points = np.asarray(face.landmarks68, np.float64)
+        else:
+            to_frame = align.similarity(classic.FIVE, face.landmarks)
+            points = warp.placed(warp.MEAN_FACE, to_frame)
+        mesh = warp.mesh_points(points)
+        areas = []
+        for part in (mesh[: -warp.RING_POINTS], mesh):
+            low, high = np.floor(part.min(0)) - classic.MARGIN, np.ceil(part.max(0)) + classic.MARGIN
+            span = np.minimum(high, (width, height)) - np.maximum(low, 0)
+            areas.append(float(np.prod(span.clip(0))))
+        # The source's shape may be wider than the frame's.
+        grown = 1 + classic.SHAPE_GROWTH * shape
+        ring = areas[1] if shape else areas[0]
+        most = max(most, int(min(areas[0] * grown, ring) * classic.FUSE_PIXEL + ring * classic.RING_PIXEL))
+    return most
+
+
+def _fusion_bytes(pairs: Pairs, frames: torch.Tensor, task: _Task, allowed: int) -> int:
+    """What fusing the largest face will take. Raises BudgetError where that is more than is given to the CPU."""
+    faces = [face for face, _ in pairs]
+    needed = fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
+    if needed > allowed and task.host.device().type == "cpu":
+        largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
         raise BudgetError(
-            f"Fusing a face of {max(sides):.0f} px needs {needed} bytes, but the memory budget gives {limit}. Raise "
+            f"Fusing a face of {largest:.0f} px needs {needed} bytes, but the memory budget gives {allowed}. Raise "
             "the budget, or use a smaller image.",
             needed,
-            limit,
+            allowed,
         )
     return needed
 
@@ -361,9 +387,7 @@ def _picture_of(swapper: Swapper, person: Person) -> torch.Tensor:
     return picture_input(swapper, person.picture, person.face)
 
 
-def _converted(
-    family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report
-) -> dict[int, np.ndarray]:
+def _converted(family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
     """The vectors after the family's converter, a small network of its own."""
     converter = task.networks.converter
     if converter is None:

@@ -27,6 +27,8 @@ CHIN, NOSE_ROOT, NOSE_BRIDGE = 8, 27, 29
 FOREHEAD_HEIGHTS = (0.1, 0.2, 0.22, 0.2, 0.1)
 RING_RADIUS = 1.35
 
+BAND_PIXELS = 1 << 20  # warped at once
+
 # The mean face of 85 portraits, in distances between the eyes from the middle between them.
 MEAN_FACE = np.array([
     (-1.14, 0.01), (-1.12, 0.31), (-1.06, 0.60), (-1.01, 0.85), (-0.91, 1.14), (-0.76, 1.36), (-0.58, 1.52),
@@ -111,8 +113,25 @@ def warped_by_mesh(
         small = part.shape[1] // factor, part.shape[0] // factor
         part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
     in_part = (mesh - low - (factor - 1) / 2) / factor
-    maps = backward_maps(in_part, target - (x0, y0), width, height)
-    return cv2.remap(np.ascontiguousarray(part), *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return remapped(np.ascontiguousarray(part), in_part, target - (x0, y0), width, height)
+
+
+def remapped(
+    picture: np.ndarray, mesh: np.ndarray, target: np.ndarray, width: int, height: int, border: int | None = None
+) -> np.ndarray:
+    """The picture with its mesh moved to the target mesh: (height, width, ...), in bands, whose maps are small.
+
+    border: what lies beyond the picture; None carries its edge on.
+    """
+    result = np.empty((height, width, *picture.shape[2:]), picture.dtype)
+    step = max(1, BAND_PIXELS // max(1, width))
+    mode = cv2.BORDER_REPLICATE if border is None else cv2.BORDER_CONSTANT
+    for top in range(0, height, step):
+        rows = min(step, height - top)
+        maps = backward_maps(mesh, target - (0, top), width, rows)
+        order = cv2.INTER_CUBIC if border is None else cv2.INTER_LINEAR
+        result[top : top + rows] = cv2.remap(picture, *maps, order, borderMode=mode, borderValue=border or 0)
+    return result
 
 
 def backward_maps(mesh: np.ndarray, target: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

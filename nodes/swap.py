@@ -10,6 +10,7 @@ import torch
 from .. import __version__
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
+from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity import Identity
@@ -98,7 +99,7 @@ class SwapFaces(io.ComfyNode):
         from ..faces.swap import Swapping, swap_faces
         from ..faces.swap_networks import networks_for, people_from
 
-        swapping = Swapping(strength, colour, 0 if boost == "off" else int(boost), shape, texture, people)
+        swapping = Swapping(strength, colour, boost_px(boost), shape, texture, people)
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = askable(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
         pictures = None if source_image is None else frames_in(source_image)
@@ -118,13 +119,20 @@ def weight_inputs() -> list[io.Input]:
     said = {
         "strength": (1.0, "How much of the new face."),
         "colour": (1.0, "How far the new face takes the colours of the frame."),
-        "shape": (0.0, "Without a model: 0 keeps the frame's shape of the face, 1 takes the source's."),
+        "shape": (0.5, "Without a model: 0 keeps the frame's shape of the face, 1 takes the source's."),
         "texture": (1.0, "Without a model: 0 keeps the frame's skin and features, 1 takes the source's."),
     }
     return [
         io.Float.Input(name, default=value, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
         for name, (value, tooltip) in said.items()
     ]
+
+
+def boost_px(boost: str) -> int:
+    """px of the widget's value. Raises SettingError for one that is not offered."""
+    if boost not in BOOSTS:
+        raise SettingError(f"There is no boost {boost!r}; there are {', '.join(BOOSTS)}.")
+    return 0 if boost == "off" else int(boost)
 
 
 def provenance_note(report: Report) -> dict[str, Any]:
@@ -141,4 +149,7 @@ def leave_note(hidden: Any, note: dict[str, Any]) -> None:
     """
     info = getattr(hidden, "extra_pnginfo", None)
     if isinstance(info, dict):
-        info.setdefault(PROVENANCE, []).append(note)
+        left = info.get(PROVENANCE)
+        # Something else of that name came with a workflow: it is kept, as the first of the notes.
+        notes = left if isinstance(left, list) else [] if left is None else [left]
+        info[PROVENANCE] = [*notes, note]

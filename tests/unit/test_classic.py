@@ -1,10 +1,12 @@
 """Fusing without a model: the face changes by its weights, the rest keeps its bits."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import warp
-from slimfusion.faces.classic import Source, Weights, fuse, opening_mask
+from slimfusion.faces.classic import OUTER_FEATHER, Source, Weights, fuse, opening_mask
 from slimfusion.opencv import cv2
 
 HEIGHT, WIDTH = 200, 180
@@ -136,3 +138,60 @@ def test_wrong_values_are_named():
         fuse(FRAME.copy(), np.zeros((68, 2)), OTHER, Weights())
     with pytest.raises(ImageError, match="mask is"):
         fused(Weights(), user_mask=np.ones((3, 3), np.float32))
+
+
+@pytest.mark.parametrize("shape", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shift", [(0, 0), (0.25, 0.5), (0.7, 0.1), (-0.4, 0.95)])
+def test_the_mask_has_no_step_inside_the_picture(shape, shift):
+    scale = 45
+    result, painted = FRAME.copy(), np.zeros((HEIGHT, WIDTH), np.float32)
+    fuse(result, face_points(scale, 90 + shift[0], 70 + shift[1]), OTHER, Weights(shape, 1), painted=painted)
+    steepest = np.pi / 2 / (OUTER_FEATHER * scale)  # of a Hann rise, from pixel to pixel
+    steps = max(float(np.abs(np.diff(painted, axis=axis)).max()) for axis in (0, 1))
+    assert painted.max() == 1 and steps <= 1.02 * steepest
+
+
+def test_the_mask_moves_with_the_face_and_does_not_flicker():
+    masks = []
+    for shift in np.linspace(0, 1, 9):
+        masks.append(np.zeros((HEIGHT, WIDTH), np.float32))
+        fuse(FRAME.copy(), face_points(45, 90, 70 + shift), OTHER, Weights(0, 1), painted=masks[-1])
+    assert max(float(np.abs(b - a).max()) for a, b in pairwise(masks)) < 0.05
+
+
+def masked_frame(colour: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """The frame with something over mouth and chin, and where that is well inside."""
+    frame, thing = FRAME.copy(), np.vstack([POINTS[[29]], POINTS[15:1:-1]])
+    inside = warp.polygon_mask(thing, WIDTH, HEIGHT)
+    frame[inside > 0] = colour
+    return frame, cv2.erode(inside, np.ones((7, 7), np.uint8)) > 0
+
+
+@pytest.mark.parametrize("colour", [(0.05, 0.05, 0.06), (0.4, 0.65, 0.85)])
+@pytest.mark.parametrize("shape", [0.0, 0.5])
+def test_what_stands_before_the_face_stays(colour, shape):
+    frame, inside = masked_frame(colour)
+    result = fused(Weights(shape, 1), frame)[0]
+    assert np.abs(result - frame)[inside].max() < 2 / 255
+    eyes_brow = slice(int(POINTS[19, 1]) - 8, int(POINTS[19, 1]) - 3), slice(75, 105)
+    plain = fused(Weights(shape, 1))[0]
+    assert np.abs(result[eyes_brow].mean((0, 1)) - plain[eyes_brow].mean((0, 1))).max() < 0.06
+
+
+def test_lips_come_no_stronger_than_the_frames_allow():
+    painted_lips = OTHER.picture.copy()
+    lips = warp.polygon_mask(OTHER.points[warp.LIPS], WIDTH, HEIGHT) > 0
+    painted_lips[lips & (warp.polygon_mask(OTHER.points[warp.MOUTH], WIDTH, HEIGHT) == 0)] = (0.25, 0.0, 0.05)
+    result = fused(Weights(0, 1), source=Source(painted_lips, OTHER.points))[0]
+    row, column = np.round(POINTS[[56, 57, 58, 65, 66, 67]].mean(0)[::-1]).astype(int)
+    assert result[row, column].mean() > 0.3
+
+
+def test_a_shadow_on_the_source_is_not_brought_along():
+    shadow = np.ones((HEIGHT, WIDTH, 1), np.float32)
+    middle = int(OTHER.points[30, 0])
+    shadow[:] = np.interp(np.arange(WIDTH), [middle - 15, middle + 15], [0.35, 1.0])[None, :, None]
+    result = fused(Weights(0, 1), source=Source(OTHER.picture * shadow, OTHER.points))[0]
+    row = int(POINTS[30, 1])
+    left, right = (result[row : row + 8, x - 4 : x + 5].mean() for x in (68, 112))
+    assert abs(left / right - 1) < 0.12

@@ -34,6 +34,12 @@ def test_what_is_no_map_is_refused(text):
         parse_map(text)
 
 
+@pytest.mark.parametrize("text", ["9999999999999:A", "0-99999999:A", "99999-99999:A", "9" * 5000 + ":A"])
+def test_numbers_that_no_frame_has_are_refused_at_once(text):
+    with pytest.raises(SettingError, match="face number"):
+        parse_map(text)
+
+
 def test_one_face_does_not_become_two_people():
     with pytest.raises(SettingError, match="Face 1 is to become both A and B"):
         parse_map("0-1:A, 1:B")

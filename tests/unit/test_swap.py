@@ -17,7 +17,7 @@ from slimfusion.faces import warp
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity import Identity
 from slimfusion.faces.people import Person
-from slimfusion.faces.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap import Networks, Swapping, fusion_bytes, swap_faces
 
 HOST = StandaloneHost("cpu")
 FULL = MemoryBudget(mode="quality")
@@ -206,7 +206,9 @@ def test_too_small_a_budget_is_refused_and_the_other_way_offered(blueprints):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [({"strength": 1.1}, "strength goes"), ({"colour": -1}, "colour weight"), ({"boost": 2000}, "boost goes"),
-     ({"people": "x"}, "face and person"), ({"shape": float("nan")}, "shape weight")],
+     ({"people": "x"}, "face and person"), ({"shape": float("nan")}, "shape weight"),
+     ({"strength": float("nan")}, "strength goes"), ({"strength": "much"}, "strength goes"),
+     ({"texture": float("inf")}, "texture weight"), ({"boost": "most"}, "boost goes"), ({"boost": 2.5}, "boost goes")],
 )  # fmt: skip
 def test_settings_outside_their_range_are_refused(wrong, sentence):
     with pytest.raises(SettingError, match=sentence):
@@ -218,3 +220,22 @@ def test_a_mask_of_another_size_and_a_model_that_is_no_swapper(blueprints):
         swap_faces(noisy(3), [ANNA], Networks(), FULL, HOST, TWO, torch.ones(5, 5))
     with pytest.raises(SettingError, match="is no swap model but crossface_ghost"):
         swap_faces(noisy(3), [ANNA], Networks(blueprints["crossface_ghost"]), FULL, HOST, TWO)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_frame_without_colour_gets_none(blueprints, name):
+    frames = noisy(3)
+    frames[0] = frames[0, ..., :1]
+    done = swap_faces(frames, [ANNA], networks_for(blueprints, name), FULL, HOST, TWO)
+    grey = done.frames[0]
+    assert torch.equal(grey[..., 0], grey[..., 1]) and torch.equal(grey[..., 1], grey[..., 2])
+    assert not torch.equal(grey, frames[0])
+    assert not torch.equal(done.frames[2][..., 0], done.frames[2][..., 1])
+
+
+def test_more_memory_is_forecast_for_a_larger_face_and_for_its_shape():
+    small, large = face_at(100, 60), face_at(100, 60, 30)
+    assert fusion_bytes([small], HEIGHT, WIDTH, 0) < fusion_bytes([small, large], HEIGHT, WIDTH, 0)
+    assert fusion_bytes([small], HEIGHT, WIDTH, 0) < fusion_bytes([small], HEIGHT, WIDTH, 0.5)
+    unknown = replace(small, landmarks68=None)
+    assert 0.9 < fusion_bytes([unknown], HEIGHT, WIDTH, 0) / fusion_bytes([small], HEIGHT, WIDTH, 0) < 1.1
