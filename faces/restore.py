@@ -29,7 +29,7 @@ from . import align, masks, paste
 from .detect.find import Detector, find_faces
 from .detect.mtcnn import Mtcnn
 from .face import Face, Faces
-from .frames import checked_frames, checked_mask
+from .frames import checked_frames, checked_mask, empty_mask_note
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.
@@ -114,6 +114,7 @@ def restore_faces(
     _check_restores(blueprint)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
+    report.notes += empty_mask_note(mask)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
     if faces is None:

@@ -32,7 +32,7 @@ from ..errors import BudgetError, FacesError, ModelFileError, SettingError
 from . import align, boost, classic, masks, model_files, paste
 from .colour import matched_colour
 from .face import Face, Faces
-from .frames import checked_frames, checked_mask
+from .frames import checked_frames, checked_mask, empty_mask_note
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
 from .restore import PASTE_PIXEL, metered_faces
@@ -146,6 +146,7 @@ def swap_faces(
     report.begin(budget)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, tuple(frames.shape[:3]))
+    report.notes += empty_mask_note(mask)
     if faces is None:
         faces = metered_faces(frames, host, report)
     faces.check_size(frames)

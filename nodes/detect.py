@@ -78,7 +78,7 @@ class DetectFaces(io.ComfyNode):
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
     ) -> io.NodeOutput:
-        from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
+        from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks, has_boxes
         from ..faces.detectors import opened_detector
         from ..faces.draw import draw_faces
         from ..faces.frames import checked_frames
@@ -88,7 +88,7 @@ class DetectFaces(io.ComfyNode):
         faces: Faces
         if landmarks is not None:
             faces = faces_from_landmarks(frames, landmarks)
-        elif bboxes is not None:
+        elif bboxes is not None and has_boxes(bboxes):
             faces = faces_from_boxes(frames, bboxes, host)
         else:
             with opened_detector(detector, frames, askable(budget, commercial_only), turned, tiled) as finder:
