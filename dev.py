@@ -311,8 +311,8 @@ def main() -> int:
     if chosen.command == "demo":
         return run_module("slimfusion.bench.demo", rest)
     if chosen.command == "host":
-        kept = [] if any(word.split("=")[0] == "--folder" for word in rest) else ["--folder", str(cache_folder() / "host")]
-        return run_module("slimfusion.bench.host_driver", [*kept, *rest])
+        folder = str(cache_folder() / "host")  # one that is given comes later and wins
+        return run_module("slimfusion.bench.host_driver", ["--folder", folder, *rest])
     names = measurements()
     if not rest or rest[0] not in names:
         parser.error(f"bench needs the name of a measurement: {', '.join(names)}")

@@ -236,7 +236,9 @@ def base_with(base: Path, packs: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def served(base: Path, flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None) -> Iterator[Host]:
+def served(
+    base: Path, flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None
+) -> Iterator[Host]:
     """A ComfyUI with this pack and `packs` in it, on a base folder that stays."""
     tree, port = host_tree(), port or free_port()
     base_with(base, packs)
@@ -276,7 +278,9 @@ def main() -> int:
     chosen, flags = parser.parse_known_args()
     end_when_terminated()
     base = chosen.folder.expanduser().resolve()
-    print(f"Pictures go into {base / 'input'}, results into {base / 'output'}; the log is {base / 'host.log'}", flush=True)
+    print(
+        f"Pictures go into {base / 'input'}, results into {base / 'output'}; the log is {base / 'host.log'}", flush=True
+    )
     with served(base, flags, port=chosen.port) as host:
         print(f"ComfyUI with SlimFusion: {host.address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

@@ -10,10 +10,16 @@ import pytest
 from slimfusion.bench.host_driver import Host, booted
 
 sys.path.insert(0, str(Path(__file__).parent))
-ARGUMENTS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 FRONTENDS = ("bundled", "newest")
 RENDERERS = {"canvas": False, "nodes2": True}
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
 from slimfusion.bench.host_driver import Host, Json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,8 @@ RUN_SECONDS = 300.0
 # What these frontends say by themselves, without any pack: files that a new user does not have yet, core's own
 # templates (not installed here), services outside, and interfaces that a host older than the frontend lacks.
 OWN_COMPLAINTS = re.compile(
-    r"/(api/)?userdata|/user\.css|/favicon\.ico|/templates/index|core workflow templates|/api/jobs|JobsApiError"
+    r"https://api\.comfy\.org|/(api/)?userdata|/user\.css|/favicon\.ico"
+    r"|/templates/index|core workflow templates|/api/jobs|JobsApiError"
     r"|net::ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED|CONNECTION|TUNNEL|PROXY|FAILED|TIMED_OUT|CERT)"
 )
 # Reads the graph as it stands: what a user sees as a missing node, a red node or a lost link.
@@ -32,6 +33,10 @@ STATE = """() => {
     widgets: Object.fromEntries(nodes.map(node => [node.type, (node.widgets ?? []).map(w => [w.name, w.value])])),
   };
 }"""
+
+
+def posted(answer: Response, path: str) -> bool:
+    return answer.url.endswith(path) and answer.request.method == "POST"
 
 
 @dataclass
@@ -71,7 +76,7 @@ class Editor:
 
     def queue(self) -> tuple[Json, Json]:
         """Clicks Run; the prompt that the page sent, and its history once it has ended."""
-        with self.page.expect_response(lambda answer: answer.url.endswith("/prompt") and answer.request.method == "POST") as sent:
+        with self.page.expect_response(lambda answer: posted(answer, "/prompt")) as sent:
             self.page.get_by_test_id("queue-button").first.click()
         answer = sent.value.json()
         assert "prompt_id" in answer, f"the page's prompt was refused: {answer}"
@@ -97,7 +102,7 @@ def opened(browser: Browser, host: Host, name: str, nodes_2: bool) -> Editor:
     editor.page.on("pageerror", lambda error: editor.complaints.append(str(error)))
     editor.page.goto(host.address)
     editor.page.wait_for_function(
-        "() => window.app?.graph && window.app?.extensionManager && LiteGraph.registered_node_types.SlimFusionDetectFaces",
+        "() => window.app?.graph && app.extensionManager && LiteGraph.registered_node_types.SlimFusionDetectFaces",
         timeout=START_MS,
     )
     expect(editor.page.get_by_role("button", name="Templates").first).to_be_visible(timeout=START_MS)

@@ -73,7 +73,9 @@ def test_masks_of_another_size_are_resized_as_core_does():
     assert torch.equal(checked_mask(small, (1, 6, 8)), wanted)
 
 
-@pytest.mark.parametrize(("masks", "frames", "order"), [(1, 4, [0]), (2, 5, [0, 1, 0, 1, 0]), (3, 3, [0, 1, 2]), (3, 2, [0, 1])])
+@pytest.mark.parametrize(
+    ("masks", "frames", "order"), [(1, 4, [0]), (2, 5, [0, 1, 0, 1, 0]), (3, 3, [0, 1, 2]), (3, 2, [0, 1])]
+)
 def test_fewer_masks_than_frames_are_repeated_in_order(masks, frames, order):
     given = torch.stack([torch.full((4, 4), index / 4) for index in range(masks)])
     assert (checked_mask(given, (frames, 4, 4))[:, 0, 0] * 4).tolist() == order
