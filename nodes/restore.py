@@ -15,7 +15,10 @@ from .load import model_from
 
 def model_input() -> io.Input:
     return io.MultiType.Input(
-        "model", types=[Model, io.UpscaleModel], tooltip="From Load Fusion Model, or core's Load Upscale Model."
+        "model",
+        types=[Model, io.UpscaleModel],
+        tooltip="From Load Fusion Model, or core's Load Upscale Model.",
+        extra_dict={"forceInput": True},
     )
 
 
