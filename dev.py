@@ -4,7 +4,8 @@
     python3 dev.py demo [--out DIR] [--image FILE] [--budget GIB]   restores a portrait in a real ComfyUI
     python3 dev.py test [PYTEST ARGUMENTS]    tests, linter and types; with arguments the tests alone
     python3 dev.py bench NAME [ARGUMENTS]     one measurement; its last line is JSON
-    python3 dev.py host [--port N]            ComfyUI with this pack, to be opened in a browser
+    python3 dev.py host [--port N] [--folder DIR]   ComfyUI with this pack, to be opened in a browser; its input
+                                              and output stay in DIR (if not given, `host` in the cache folder)
 
 The first call makes `.venv` and unpacks a ComfyUI into a cache folder outside the repository; later calls
 find both in place. What can be set from outside:
@@ -45,7 +46,9 @@ DEVELOPMENT_REQUIREMENTS = (
     "safetensors",
     "spandrel",
     "spandrel_extra_arches",
-    "mtcnn",
+    "mtcnn==1.0.0",
+    "psutil",
+    "pillow",
     "joblib",
     "lz4",
     "scikit-image",
@@ -53,6 +56,7 @@ DEVELOPMENT_REQUIREMENTS = (
     "onnxruntime",
     "onnxscript",  # what torch exports to ONNX with
     "websocket-client",
+    "playwright",  # drives the system's Chromium in tests/browser
     "pytest",
     "hypothesis",
     "ruff",
@@ -63,6 +67,9 @@ DEVELOPMENT_REQUIREMENTS = (
 # `requests` it imports but counts on others to bring.
 HOST_WITHOUT = {"torch", "torchvision", "torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs"}
 HOST_ALSO = ("requests",)
+
+# The page that the browser tests open besides the one that the host brings.
+NEW_FRONTEND = "comfyui-frontend-package==1.58.1"
 
 TORCHVISION_CURE = '''"""Lets a torchvision built for CUDA be imported beside a CPU torch.
 
@@ -164,6 +171,23 @@ def unpacked_host() -> Path:
     return tree
 
 
+def new_frontend() -> Path:
+    """The static files of the newest tested frontend, unpacked once into the cache folder."""
+    tree = cache_folder() / NEW_FRONTEND.replace("==", "-")
+    if tree.is_dir():
+        return tree
+    say(f"fetching {NEW_FRONTEND} into {tree}")
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=tree.parent) as folder:
+        pip = [str(environment_python()), "-m", "pip", "download", "-q", "--no-deps", "-d", folder, NEW_FRONTEND]
+        run_or_stop(pip, "Fetching the frontend")
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        (Path(folder) / "comfyui_frontend_package" / "static").rename(tree)
+    return tree
+
+
 def host_folder() -> Path:
     chosen = os.environ.get("COMFYUI_PATH")
     if not chosen:
@@ -254,6 +278,8 @@ def checked_types(environment: dict[str, str]) -> int:
 def test(arguments: list[str]) -> int:
     """All checks, the tests last so that their summary is what stays on the screen."""
     environment = ready_environment()
+    if shutil.which("chromium"):
+        environment["SLIMFUSION_FRONTEND"] = str(new_frontend())
     python = str(environment_python())
     failed = []
     if not arguments:
@@ -285,7 +311,8 @@ def main() -> int:
     if chosen.command == "demo":
         return run_module("slimfusion.bench.demo", rest)
     if chosen.command == "host":
-        return run_module("slimfusion.bench.host_driver", rest)
+        folder = str(cache_folder() / "host")  # one that is given comes later and wins
+        return run_module("slimfusion.bench.host_driver", ["--folder", folder, *rest])
     names = measurements()
     if not rest or rest[0] not in names:
         parser.error(f"bench needs the name of a measurement: {', '.join(names)}")

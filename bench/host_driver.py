@@ -188,7 +188,11 @@ def free_port() -> int:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A link; a copy on systems that keep links to administrators."""
+    """A link; a copy on systems that keep links to administrators. Replaces what an earlier call has left."""
+    if target.is_symlink():
+        target.unlink()
+    elif target.is_dir():
+        shutil.rmtree(target)
     try:
         target.symlink_to(source, target_is_directory=True)
     except OSError:
@@ -222,29 +226,43 @@ def wait_until_up(host: Host) -> None:
     raise HostError(f"ComfyUI did not answer within {BOOT_SECONDS:.0f} s:\n{host.log()[-4000:]}")
 
 
+def base_with(base: Path, packs: Sequence[Path]) -> None:
+    """Makes a base folder ready for the host; pictures and settings that are there stay."""
+    for name in ("custom_nodes", "input", "output", "models", "user"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    link_or_copy(PACK, base / "custom_nodes" / "slimfusion")
+    for pack in packs:
+        link_or_copy(pack, base / "custom_nodes" / pack.name)
+
+
+@contextlib.contextmanager
+def served(
+    base: Path, flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None
+) -> Iterator[Host]:
+    """A ComfyUI with this pack and `packs` in it, on a base folder that stays."""
+    tree, port = host_tree(), port or free_port()
+    base_with(base, packs)
+    log_file = base / "host.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command_line(tree, base, port, flags), cwd=tree, stdout=log, stderr=subprocess.STDOUT
+        )
+    host = Host(f"http://127.0.0.1:{port}", base, process, log_file)
+    try:
+        wait_until_up(host)
+        yield host
+    finally:
+        host.stop()
+
+
 @contextlib.contextmanager
 def booted(flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None) -> Iterator[Host]:
-    """A ComfyUI with this pack and `packs` in it, on a temporary base folder that is removed at the end."""
-    tree = host_tree()
-    port = port or free_port()
-    with tempfile.TemporaryDirectory(prefix="slimfusion-host-", ignore_cleanup_errors=True) as folder:
-        base = Path(folder).resolve()
-        for name in ("custom_nodes", "input", "output", "models", "user"):
-            (base / name).mkdir()
-        link_or_copy(PACK, base / "custom_nodes" / "slimfusion")
-        for pack in packs:
-            link_or_copy(pack, base / "custom_nodes" / pack.name)
-        log_file = base / "host.log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                command_line(tree, base, port, flags), cwd=tree, stdout=log, stderr=subprocess.STDOUT
-            )
-        host = Host(f"http://127.0.0.1:{port}", base, process, log_file)
-        try:
-            wait_until_up(host)
-            yield host
-        finally:
-            host.stop()
+    """`served` on a temporary base folder that is removed at the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="slimfusion-host-", ignore_cleanup_errors=True) as folder,
+        served(Path(folder).resolve(), flags, packs, port) as host,
+    ):
+        yield host
 
 
 def end_when_terminated() -> None:
@@ -253,13 +271,18 @@ def end_when_terminated() -> None:
 
 
 def main() -> int:
-    """Serves until Ctrl-C; further flags go to ComfyUI."""
+    """Serves until Ctrl-C; further flags go to ComfyUI. Pictures, outputs and settings stay in the folder."""
     parser = argparse.ArgumentParser(prog="dev.py host", description=main.__doc__)
     parser.add_argument("--port", type=int, default=8188)
+    parser.add_argument("--folder", type=Path, required=True, help="where input/, output/ and settings are kept")
     chosen, flags = parser.parse_known_args()
     end_when_terminated()
-    with booted(flags, port=chosen.port) as host:
-        print(f"ComfyUI with SlimFusion: {host.address} (Ctrl-C ends it; its log: {host.log_file})", flush=True)
+    base = chosen.folder.expanduser().resolve()
+    print(
+        f"Pictures go into {base / 'input'}, results into {base / 'output'}; the log is {base / 'host.log'}", flush=True
+    )
+    with served(base, flags, port=chosen.port) as host:
+        print(f"ComfyUI with SlimFusion: {host.address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             host.process.wait()
     return 0

@@ -26,6 +26,14 @@ MESH_POINTS = 468  # more follow where the irises are looked for too
 MESH_EYES = ([33, 133, 159, 145], [362, 263, 386, 374])
 MESH_REST = [4, 61, 291]
 
+# What frontends since 0.15 sent from their box widget where nothing was connected. Saved prompts still hold it.
+WIDGET_BOX = {"x": 0, "y": 0, "width": 512, "height": 512}
+
+
+def has_boxes(boxes: Any) -> bool:
+    """Whether boxes were given: not for None, nor for what a frontend's own widget sends by itself."""
+    return boxes is not None and boxes != WIDGET_BOX
+
 
 def boxes_from_faces(faces: Faces) -> Boxes:
     """The faces' boxes as core's nodes take them."""
@@ -84,10 +92,16 @@ def _face_from_mesh(frame: int, face: dict[str, Any]) -> Face:
 def _per_frame(boxes: Boxes | dict[str, Any], frames: int) -> Boxes:
     if isinstance(boxes, dict):
         boxes = [[boxes]]
-    elif not boxes:
+    elif boxes == []:
         boxes = [[]]
-    elif isinstance(boxes[0], dict):
-        boxes = [boxes]
+    elif isinstance(boxes, (list, tuple)) and all(isinstance(box, dict) for box in boxes):
+        boxes = [list(boxes)]
+    if not isinstance(boxes, (list, tuple)) or not all(isinstance(of_frame, (list, tuple)) for of_frame in boxes):
+        raise FacesError(
+            f"bboxes is {boxes!r}, but a list of boxes for each frame is needed: connect it to a node that finds "
+            "boxes, or leave it unconnected to have faces detected here."
+        )
+    boxes = [list(of_frame) for of_frame in boxes]
     if len(boxes) == 1:
         boxes = boxes * frames
     if len(boxes) != frames:

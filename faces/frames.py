@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..errors import ImageError
@@ -36,15 +38,26 @@ def checked_frames(frames: torch.Tensor) -> torch.Tensor:
 
 
 def checked_mask(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """The user's mask (H, W) or (1 or B, H, W) as (1 or B, H, W) float32 0..1 on the CPU; no numbers become 0.
+    """The user's mask (H, W) or (N, H, W) of any size as (1 or B, H, W) float32 0..1 on the CPU.
 
-    shape: of the frames it belongs to, (B, H, W). Raises ImageError for another size.
+    shape: of the frames it belongs to, (B, H, W). Another size is resized bilinearly, and fewer masks than frames are
+    repeated in order, both as ComfyUI's core does. What is not a number becomes 0. Raises ImageError.
     """
     mask = mask.to("cpu", torch.float32)
     mask = mask[None] if mask.ndim == 2 else mask
-    if mask.shape[1:] != tuple(shape[1:]) or len(mask) not in (1, shape[0]):
-        raise ImageError(
-            f"The mask is {tuple(mask.shape)} but the image {tuple(shape)}: make it the size of the image, one for "
-            "all frames or one for each."
-        )
-    return mask.nan_to_num(0.0).clamp(0, 1)
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise ImageError(f"A mask has a height and a width, and a batch one more axis; this has {tuple(mask.shape)}.")
+    frames, height, width = (int(length) for length in shape)
+    mask = mask[:frames].nan_to_num(0.0).clamp(0, 1)
+    if mask.shape[1:] != (height, width):
+        mask = torch.nn.functional.interpolate(mask[None], size=(height, width), mode="bilinear")[0]
+    if len(mask) not in (1, frames):
+        mask = mask.repeat(math.ceil(frames / len(mask)), 1, 1)[:frames]
+    return mask
+
+
+def empty_mask_note(mask: torch.Tensor | None) -> list[str]:
+    """What a report says of a mask that allows no change anywhere; nothing of any other."""
+    if mask is None or bool(mask.any()):
+        return []
+    return ["the mask is empty: nothing was changed (an image without a painted mask gives an empty one)"]

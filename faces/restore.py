@@ -29,7 +29,7 @@ from . import align, masks, paste
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detection import DETECTION_AT_MOST, changeable, detect_faces
 from .face import Face, Faces
-from .frames import checked_frames, checked_mask
+from .frames import checked_frames, checked_mask, empty_mask_note
 from .grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
@@ -94,6 +94,7 @@ def restore_faces(
     _check_restores(blueprint)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, frames.shape[:3])
+    report.notes += empty_mask_note(mask)
     check_numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")

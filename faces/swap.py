@@ -35,7 +35,7 @@ from .colour import matched_colour
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detection import changeable, detect_faces
 from .face import Face, Faces
-from .frames import checked_frames, checked_mask
+from .frames import checked_frames, checked_mask, empty_mask_note
 from .grey import is_grey, remove_colour
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
@@ -153,6 +153,7 @@ def swap_faces(
     report.begin(budget)
     frames = checked_frames(frames)
     mask = None if mask is None else checked_mask(mask, tuple(frames.shape[:3]))
+    report.notes += empty_mask_note(mask)
     smallest_changed = detection.smallest_changed(chosen=faces is not None)
     if faces is None:
         faces = detect_faces(frames, host, detection, budget, report)

@@ -90,7 +90,7 @@ class DetectFaces(io.ComfyNode):
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
     ) -> io.NodeOutput:
-        from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
+        from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks, has_boxes
         from ..faces.detect.settings import DetectionSettings
         from ..faces.detection import detect_faces
         from ..faces.draw import Shown, draw_faces
@@ -100,7 +100,7 @@ class DetectFaces(io.ComfyNode):
         faces: Faces
         if landmarks is not None:
             faces = faces_from_landmarks(frames, landmarks)
-        elif bboxes is not None:
+        elif bboxes is not None and has_boxes(bboxes):
             faces = faces_from_boxes(frames, bboxes, host)
         else:
             files = askable(budget, commercial_only)

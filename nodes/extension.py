@@ -5,7 +5,7 @@ from __future__ import annotations
 from .detect import DetectFaces
 from .doctor import Doctor
 from .guard import MemoryGuard
-from .host import ComfyExtension, io, register_model_folders
+from .host import ComfyExtension, io, offer_example_pictures, register_model_folders
 from .identity import BlendIdentities, Likeness, LoadIdentity, MakeIdentity, SaveIdentity
 from .load import LoadModel
 from .mask import FaceMask
@@ -18,6 +18,7 @@ from .swap import SwapFaces
 class SlimFusionExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_model_folders()  # the loader's schema lists them; older hosts ask for it before on_load
+        offer_example_pictures()
         return [
             MemoryGuard,
             LoadModel,

@@ -32,13 +32,34 @@ MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hypersw
 # What a user calls folders of identities in extra_model_paths.yaml.
 IDENTITY_FOLDERS = "slimfusion_identities"
 
-BoundingBox = io.Custom("BOUNDING_BOX")
-Budget = io.Custom("SLIMFUSION_BUDGET")
-FaceLandmarks = io.Custom("FACE_LANDMARKS")
-FaceList = io.Custom("SLIMFUSION_FACES")
-IdentityType = io.Custom("SLIMFUSION_IDENTITY")
-Model = io.Custom("SLIMFUSION_MODEL")
-ReportType = io.Custom("SLIMFUSION_REPORT")
+# What the templates in examples/ show: public domain, named so that a user knows whose they are.
+PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg")
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def socket_type(name: str) -> Any:
+    """A ComfyUI type whose inputs are sockets in every frontend.
+
+    Frontends have widgets for more types with every release (BOUNDING_BOX, COLOR, CURVE ...). They put one in place
+    of an input of such a type and always send its value, unless the input carries `forceInput`.
+    """
+    kind = io.Custom(name)
+
+    class Socket(kind.Input):  # type: ignore[misc]
+        def __init__(self, id: str, **settings: Any) -> None:
+            super().__init__(id, extra_dict={"forceInput": True}, **settings)
+
+    kind.Input = Socket
+    return kind
+
+
+BoundingBox = socket_type("BOUNDING_BOX")
+Budget = socket_type("SLIMFUSION_BUDGET")
+FaceLandmarks = socket_type("FACE_LANDMARKS")
+FaceList = socket_type("SLIMFUSION_FACES")
+IdentityType = socket_type("SLIMFUSION_IDENTITY")
+Model = socket_type("SLIMFUSION_MODEL")
+ReportType = socket_type("SLIMFUSION_REPORT")
 
 
 def schema(**keywords: Any) -> io.Schema:
@@ -54,6 +75,22 @@ def register_model_folders() -> None:
         paths, endings = folder_paths.folder_names_and_paths[name]
         if endings:  # an empty set lists every file already
             folder_paths.folder_names_and_paths[name] = (paths, set(endings) | set(SUFFIXES))
+
+
+def offer_example_pictures() -> None:
+    """Puts the templates' portraits into the host's input folder, where no files of these names are.
+
+    ComfyUI's own example.png shows no face. A folder that cannot be written costs the templates their picture only.
+    """
+    folder = Path(folder_paths.get_input_directory())
+    for name in PICTURES:
+        try:
+            with (folder / name).open("xb") as file:
+                file.write((EXAMPLES / name).read_bytes())
+        except FileExistsError:
+            continue
+        except OSError as error:
+            logging.warning("SlimFusion: %s for the templates cannot be put into %s: %s", name, folder, error)
 
 
 def catalogue_folders() -> list[Path]:
@@ -239,6 +276,7 @@ __all__ = [
     "io",
     "model_folders",
     "model_names",
+    "offer_example_pictures",
     "register_model_folders",
     "said",
     "schema",

@@ -17,7 +17,10 @@ from .networks import detection_inputs
 
 def model_input() -> io.Input:
     return io.MultiType.Input(
-        "model", types=[Model, io.UpscaleModel], tooltip="From Load Fusion Model, or core's Load Upscale Model."
+        "model",
+        types=[Model, io.UpscaleModel],
+        tooltip="From Load Fusion Model, or core's Load Upscale Model.",
+        extra_dict={"forceInput": True},
     )
 
 

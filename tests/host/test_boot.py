@@ -1,6 +1,9 @@
 """The pack inside the host before anything runs."""
 
+import json
+
 import pytest
+from slimfusion.bench.host_driver import PACK
 from slimfusion.bench.workflows import is_widget
 from slimfusion.catalog.files import BUNDLED
 
@@ -22,6 +25,8 @@ NODES = {
     "SlimFusionBlendIdentities": ["SLIMFUSION_IDENTITY"],
     "SlimFusionLikeness": ["FLOAT", "STRING"],
 }
+# Sockets of the host that no frontend has a widget for, and its plain widgets.
+KNOWN_TYPES = {"IMAGE", "MASK", "*", "UPSCALE_MODEL", "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
 @pytest.mark.parametrize("lab", ["default"], indirect=True)
@@ -47,6 +52,29 @@ class TestBoot:
             if is_widget(spec) and not spec[1].get("tooltip")
         ]
         assert not silent
+
+    def test_every_input_of_a_custom_type_stays_a_socket(self, lab):
+        """Frontends have widgets for more types with every release, and send what those hold."""
+        loose = [
+            f"{node}.{name}: {spec[0]}"
+            for node in lab.info
+            if node.startswith("SlimFusion")
+            for group in ("required", "optional")
+            for name, spec in lab.info[node]["input"].get(group, {}).items()
+            if isinstance(spec[0], str) and not set(spec[0].split(",")) <= KNOWN_TYPES and not spec[1].get("forceInput")
+        ]
+        assert not loose
+
+    def test_the_templates_find_their_pictures(self, lab):
+        """Every picture that a template names is offered by a host that has just been installed."""
+        offered = lab.host.get("/object_info/LoadImage")["LoadImage"]["input"]["required"]["image"][0]
+        named = {
+            node["widgets_values"][0]
+            for file in (PACK / "examples").glob("*.json")
+            for node in json.loads(file.read_text(encoding="utf-8"))["nodes"]
+            if node["type"] == "LoadImage"
+        }
+        assert named and named <= set(offered)
 
     def test_the_bundled_model_heads_the_list(self, lab):
         assert lab.node("SlimFusionLoadModel")["inputs"]["model"] == BUNDLED

@@ -7,7 +7,7 @@ import torch
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.errors import FacesError
 from slimfusion.faces import boxes
-from slimfusion.faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks
+from slimfusion.faces.boxes import WIDGET_BOX, boxes_from_faces, faces_from_boxes, faces_from_landmarks, has_boxes
 from slimfusion.faces.face import Face, Faces
 
 HOST = StandaloneHost("cpu")
@@ -134,3 +134,14 @@ def test_landmarks_of_other_frames_or_another_kind_are_refused(given, message):
 def test_mesh_faces_that_cannot_be_aligned_are_left_out():
     flat = {**mesh_of(), "landmarks_xy": np.zeros((478, 2))}
     assert faces_from_landmarks(frames(1), {"frames": [[flat]], "image_size": (80, 90)}).count == 0
+
+
+@pytest.mark.parametrize("wrong", [0, 7, "boxes", False, [5, 6], [[BOX], BOX], [[BOX], None]])
+def test_what_is_no_list_of_boxes_is_refused_and_not_taken_for_no_face(points, wrong):
+    with pytest.raises(FacesError, match=r"bboxes is .* leave it unconnected"):
+        faces_from_boxes(frames(2), wrong, HOST)
+
+
+def test_the_box_that_a_frontends_widget_sends_by_itself_is_none():
+    assert not has_boxes(None) and not has_boxes(dict(WIDGET_BOX))
+    assert has_boxes([]) and has_boxes([[WIDGET_BOX]]) and has_boxes({**WIDGET_BOX, "x": 1})

@@ -159,6 +159,16 @@ def test_no_face_gives_an_empty_mask_and_needs_no_network():
     assert not face_masks(Faces(((), ()), 30, 40), choice).any()
 
 
+def test_a_users_mask_of_another_size_is_laid_over_the_whole_frame():
+    face = one(face_at(100, 100, 100))
+    whole, left = torch.ones(64, 64), torch.ones(64, 64)
+    left[:, 32:] = 0
+    expected = face_masks(face, MaskChoice())
+    assert torch.equal(face_masks(face, MaskChoice(), user=whole), expected)
+    limited = face_masks(face, MaskChoice(), user=left)
+    assert torch.equal(limited[:, :, :147], expected[:, :, :147]) and not limited[:, :, 153:].any()
+
+
 def test_what_is_needed_and_missing_is_named():
     face = one(face_at(50, 50, 200))
     with pytest.raises(SettingError, match="mask network"):
@@ -168,7 +178,7 @@ def test_what_is_needed_and_missing_is_named():
     with pytest.raises(FacesError, match="300 x 300"):
         face_masks(face, MaskChoice(), torch.zeros(1, 200, 300, 3))
     with pytest.raises(ImageError, match="mask"):
-        face_masks(face, MaskChoice(), user=torch.ones(1, 20, 20))
+        face_masks(face, MaskChoice(), user=torch.ones(20))
     broken = Face(0, np.zeros(4, np.float32), np.full((5, 2), np.nan, np.float32), 0.9)
     with pytest.raises(FacesError, match="not numbers"):
         face_masks(one(broken), MaskChoice())

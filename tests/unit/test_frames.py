@@ -3,7 +3,7 @@
 import pytest
 import torch
 from slimfusion.errors import ImageError
-from slimfusion.faces.frames import checked_frames
+from slimfusion.faces.frames import checked_frames, checked_mask, empty_mask_note
 
 
 @pytest.mark.parametrize("channels", [3, 4])
@@ -65,3 +65,27 @@ def test_other_shapes_are_refused(shape, sentence):
 def test_other_types_are_refused(dtype):
     with pytest.raises(ImageError, match=f"Pixels of type {dtype} are not known"):
         checked_frames(torch.zeros(1, 2, 2, 3, dtype=dtype))
+
+
+def test_masks_of_another_size_are_resized_as_core_does():
+    small = torch.tensor([[0.0, 1.0]])
+    wanted = torch.nn.functional.interpolate(small[None, None], size=(6, 8), mode="bilinear")[0]
+    assert torch.equal(checked_mask(small, (1, 6, 8)), wanted)
+
+
+@pytest.mark.parametrize(
+    ("masks", "frames", "order"), [(1, 4, [0]), (2, 5, [0, 1, 0, 1, 0]), (3, 3, [0, 1, 2]), (3, 2, [0, 1])]
+)
+def test_fewer_masks_than_frames_are_repeated_in_order(masks, frames, order):
+    given = torch.stack([torch.full((4, 4), index / 4) for index in range(masks)])
+    assert (checked_mask(given, (frames, 4, 4))[:, 0, 0] * 4).tolist() == order
+
+
+def test_a_mask_keeps_its_range_and_has_numbers_only():
+    mask = checked_mask(torch.tensor([[torch.nan, -1.0, 0.5, 3.0]]), (1, 1, 4))
+    assert mask.tolist() == [[[0, 0, 0.5, 1]]]
+
+
+def test_only_an_empty_mask_is_noted():
+    assert empty_mask_note(None) == empty_mask_note(torch.full((1, 2, 2), 0.01)) == []
+    assert "nothing was changed" in empty_mask_note(torch.zeros(1, 2, 2))[0]

@@ -148,9 +148,26 @@ def test_a_mask_a_frame_is_used_frame_by_frame():
     assert done.mask.amax((1, 2)).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("shape", [(HEIGHT, WIDTH - 1), (3, HEIGHT, WIDTH), (1, HEIGHT, WIDTH, 1), (WIDTH,)])
-def test_a_mask_of_another_size_is_refused(shape):
-    with pytest.raises(ImageError, match="make it the size of the image"):
+def test_a_mask_of_another_size_limits_as_if_it_had_the_frames():
+    faces = faces_of((face_at(60, 48),))
+    left = torch.zeros(64, 64)
+    left[:, :32] = 1
+    done = restore_faces(grey(1), face_blueprint(), FULL, HOST, faces, mask=left)
+    assert done.mask[:, :, :58].any() and not done.mask[:, :, 61:].any()
+
+
+def test_an_empty_mask_changes_nothing_and_the_report_says_so():
+    faces, frames = faces_of((face_at(60, 48),)), grey(1)
+    done = restore_faces(frames, face_blueprint(), FULL, HOST, faces, mask=torch.zeros(1, 64, 64))
+    assert torch.equal(done.frames, frames)
+    assert any("the mask is empty: nothing was changed" in note for note in done.report.notes)
+    full = restore_faces(frames, face_blueprint(), FULL, HOST, faces, mask=torch.ones(1, 64, 64))
+    assert not any("mask" in note for note in full.report.notes)
+
+
+@pytest.mark.parametrize("shape", [(1, HEIGHT, WIDTH, 1), (WIDTH,), (0, HEIGHT, WIDTH)])
+def test_what_is_no_mask_is_refused(shape):
+    with pytest.raises(ImageError, match="A mask has a height and a width"):
         restore_faces(grey(2), face_blueprint(), FULL, HOST, mask=torch.ones(shape))
 
 

@@ -215,9 +215,9 @@ def test_settings_outside_their_range_are_refused(wrong, sentence):
         Swapping(**wrong)
 
 
-def test_a_mask_of_another_size_and_a_model_that_is_no_swapper(blueprints):
-    with pytest.raises(ImageError, match="make it the size of the image"):
-        swap_faces(noisy(3), [ANNA], Networks(), FULL, HOST, TWO, torch.ones(5, 5))
+def test_what_is_no_mask_and_a_model_that_is_no_swapper(blueprints):
+    with pytest.raises(ImageError, match="A mask has a height and a width"):
+        swap_faces(noisy(3), [ANNA], Networks(), FULL, HOST, TWO, torch.ones(5))
     with pytest.raises(SettingError, match="is no swap model but crossface_ghost"):
         swap_faces(noisy(3), [ANNA], Networks(blueprints["crossface_ghost"]), FULL, HOST, TWO)
 

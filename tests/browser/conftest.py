@@ -1,0 +1,68 @@
+"""Two frontends, each with both of its renderers, on a host each."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slimfusion.bench.host_driver import Host, booted
+
+sys.path.insert(0, str(Path(__file__).parent))
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FRONTENDS = ("bundled", "newest")
+RENDERERS = {"canvas": False, "nodes2": True}
+
+
+def missing(what: str) -> None:
+    """A skip on a developer's machine, a failure where the page must be tested."""
+    if os.environ.get("SLIMFUSION_BROWSER") == "required":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("There is no chromium: install your system's package to test the page.")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session", params=FRONTENDS)
+def frontend_host(request: pytest.FixtureRequest) -> Iterator[tuple[str, Host]]:
+    if shutil.which("chromium") is None:
+        missing("There is no chromium: install your system's package to test the page.")
+    flags: list[str] = []
+    if request.param == "newest":
+        folder = os.environ.get("SLIMFUSION_FRONTEND")
+        if not folder:
+            missing("SLIMFUSION_FRONTEND is not set to a frontend's static files; dev.py test sets it.")
+        flags = ["--front-end-root", str(folder)]
+    with booted(flags) as host:
+        yield request.param, host
+
+
+@pytest.fixture(scope="session", params=RENDERERS)
+def editor(request: pytest.FixtureRequest, frontend_host: tuple[str, Host], browser: object) -> Iterator[object]:
+    from editor import opened
+
+    frontend, host = frontend_host
+    opened_page = opened(browser, host, f"{frontend}-{request.param}", RENDERERS[request.param])
+    opened_page.quiet()
+    yield opened_page
+    opened_page.page.close()
