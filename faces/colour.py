@@ -12,7 +12,8 @@ from ..opencv import cv2
 
 SAMPLES = 1 << 15  # pixels that the statistics are taken from
 TRIMMED = (5.0, 95.0)  # percentiles between which pixels count
-LEAST_RATIO, GREATEST_RATIO = 0.65, 1.4  LEAST_SPREAD = 0.5  # of L*, a*, b*; below it a face has no contrast to be scaled
+LEAST_RATIO, GREATEST_RATIO = 0.65, 1.4  # of contrast: more would bring out noise
+LEAST_SPREAD = 0.5  # of L*, a*, b*; below it a face has no contrast to be scaled
 
 
 def matched_colour(picture: np.ndarray, reference: np.ndarray, mask: np.ndarray, amount: float = 1.0) -> np.ndarray:
