@@ -40,7 +40,7 @@ def boxes_from_faces(faces: Faces) -> Boxes:
     return [[_as_dict(face) for face in of_frame] for of_frame in faces.frames]
 
 
-def faces_from_boxes(frames: torch.Tensor, boxes: Boxes | dict[str, Any], host: Host) -> Faces:
+def faces_from_boxes(frames: torch.Tensor, boxes: Any, host: Host) -> Faces:
     """Faces where somebody else has found them; only the five points are looked for.
 
     frames: (B, H, W, C) as `checked_frames` gives them. boxes: a list a frame; one list for all frames or one
@@ -89,7 +89,7 @@ def _face_from_mesh(frame: int, face: dict[str, Any]) -> Face:
     return Face(frame, box, np.stack([*eyes, *mesh[MESH_REST, :2]]), score)
 
 
-def _per_frame(boxes: Boxes | dict[str, Any], frames: int) -> Boxes:
+def _per_frame(boxes: Any, frames: int) -> Boxes:
     if isinstance(boxes, dict):
         boxes = [[boxes]]
     elif boxes == []:

@@ -43,9 +43,10 @@ def socket_type(name: str) -> Any:
     Frontends have widgets for more types with every release (BOUNDING_BOX, COLOR, CURVE ...). They put one in place
     of an input of such a type and always send its value, unless the input carries `forceInput`.
     """
-    kind = io.Custom(name)
+    kind: Any = io.Custom(name)
+    plain: Any = kind.Input
 
-    class Socket(kind.Input):  # type: ignore[misc]
+    class Socket(plain):
         def __init__(self, id: str, **settings: Any) -> None:
             super().__init__(id, extra_dict={"forceInput": True}, **settings)
 
