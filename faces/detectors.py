@@ -51,7 +51,8 @@ def opened_detector(
     blueprint = blueprint_from_path(found.path, found.path.name, host, mode=budget.mode)
     size = blueprint.spec.size or (SIDE, SIDE)
     turns = (0,) if settings.turned == "never" else ALL_TURNS
-    views = len(NetworkDetector(found.family, iter, size, settings.tiled).views(*frames.shape[1:3], turns))
+    height, width = frames.shape[1:3]
+    views = len(NetworkDetector(found.family, iter, size, settings.tiled).views(height, width, turns))
     work = Work(*size, len(frames) * views, tiled=False)
     with open_run(Job(blueprint, work, budget, host, stage="detect"), report) as run:
         yield NetworkDetector(found.family, run.infer, size, settings.tiled)

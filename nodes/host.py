@@ -44,8 +44,9 @@ def socket_type(name: str) -> Any:
     of an input of such a type and always send its value, unless the input carries `forceInput`.
     """
     kind = io.Custom(name)
+    base: Any = kind.Input
 
-    class Socket(kind.Input):  # type: ignore[misc]
+    class Socket(base):
         def __init__(self, id: str, **settings: Any) -> None:
             super().__init__(id, extra_dict={"forceInput": True}, **settings)
 
@@ -209,9 +210,7 @@ def patcher_of(descriptor: Any, device: torch.device) -> Any:
     if getattr(descriptor, "patcher", None) is None:
         # Looked up when it is needed: hosts from 0.12 on replace the class after this file was imported.
         kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-        descriptor.patcher = kind(
-            descriptor.model, load_device=device, offload_device=mm.unet_offload_device()
-        )
+        descriptor.patcher = kind(descriptor.model, load_device=device, offload_device=mm.unet_offload_device())
     return descriptor.patcher
 
 

@@ -71,7 +71,8 @@ class NetworkDetector:
         """
         check_frames(frames)
         check_settings(score, None, 0)
-        views = self.views(*frames.shape[1:3], turns)
+        height, width = frames.shape[1:3]
+        views = self.views(height, width, turns)
         results = self.infer(self._inputs(frames, views, check or nothing))
         looks = []
         for frame in frames:
