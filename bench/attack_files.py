@@ -15,7 +15,9 @@ import torch
 
 from ..catalog.files import BUNDLED_FILE
 from ..engines.host import StandaloneHost
-from ..engines.memory.costs import COST_FILE, CostStore
+from ..engines.memory.costs import CostStore
+from ..engines.memory.factors import BOUNDS, FORMAT
+from ..engines.memory.factors import FILE as COST_FILE
 from ..faces.networks import blueprint_from_path
 from ..faces.picture_files import read_picture
 from .attack_case import Case
@@ -39,13 +41,13 @@ def pictures(folder: Path, mutations: int = PICTURE_MUTATIONS, seed: int = 0) ->
     frame = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
     for number in range(mutations):
         ending = ENDINGS[number % len(ENDINGS)]
-        content = bytearray(cv2.imencode(ending, frame)[1].tobytes())
+        spoilt = bytearray(cv2.imencode(ending, frame)[1].tobytes())
         for _ in range(rng.choice((1, 4, 40))):
-            content[rng.randrange(min(len(content), rng.choice((60, len(content)))))] = rng.randrange(256)
+            spoilt[rng.randrange(min(len(spoilt), rng.choice((60, len(spoilt)))))] = rng.randrange(256)
         if rng.random() < 0.3:
-            del content[rng.randrange(len(content)) :]
+            del spoilt[rng.randrange(len(spoilt)) :]
         path = folder / f"{number}{ending}"
-        path.write_bytes(content)
+        path.write_bytes(spoilt)
         yield Case(f"mutation {path.name}", partial(read_picture, path), is_mutation=True)
 
 
@@ -76,22 +78,25 @@ def _odd_pictures() -> dict[str, bytes]:
 
 
 def cost_stores(folder: Path, mutations: int = COST_MUTATIONS, seed: int = 0) -> Iterator[Case]:
-    good = b'{"format": 2, "factors": {"SlimUnet-1 torch fp32 cpu": 1.25, "ESRGAN-2-x4 torch fp32 cpu": 0.95}}'
+    path = folder / COST_FILE
+    _use(folder)
+    good = path.read_bytes()
+    head, key = good[: good.index(b"{", 1) + 1], good.split(b'"')[5]
     odd = {
-        "overflow": b'{"format": 2, "factors": {"a": 1e999, "b": ' + b"9" * 400 + b"}}",
-        "long number": b'{"format": 2, "factors": {"a": ' + b"9" * 6000 + b"}}",
+        "overflow": head + b'"%s": {"value": 1e999, "at": 0}, "b": {"value": ' % key + b"9" * 400 + b', "at": 0}}}',
+        "long number": head + b'"%s": {"value": ' % key + b"9" * 6000 + b', "at": 0}}}',
         "nested": b"[" * 200_000,
         "nested objects": b'{"a":' * 100_000,
         "a list": b"[]",
         "a word": b'"format"',
-        "no numbers": b'{"format": 2, "factors": {"a": null, "b": [], "c": "x", "d": NaN}}',
-        "factors are a list": b'{"format": 2, "factors": [1, 2]}',
+        "no numbers": head + b'"a": null, "b": [], "c": "x", "d": {"value": NaN, "at": 0}, "e": {}}}',
+        "factors are a list": b'{"format": %d, "factors": [1, 2]}' % FORMAT,
         "not text": b"\xff\xfe\x00\xd8" * 100,
-        "surrogate": b'{"format": 2, "factors": {"\\ud800": 1.0}}',
+        "surrogate": head + b'"\\ud800": {"value": 1.0, "at": 0}}}',
         "empty": b"",
-        "large": b'{"format": 2, "factors": {' + b",".join(b'"%d": 1.0' % k for k in range(50_000)) + b"}}",
+        "large": head + b",".join(b'"%d": {"value": 1.0, "at": 9e9}' % k for k in range(25_000)) + b"}}",
+        "beyond the bounds": head + b'"%s": {"value": 1e300, "at": 9e9}}}' % key,
     }
-    path = folder / COST_FILE
     for name, content in odd.items():
         path.write_bytes(content)
         yield Case(name, partial(_use, folder))
@@ -107,5 +112,8 @@ def cost_stores(folder: Path, mutations: int = COST_MUTATIONS, seed: int = 0) ->
 def _use(folder: Path) -> None:
     network = blueprint_from_path(BUNDLED_FILE, BUNDLED_FILE.name, StandaloneHost("cpu"))
     store = CostStore()
-    store.cost(network, "fp32", torch.device("cpu"), folder)
+    before = CostStore().cost(network, "fp32", torch.device("cpu"), None)
+    cost = store.cost(network, "fp32", torch.device("cpu"), folder)
+    if cost.per_pixel > BOUNDS[1] * before.per_pixel:
+        raise AssertionError(f"{cost} is out of bounds")
     store.learn(network, "fp32", torch.device("cpu"), 1 << 20, 1 << 29, folder)

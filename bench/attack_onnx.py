@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from .attack_case import Case
 MUTATIONS = 220
 MIB = 1 << 20
 FLOAT = TensorProto.FLOAT
+FACTORS = (0, 0.5, 1.5, 2, 1e6, float("nan"), -1)
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def cases(folder: Path, mutations: int = MUTATIONS, seed: int = 0) -> Iterator[Case]:
@@ -42,7 +45,7 @@ def _run(path: Path) -> None:
     restore_image(torch.rand(1, 64, 72, 3), network, MemoryBudget(GIB), host)
 
 
-def _node(op: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
+def _node(op: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
     return helper.make_node(op, inputs, [output], **attributes)
 
 
@@ -63,24 +66,25 @@ def _window() -> list[NodeProto]:
 
 
 def _model(nodes: list[NodeProto], scale: float = 1) -> bytes:
-    weights: dict[str, np.ndarray] = {
-        **{f"by{factor}": np.float32([1, 1, factor, factor]) for factor in (0, 0.5, 1.5, 2, 1e6, float("nan"), -1)},
-        "index": np.int64([2]),
-        "pair": np.int64([2, 2]),
+    weights: dict[str, Array] = {
+        **{f"by{factor}": np.array([1, 1, factor, factor], np.float32) for factor in FACTORS},
+        "index": np.array([2], np.int64),
+        "pair": np.array([2, 2], np.int64),
         "grid": np.zeros((64, 64), np.int64),
-        "huge": np.int64([1 << 40]),
-        "negative": np.int64([-5]),
-        "wide": np.int64([4096, 4096]),
+        "huge": np.array([1 << 40], np.int64),
+        "negative": np.array([-5], np.int64),
+        "wide": np.array([4096, 4096], np.int64),
         "row": np.arange(1 << 13)[None],
         "column": np.arange(1 << 13)[:, None],
-        "one": np.float32([[1.0]]),
+        "one": np.array([[1.0]], np.float32),
         "few": np.ones(64, np.float32),
-        "zero": np.int64(0),
+        "zero": np.array(0, np.int64),
         "k": np.full((3, 3, 3, 3), 0.03, np.float32),
     }
     used = {name for node in nodes for name in node.input}
-    shape = ["n", 3, "h", "w"]
-    values = [helper.make_tensor_value_info(n, FLOAT, s) for n, s in (("x", shape), ("y", ["n", 3, "h2", "w2"]))]
+    shape: list[str | int | None] = ["n", 3, "h", "w"]
+    values = [helper.make_tensor_value_info("x", FLOAT, shape)]
+    values.append(helper.make_tensor_value_info("y", FLOAT, ["n", 3, "h2", "w2"]))
     tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items() if name in used]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], tensors)
     model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -91,10 +95,10 @@ def _graphs() -> dict[str, bytes]:
     """Small graphs that ask for a lot."""
     chain = range(40)
     many = range(40)
-    zero = numpy_helper.from_array(np.int64([0]))
+    zero = numpy_helper.from_array(np.array([0], np.int64))
     end = [_node("Reshape", ["x", "last"], "y")]
 
-    def doubled(op: str, **attributes: object) -> list[NodeProto]:
+    def doubled(op: str, **attributes: Any) -> list[NodeProto]:
         names = ["pair", *(f"v{k}" for k in chain[1:]), "last"]
         second = {"Concat": None, "Tile": "index", "Gather": "grid"}[op]
         return [_node(op, [names[k], second or names[k]], names[k + 1], **attributes) for k in chain] + end

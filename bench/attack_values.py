@@ -83,11 +83,12 @@ def _texts(folder: Path) -> Iterator[Case]:
     for weights in ([0, 0], [math.nan, 1], [math.inf, 1], [1e300, 1e300], [-1, 1], [1], []):
         yield Case(f"blended {weights}", partial(combined, "c", parts, "mean", weights))
     yield Case("blended of nobody", partial(combined, "c", []))
-    yield Case("blended in no way", partial(combined, "c", parts, "x"))
+    yield Case("blended in no way", partial(combined, "c", parts, "x"))  # type: ignore[arg-type]
 
 
 def _frames() -> dict[str, torch.Tensor]:
-    shapes = [(0, 8, 8, 3), (1, 0, 8, 3), (1, 8, 0, 3), (1, 1, 1, 3), (1, 1, 300, 3), (2, 8, 8, 1), (1, 8, 8, 2)]
+    shapes: list[tuple[int, ...]] = [(0, 8, 8, 3), (1, 0, 8, 3), (1, 8, 0, 3), (1, 1, 1, 3), (1, 1, 300, 3)]
+    shapes += [(2, 8, 8, 1), (1, 8, 8, 2)]
     shapes += [(1, 8, 8, 5), (1, 8, 8, 4), (8, 8, 3), (8, 8), (8,), (), (1, 1, 8, 8, 3)]
     found = {str(shape): torch.full(shape, 0.5) for shape in shapes}
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float64, torch.float16, torch.uint8, torch.uint16):

@@ -55,10 +55,10 @@ def portrait(side: int = SIDE) -> torch.Tensor:
 
 def found_faces(frames: torch.Tensor, turned: bool = False) -> Faces:
     """The one place through which the bench detects."""
-    from ..faces.detect.find import Turned
-    from ..faces.restore import detect_faces, detector
+    from ..faces.detect.settings import DetectionSettings
+    from ..faces.detection import detect_faces
 
-    return detect_faces(frames, StandaloneHost("cpu"), finder=Turned(detector()) if turned else detector())
+    return detect_faces(frames, StandaloneHost("cpu"), DetectionSettings(turned="always" if turned else "auto"))
 
 
 def film(count: int) -> Prepare:
@@ -90,8 +90,9 @@ def detection(count: int, height: int, width: int, turned: bool = False, preview
             faces = found_faces(frames, turned)
             if not preview:
                 return Done(0, None)
-            drawn = zip(frames, faces.frames, strict=True)
-            pictures = torch.stack([torch.from_numpy(draw_faces(frame.numpy(), found)) for frame, found in drawn])
+            pictures = frames.clone()
+            for frame, found in zip(pictures, faces.frames, strict=True):
+                draw_faces(frame.numpy(), found)
             return Done(pictures.nbytes, None)
 
         return work

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog.files import BUNDLED, model_path
-from ..errors import OutputError
+from ..errors import OutputError, printable
 
 
 def add(commands: Any) -> None:
@@ -29,5 +29,5 @@ def run(args: argparse.Namespace) -> int:
     blueprint = blueprint_from_file(model_path(args.model, []), Path(args.model).name)
     done = export(blueprint, args.precision, args.out, max(0, args.batch) or None, args.fidelity)
     size, difference = format_bytes(done.nbytes), f"{done.largest_difference:.2f}/255"
-    print(f"{done.path}: {size}, {args.precision}, at most {difference} from torch")
+    print(f"{printable(str(done.path))}: {size}, {args.precision}, at most {difference} from torch")
     return 0

@@ -7,7 +7,8 @@ list a frame of dicts with `bbox_xyxy`, `landmarks_xy` and `score`, the points t
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def _per_frame(boxes: Any, frames: int) -> Boxes:
     elif boxes == []:
         boxes = [[]]
     elif isinstance(boxes, (list, tuple)) and all(isinstance(box, dict) for box in boxes):
-        boxes = [list(boxes)]
+        boxes = [list(cast(Iterable[dict[str, Any]], boxes))]
     if not isinstance(boxes, (list, tuple)) or not all(isinstance(of_frame, (list, tuple)) for of_frame in boxes):
         raise FacesError(
             f"bboxes is {boxes!r}, but a list of boxes for each frame is needed: connect it to a node that finds "

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..catalog.families import Family
+from ..engines.checks import check_numbers
 from ..engines.session import Infer, Tensors
 from ..errors import FacesError, SettingError
 from ..opencv import cv2
@@ -41,6 +42,7 @@ class MaskChoice:
     feather: float = 0.05
 
     def __post_init__(self) -> None:
+        check_numbers(feather=self.feather, **dict(zip(("top", "right", "bottom", "left"), self.padding, strict=True)))
         if not all(0 <= margin < 1 for margin in self.padding):
             raise SettingError(f"The margins of a face mask go from 0 to below 1, not {self.padding}.")
         if not 0 <= self.feather <= 0.5:
@@ -126,7 +128,7 @@ def occluded(
     """(SIZE, SIZE) uint8 for each face: 1 where nothing stands before it."""
     network = _needed(occluder, "mask", "occlusion")
     threshold = 0.0 if network.family.signed else 0.5
-    for (result, *_) in network.infer(crops(faces, affines, frames, network.family)):
+    for result, *_ in network.infer(crops(faces, affines, frames, network.family)):
         side = max(result.shape)
         picture = cv2.resize(result.float().numpy().reshape(side, side), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         yield (picture > threshold).astype(np.uint8)
@@ -141,7 +143,7 @@ def parsed_regions(
 ) -> Iterator[np.ndarray]:
     """(SIZE, SIZE) uint8 for each face: 1 in the regions that are chosen."""
     network = _needed(parser, "parser", "regions")
-    for (scores, *_) in network.infer(crops(faces, affines, frames, network.family)):
+    for scores, *_ in network.infer(crops(faces, affines, frames, network.family)):
         inside = masks.region_inside(scores.numpy().argmax(0), choice.regions)
         yield cv2.resize(inside, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
 

@@ -33,9 +33,9 @@ def relit(face: np.ndarray, here: np.ndarray, skin: np.ndarray, distance: float,
     weight = cv2.GaussianBlur(small[2], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     change = cv2.GaussianBlur((lights[0] - lights[1]) * small[2], (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     change = (change / np.maximum(weight, 1e-3)).clip(-MOST, MOST) * np.float32(amount)
-    lab = cv2.cvtColor(face, cv2.COLOR_RGB2Lab)
+    lab = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2Lab), np.float32)
     # a* and b* follow L* + 16 in another light, so that lit shadows do not turn grey.
-    change = cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR)
+    change = np.asarray(cv2.resize(change, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     gain = ((lab[..., 0] + change + 16).clip(16, 116) / (lab[..., 0] + 16)).clip(0.5, 1.6)
     lab[..., 0] += change
     # Highlights as bright as the frame's: those of oily or dark skin are ghosts on another.
@@ -67,7 +67,7 @@ def plain_lips(face: np.ndarray, here: np.ndarray, wanted: np.ndarray, own_parts
     if not less.any():
         return face
     soft = cv2.GaussianBlur(lips.astype(np.float32), (0, 0), max(0.3, 0.03 * warp.eye_distance(wanted)))
-    lab = cv2.cvtColor(face, cv2.COLOR_RGB2Lab)
+    lab = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2Lab), np.float32)
     lab -= soft[..., None] * less
     return cv2.cvtColor(lab, cv2.COLOR_Lab2RGB).clip(0, 1)
 

@@ -133,7 +133,8 @@ def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray
     tints = skin.tint(smooth)
     pale = float(np.hypot(*skin.chroma)) * (lab[..., 0].max() + OFFSET)  # the colour that bright skin would have
     usual = features(mesh, width, height)
-    edge = np.sqrt(sum(cv2.Sobel(lab, cv2.CV_32F, *axis, ksize=3) ** 2 for axis in ((1, 0), (0, 1))).sum(-1)) / 8
+    slopes = [cv2.Sobel(lab, cv2.CV_32F, *axis, ksize=3) for axis in ((1, 0), (0, 1))]
+    edge = np.sqrt((slopes[0] ** 2 + slopes[1] ** 2).sum(-1)) / 8
     edge = cv2.dilate(edge, np.ones((5, 5), np.uint8))
     rough = cv2.absdiff(lab[..., 0], cv2.GaussianBlur(lab[..., 0], (0, 0), unit))
     deep = cv2.erode(face, np.ones((5, 5), np.uint8)) > 0

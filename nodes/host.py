@@ -210,9 +210,7 @@ def patcher_of(descriptor: Any, device: torch.device) -> Any:
     if getattr(descriptor, "patcher", None) is None:
         # Looked up when it is needed: hosts from 0.12 on replace the class after this file was imported.
         kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
-        descriptor.patcher = kind(
-            descriptor.model, load_device=device, offload_device=mm.unet_offload_device()
-        )
+        descriptor.patcher = kind(descriptor.model, load_device=device, offload_device=mm.unet_offload_device())
     return descriptor.patcher
 
 

@@ -192,6 +192,8 @@ def test_what_is_needed_and_missing_is_named():
         ({"padding": (0.0, 0.0, 1.0, 0.0)}, "margins"),
         ({"feather": float("nan")}, "feather.*nan"),
         ({"feather": float("inf")}, "feather.*inf"),
+        ({"padding": (0.0, 0.0, 0.0, None)}, "left must be a number"),
+        ({"feather": "x"}, "feather must be a number"),
     ],
 )
 def test_margins_and_feathers_outside_their_range_are_refused(wrong, said):

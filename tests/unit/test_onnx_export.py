@@ -1,5 +1,7 @@
 """Export: the file gives what torch gives, at other sizes too, and is written whole or not at all."""
 
+import os
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -35,6 +37,14 @@ def test_the_bundled_network_in_half_precision_at_a_size_that_was_not_exported(t
         expected = onnx_export.Exportable(blueprint, "fp32", 0.5)(picture)
     assert float((ran(done.path, picture) - expected).abs().max()) * 255 < 2
     assert metadata(done.path)["slimfusion.precision"] == "fp16"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps names in Unicode")
+def test_a_file_whose_name_is_no_utf8_is_written(tmp_path, capsys):
+    target = tmp_path / os.fsdecode(b"\xc4\xd0.onnx")
+    assert cli.main(["export", str(save_upscaler(tmp_path / "x4.safetensors")), str(target)]) == 0
+    assert r"\xc4\xd0.onnx" in capsys.readouterr().out
+    assert target.stat().st_size > 1000
 
 
 def test_a_face_network_with_a_fixed_batch_from_the_command_line(tmp_path, capsys):
