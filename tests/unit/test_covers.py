@@ -97,7 +97,7 @@ def test_the_users_network_says_what_stays(swapper, tmp_path, way, file):
 def test_without_a_file_colours_and_edges_say_it(swapper, tmp_path, way):
     frames = drawn(thing=(0.4, 0.65, 0.85))
     blueprint = swapper if way == "network" else None
-    told, done = changed(frames, networks_for(blueprint, files(tmp_path)))
+    told, _ = changed(frames, networks_for(blueprint, files(tmp_path)))
     assert told[deep_inside()].max() < 2 / 255 and told.max() > 0.02
 
 
