@@ -7,6 +7,7 @@ rows of teeth are never laid over each other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +15,20 @@ import numpy as np
 from ..engines.checks import check_numbers
 from ..errors import SettingError
 from ..opencv import cv2
-from . import light, occluders, pyramid, warp
+from . import light, pyramid, warp
 from .align import similarity
 from .colour import matched_colour
-from .paste import Region, blend, check_shapes, visible_region
+from .covers import MARGIN, OPENING_FEATHER, OUTER_FEATHER, Cover, cover_of, face_region
+from .face import Face
+from .masks import depth_inside, hann_ramp
+from .paste import Region, blend, check_shapes
 
 # Widths as parts of the distance between the eyes.
-OUTER_FEATHER = 0.16  # over which the result falls to the frame, inside the face's outline
 INNER_FEATHER = 0.30  # over which fine detail changes from the one face to the other
-OPENING_FEATHER = 0.03
 # What is no skin: so many spreads away from the skin's colour, which are at least so much of L*, a*, b*.
 STRANGE, SKIN_SPREAD = 3.0, np.array([6.0, 4.0, 4.0])
 HAIR_DETAIL = 80.0  # px between the eyes at which hair is told from skin
 FRINGE = 0.2  # of the forehead: with so much hair some of it goes, with twice as much all
-MARGIN = 4  # px around the outline, so that it never is the edge of what is looked at
-DETAIL = 80.0  # px between the eyes at which things before the face are looked for
-FREEZE = 0.1  # of the distance between the eyes: so near a thing before the face, points stay
 
 # Bytes for each pixel of the face within its outline: both pictures, their levels, maps, masks; and of the ring
 # around it, which is warped alone.
@@ -80,18 +79,20 @@ def fuse(
     weights: Weights,
     user_mask: np.ndarray | None = None,
     painted: np.ndarray | None = None,
+    cover: Cover | None = None,
 ) -> Region:
     """Fuses the source into the frame's face, in place; returns the region looked at.
 
     points: (68, 2) of the frame's face. user_mask: (H, W) 0..1, times the effect. painted: (H, W), takes the maximum
-    of itself and how far each pixel was replaced. Pixels outside the face and alpha keep their bits; with a shape
-    weight, the surroundings that follow the outline count to the face. Raises FacesError, ImageError.
+    of itself and how far each pixel was replaced. cover: what stands before the face, None to look for it here.
+    Pixels outside the face and alpha keep their bits; with a shape weight, the surroundings that follow the outline
+    count to the face. Raises FacesError, ImageError.
     """
     check_shapes(frame, frame, frame[..., 0], user_mask, painted)
     own, other = warp.mesh_points(points), warp.mesh_points(source.points)
     there = warp.placed(other, similarity(source.points, np.asarray(points, np.float64)))
     nothing = weights.shape == weights.texture == 0
-    covered = None if nothing else cover_of(frame, own)
+    covered = cover if nothing or cover is not None else cover_of(frame, own)
     free = np.ones((len(own), 1)) if covered is None else covered.free_points(own)
     wanted = own + weights.shape * free * (there - own)
     wanted[-warp.RING_POINTS :] = own[-warp.RING_POINTS :]
@@ -125,69 +126,6 @@ class Meshes:
     wanted: np.ndarray
     own: np.ndarray
     other: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Cover:
-    """What stands before a face. mask: (h, w) float32 0..1 of its region, seen `factor` times smaller.
-
-    left, top: px of the frame where the region begins.
-    """
-
-    mask: np.ndarray
-    factor: float
-    left: int
-    top: int
-
-    def placed(self, mesh: np.ndarray) -> np.ndarray:
-        """Points of the frame in pixels of the mask."""
-        return (mesh - (self.left, self.top) - (self.factor - 1) / 2) / self.factor
-
-    def free_points(self, mesh: np.ndarray) -> np.ndarray:
-        """(93, 1) 0..1: 0 for points that are covered or near to it, and must stay where they are."""
-        sigma = FREEZE * warp.eye_distance(self.placed(mesh))
-        reach = 2 * round(sigma) + 1
-        wide = cv2.dilate(self.mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        wide = cv2.GaussianBlur(wide, (0, 0), max(0.3, sigma))
-        x, y = np.round(self.placed(mesh)).astype(int).T
-        height, width = wide.shape
-        return 1 - wide[y.clip(0, height - 1), x.clip(0, width - 1)][:, None]
-
-    def moved_to(self, own: np.ndarray, wanted: np.ndarray, region: Region) -> np.ndarray:
-        """The mask for a region of the frame whose mesh `own` was moved to `wanted`, at the region's size."""
-        rows, columns = region
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        size = max(1, round(width / self.factor)), max(1, round(height / self.factor))
-        scale = np.array(size) / (width, height)
-        target = (wanted - (columns.start, rows.start)) * scale + (scale - 1) / 2
-        moved = warp.remapped(self.mask, self.placed(own), target, size[0], size[1], border=0)
-        return cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def cover_of(frame: np.ndarray, own: np.ndarray) -> Cover | None:
-    """What stands before the frame's face, found in no more detail than is needed; None where nothing does."""
-    rows, columns = face_region(frame, own[: -warp.RING_POINTS])
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if min(height, width) < 2:
-        return None
-    factor = max(1.0, warp.eye_distance(own) / DETAIL)
-    size = max(1, round(width / factor)), max(1, round(height / factor))
-    small = cv2.resize(np.ascontiguousarray(frame[rows, columns, :3]), size, interpolation=cv2.INTER_AREA)
-    found = Cover(np.zeros(size[::-1], np.float32), factor, columns.start, rows.start)
-    lab, mesh = occluders.lab_of(np.nan_to_num(small)), found.placed(own)
-    mask = occluders.occluded(lab, mesh, occluders.skin_of(lab, mesh))
-    if not mask.any():
-        return None
-    unit = OPENING_FEATHER * warp.eye_distance(mesh)
-    reach = 2 * max(1, round(unit)) + 1
-    grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))).astype(np.float32)
-    return Cover(cv2.GaussianBlur(grown, (0, 0), max(0.5, 0.5 * unit)), factor, columns.start, rows.start)
-
-
-def face_region(frame: np.ndarray, points: np.ndarray) -> Region:
-    """The rows and columns of the frame that the points span, and a margin."""
-    low, high = np.floor(points.min(0)).astype(int) - MARGIN, np.ceil(points.max(0)).astype(int) + 1 + MARGIN
-    return visible_region(frame, low[0], low[1], high[0], high[1])
 
 
 def reshaped(picture: np.ndarray, mesh: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -270,28 +208,6 @@ def strangeness(picture: np.ndarray, cheeks: np.ndarray) -> np.ndarray:
     return ((distance - STRANGE) / STRANGE).clip(0, 1).astype(np.float32)
 
 
-def depth_inside(polygon: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) float32: px from each pixel to the edge of a convex polygon (N, 2), 0 outside.
-
-    Exact to fractions of a pixel, and wherever the polygon lies: the picture's edge is no end of it.
-    """
-    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    polygon = cv2.convexHull(np.asarray(polygon, np.float32))[:, 0].astype(np.float64)
-    depth = np.full((height, width), np.inf, np.float32)
-    for start, edge in zip(polygon, np.roll(polygon, -1, 0) - polygon, strict=True):
-        length = float(np.hypot(*edge))
-        if length > 0:
-            x, y = np.array([-edge[1], edge[0]]) / length
-            x, y = (x, y) if (polygon.mean(0) - start) @ (x, y) >= 0 else (-x, -y)
-            np.minimum(depth, np.float32(x) * columns + (np.float32(y) * rows - np.float32(start @ (x, y))), out=depth)
-    return np.maximum(depth, 0, out=depth)
-
-
-def hann_ramp(depth: np.ndarray, width: float) -> np.ndarray:
-    """(h, w) float32: 0 at depth 0, 1 from `width` px on, a Hann rise between."""
-    return (0.5 - 0.5 * np.cos(np.pi * (depth / max(width, 1.0)).clip(0, 1))).astype(np.float32)
-
-
 def opening_mask(wanted: np.ndarray, own: np.ndarray, other: np.ndarray, width: int, height: int) -> np.ndarray:
     """(height, width) float32: 1 where an eye or the mouth is open and stays the frame's own.
 
@@ -304,3 +220,28 @@ def opening_mask(wanted: np.ndarray, own: np.ndarray, other: np.ndarray, width: 
         if ours >= 0.5 * needed or warp.area(other[part]) <= ours:
             mask = np.maximum(mask, warp.polygon_mask(wanted[part], width, height))
     return cv2.GaussianBlur(mask, (0, 0), max(0.3, OPENING_FEATHER * warp.eye_distance(wanted)))
+
+
+def fusion_bytes(faces: Sequence[Face], height: int, width: int, shape: float) -> int:
+    """What fusing the largest of these faces takes without a network, in bytes. shape: the weight of shapes.
+
+    height, width: px of the frames. Faces without 68 points are judged by their five.
+    """
+    most = 0
+    for face in faces:
+        if face.landmarks68 is not None:
+            points = np.asarray(face.landmarks68, np.float64)
+        else:
+            to_frame = similarity(FIVE, face.landmarks)
+            points = warp.placed(warp.MEAN_FACE, to_frame)
+        mesh = warp.mesh_points(points)
+        areas = []
+        for part in (mesh[: -warp.RING_POINTS], mesh):
+            low, high = np.floor(part.min(0)) - MARGIN, np.ceil(part.max(0)) + MARGIN
+            span = np.minimum(high, (width, height)) - np.maximum(low, 0)
+            areas.append(float(np.prod(span.clip(0))))
+        # The source's shape may be wider than the frame's.
+        grown = 1 + SHAPE_GROWTH * shape
+        ring = areas[1] if shape else areas[0]
+        most = max(most, int(min(areas[0] * grown, ring) * FUSE_PIXEL + ring * RING_PIXEL))
+    return most

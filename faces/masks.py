@@ -47,6 +47,28 @@ def hann_window(length: int, fall: int) -> np.ndarray:
     return 0.5 - 0.5 * np.cos(np.pi * (distance / reach).clip(0, 1))
 
 
+def depth_inside(polygon: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(height, width) float32: px from each pixel to the edge of a convex polygon (N, 2), 0 outside.
+
+    Exact to fractions of a pixel, and wherever the polygon lies: the picture's edge is no end of it.
+    """
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    polygon = cv2.convexHull(np.asarray(polygon, np.float32))[:, 0].astype(np.float64)
+    depth = np.full((height, width), np.inf, np.float32)
+    for start, edge in zip(polygon, np.roll(polygon, -1, 0) - polygon, strict=True):
+        length = float(np.hypot(*edge))
+        if length > 0:
+            x, y = np.array([-edge[1], edge[0]]) / length
+            x, y = (x, y) if (polygon.mean(0) - start) @ (x, y) >= 0 else (-x, -y)
+            np.minimum(depth, np.float32(x) * columns + (np.float32(y) * rows - np.float32(start @ (x, y))), out=depth)
+    return np.maximum(depth, 0, out=depth)
+
+
+def hann_ramp(depth: np.ndarray, width: float) -> np.ndarray:
+    """(h, w) float32: 0 at depth 0, 1 from `width` px on, a Hann rise between."""
+    return (0.5 - 0.5 * np.cos(np.pi * (depth / max(width, 1.0)).clip(0, 1))).astype(np.float32)
+
+
 def region_mask(width: int, height: int, feather: float = 0.12) -> np.ndarray:
     """The mask (height, width) float32 0..1 of an upright rectangle.
 

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..catalog.families import FAMILIES, Family
-from ..catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector, wants_length_1
-from ..engines.backends import onnx_file
+from ..catalog.families import Family
+from ..catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector
 from ..engines.checks import check_numbers
 from ..engines.host import Host
 from ..engines.memory import meter
@@ -30,8 +27,9 @@ from ..engines.planning import DEFAULTS, Job, Options
 from ..engines.run import metered, open_run
 from ..engines.session import Blueprint, Infer, Tensors
 from ..errors import BudgetError, FacesError, ModelFileError, SettingError
-from . import align, boost, classic, masks, model_files, paste, warp
+from . import align, boost, classic, masks, paste, warp
 from .colour import matched_colour
+from .covers import Cover, Hidden, cover_of
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detection import changeable, detect_faces
 from .face import Face, Faces
@@ -40,10 +38,12 @@ from .grey import is_grey, remove_colour
 from .identity import Identity
 from .people import Person, assigned, is_profile, parse_map
 from .restore import PASTE_PIXEL
-from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, target_input
+from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, swapper_for, target_input
 
 # Finds the 68 points (68, 2) of a face in a frame (H, W, 3 or 4).
 Landmarks = Callable[[np.ndarray, Face], np.ndarray]
+# What a network does not see of each face, in the order of the faces; None where the user has no such network.
+Occlude = Callable[[torch.Tensor, Sequence[Face]], Sequence[Hidden] | None]
 # Looks at the face of a person with a picture through the recogniser.
 Recognise = Callable[[Person], Identity]
 
@@ -91,12 +91,14 @@ class Networks:
     """What a swap may run. swapper: None to fuse without a network. converter: of those that need one.
 
     recognise, landmarks: called for people and faces that lack a vector or 68 points, where those are needed.
+    occlude: looks for what stands before faces; without, and where it knows nothing, colours and edges tell.
     """
 
     swapper: Blueprint | None = None
     converter: Blueprint | None = None
     recognise: Recognise | None = None
     landmarks: Landmarks | None = None
+    occlude: Occlude | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +190,9 @@ def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, tas
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
     report.predicted_peak = _fusion_bytes(pairs, frames, task, report.allowed)
     sources: dict[int, classic.Source] = {}
+    hidden = _hidden(frames, pairs, task.networks, report)
     with metered(cpu, report):
-        for done, (face, person) in enumerate(pairs):
+        for done, ((face, person), unseen) in enumerate(zip(pairs, hidden, strict=True)):
             task.host.check_interrupt()
             with report.stage("landmarks"):
                 points = _points(frames[face.frame].numpy(), face, task.networks.landmarks)
@@ -197,39 +200,15 @@ def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, tas
                     sources[person] = _source(task.people[person], task.networks.landmarks)
             with report.stage("fuse"):
                 there = result[face.frame].numpy(), points, sources[person], task.swapping.weights
-                classic.fuse(*there, task.mask_of(face), painted[face.frame].numpy())
+                cover = None if unseen is None else unseen.cover(there[0], warp.mesh_points(points))
+                classic.fuse(*there, task.mask_of(face), painted[face.frame].numpy(), cover)
             task.host.progress("fuse", done + 1, len(pairs))
-
-
-def fusion_bytes(faces: Sequence[Face], height: int, width: int, shape: float) -> int:
-    """What fusing the largest of these faces takes without a network, in bytes. shape: the weight of shapes.
-
-    height, width: px of the frames. Faces without 68 points are judged by their five.
-    """
-    most = 0
-    for face in faces:
-        if face.landmarks68 is not None:
-            points = np.asarray(face.landmarks68, np.float64)
-        else:
-            to_frame = align.similarity(classic.FIVE, face.landmarks)
-            points = warp.placed(warp.MEAN_FACE, to_frame)
-        mesh = warp.mesh_points(points)
-        areas = []
-        for part in (mesh[: -warp.RING_POINTS], mesh):
-            low, high = np.floor(part.min(0)) - classic.MARGIN, np.ceil(part.max(0)) + classic.MARGIN
-            span = np.minimum(high, (width, height)) - np.maximum(low, 0)
-            areas.append(float(np.prod(span.clip(0))))
-        # The source's shape may be wider than the frame's.
-        grown = 1 + classic.SHAPE_GROWTH * shape
-        ring = areas[1] if shape else areas[0]
-        most = max(most, int(min(areas[0] * grown, ring) * classic.FUSE_PIXEL + ring * classic.RING_PIXEL))
-    return most
 
 
 def _fusion_bytes(pairs: Pairs, frames: torch.Tensor, task: _Task, allowed: int) -> int:
     """What fusing the largest face will take. Raises BudgetError where that is more than is given to the CPU."""
     faces = [face for face, _ in pairs]
-    needed = fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
+    needed = classic.fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
     if needed > allowed and task.host.device().type == "cpu":
         largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
         raise BudgetError(
@@ -275,17 +254,44 @@ def _swap(
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, side, side) for affine in affines]
     box = min(max(int(np.prod(high - low)) for low, high in corners), paste.BAND_PIXELS)
     after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL
+    hidden = iter(_hidden(frames, task.pairs, task.networks, report))
     work = Work(swapper.size, swapper.size, len(task.pairs) * factor**2, tiled=False, after_bytes=after)
     try:
         with open_run(Job(blueprint, work, task.budget, task.host, task.options, "swap"), report) as run:
             crops = swapped_crops(frames, task.pairs, sources, swapper, run.infer, factor)
             for face, affine, picture, mask, before in crops:
                 with report.stage("paste"):
+                    cover = _cover(frames[face.frame].numpy(), face, next(hidden), task.networks.landmarks)
+                    if cover is not None:
+                        mask = np.minimum(mask, cover[0].free_part(affine, side, cover[1]))
                     picture = matched_colour(picture, before, mask, task.swapping.colour)
                     there = result[face.frame].numpy(), picture, affine, mask, task.swapping.strength
                     paste.paste(*there, task.mask_of(face), painted[face.frame].numpy())
     except BudgetError as error:
         raise BudgetError(f"{error} Without a model, faces are fused in less.", error.needed, error.given) from error
+
+
+def _hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: Report) -> Sequence[Hidden | None]:
+    """What a network says of each face, before another network is loaded; None where none is asked."""
+    if networks.occlude is None or not pairs:
+        return [None] * len(pairs)
+    with report.stage("occlusion"):
+        found = networks.occlude(frames, [face for face, _ in pairs])
+    return [None] * len(pairs) if found is None else found
+
+
+def _cover(
+    frame: np.ndarray, face: Face, hidden: Hidden | None, landmarks: Landmarks | None
+) -> tuple[Cover, np.ndarray] | None:
+    """What stands before a face that a network swaps, and the face's mesh; None where nothing does.
+
+    Faces that are seen from the side look like nothing that colours and edges could be told from.
+    """
+    if (face.landmarks68 is None and landmarks is None) or (hidden is None and is_profile(face.landmarks)):
+        return None
+    mesh = warp.mesh_points(_points(frame, face, landmarks))
+    cover = cover_of(frame, mesh) if hidden is None else hidden.cover(frame, mesh)
+    return None if cover is None else (cover, mesh)
 
 
 def swapped_crops(
@@ -320,30 +326,6 @@ def swapped_crops(
         face, affine, before = waiting.popleft()
         whole = boost.joined(parts, factor)
         yield face, affine, whole[..., :3], np.minimum(soft, whole[..., 3]), before
-
-
-def swapper_for(blueprint: Blueprint, host: Host) -> Swapper:
-    """The swapper that a model file is. Raises SettingError when it is none, ModelFileError without its matrix."""
-    spec = blueprint.spec
-    family = FAMILIES.get(spec.contract.architecture)
-    if family is None or family.kind != "swapper":
-        raise SettingError(
-            f"{spec.name} is no swap model but {spec.contract.architecture}. Choose one, or leave the model out to "
-            "fuse without."
-        )
-    if family.identity != "projected" or spec.path is None:
-        return Swapper(family)
-    stat = spec.path.stat()
-    known = model_files.identified(spec.path, host.state_folder(), host).known
-    return Swapper(family, matrix_in(spec.path, stat.st_mtime_ns, stat.st_size), wants_length_1(known))
-
-
-@lru_cache(maxsize=4)
-def matrix_in(path: Path, modified: int, size: int) -> np.ndarray | None:
-    """The last initializer of an ONNX file, read alone and kept: 1 MiB. modified, size: change when the file does."""
-    graph = onnx_file.read(path)
-    tensor = graph.initializers.get("emap") or graph.last_initializer
-    return None if tensor is None or tensor.dtype is None else tensor.load().float().numpy().copy()
 
 
 def _source_inputs(swapper: Swapper, task: _Task, report: Report) -> list[torch.Tensor]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.families import FAMILIES, Kind
 from ..catalog.swappers import missing_converter
 from ..engines.session import Blueprint
 from ..errors import ModelFileError
-from .ask import Askable, embedded
+from . import align
+from .ask import OCCLUDERS, PARSERS, Askable, embedded, mask_network
+from .covers import Hidden
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detection import detect_faces
 from .face import Face, Faces
+from .face_masks import SIZE, TEMPLATE, MaskChoice, occluded, parsed_regions
 from .frames import checked_frames
 from .identity import Identity, identity_from_faces
 from .landmarks68 import landmarks68
@@ -22,9 +27,12 @@ from .networks import blueprint_from_path
 from .people import LETTERS, Person, person_from_picture
 from .swap import Landmarks, Networks
 
+# What a face parser calls a face, with clear glasses before it.
+FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "ears", "nose", "mouth", "lips", "neck")
+
 
 def networks_for(swapper: Blueprint | None, askable: Askable, landmarks: Landmarks = landmarks68) -> Networks:
-    """A swapper (None to fuse without) with its converter, the user's recogniser and the bundled landmarker.
+    """A swapper (None to fuse without) with its converter, the bundled landmarker, and the user's other networks.
 
     Raises ModelFileError when a converter is needed and not there.
     """
@@ -36,7 +44,30 @@ def networks_for(swapper: Blueprint | None, askable: Askable, landmarks: Landmar
         return identity_from_faces(person.name, known)
 
     converter = None if swapper is None else converter_for(swapper, askable)
-    return Networks(swapper, converter, recognise, landmarks)
+    return Networks(swapper, converter, recognise, landmarks, partial(occlusion, askable=askable))
+
+
+def occlusion(frames: torch.Tensor, faces: Sequence[Face], askable: Askable) -> list[Hidden] | None:
+    """What the user's occluder, or else a face parser, does not see of faces; None where neither is there.
+
+    frames: as `checked_frames` gives them. Raises what `Askable.infer` raises.
+    """
+    affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in faces]
+    networks: tuple[tuple[Kind, tuple[str, ...]], ...] = ("mask", OCCLUDERS), ("parser", PARSERS)
+    for kind, families in networks:
+        try:
+            network = mask_network(askable, kind, families, len(faces))
+        except ModelFileError:  # none is there
+            continue
+        if kind == "mask":
+            free = occluded(faces, affines, frames, network)
+        else:
+            free = parsed_regions(faces, affines, frames, network, MaskChoice(regions=FACE_REGIONS))
+        packed = [np.packbits(1 - inside) for inside in free]
+        # A parser has one class for all glasses, of which clear ones hide nothing: colours must tell.
+        each = zip(packed, affines, strict=True)
+        return [Hidden(bits, SIZE, affine, told=kind == "parser") for bits, affine in each]
+    return None
 
 
 def converter_for(swapper: Blueprint, askable: Askable) -> Blueprint | None:

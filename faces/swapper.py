@@ -1,4 +1,4 @@
-"""What a swapper wants and gives, by its family: crop, identity, result. Pure functions; nobody runs a network here.
+"""What a swapper wants and gives, by its family: crop, identity, result. Nobody runs a network here.
 
 Crops are numpy arrays (S, S, 3) float32 0..1 RGB. Values from the programs that ship the files, collected in the
 project's model notes.
@@ -7,14 +7,19 @@ project's model notes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..catalog.families import Family
-from ..catalog.swappers import TEMPLATE_OFFSETS
-from ..engines.session import Tensors
-from ..errors import ModelFileError
+from ..catalog.families import FAMILIES, Family
+from ..catalog.swappers import TEMPLATE_OFFSETS, wants_length_1
+from ..engines.backends import onnx_file
+from ..engines.host import Host
+from ..engines.session import Blueprint, Tensors
+from ..errors import ModelFileError, SettingError
+from . import model_files
 from .align import crop_face, similarity, template_points
 from .boost import boosted
 from .face import Face
@@ -49,6 +54,30 @@ class Swapper:
     def size(self) -> int:
         assert self.family.size is not None
         return self.family.size
+
+
+def swapper_for(blueprint: Blueprint, host: Host) -> Swapper:
+    """The swapper that a model file is. Raises SettingError when it is none, ModelFileError without its matrix."""
+    spec = blueprint.spec
+    family = FAMILIES.get(spec.contract.architecture)
+    if family is None or family.kind != "swapper":
+        raise SettingError(
+            f"{spec.name} is no swap model but {spec.contract.architecture}. Choose one, or leave the model out to "
+            "fuse without."
+        )
+    if family.identity != "projected" or spec.path is None:
+        return Swapper(family)
+    stat = spec.path.stat()
+    known = model_files.identified(spec.path, host.state_folder(), host).known
+    return Swapper(family, matrix_in(spec.path, stat.st_mtime_ns, stat.st_size), wants_length_1(known))
+
+
+@lru_cache(maxsize=4)
+def matrix_in(path: Path, modified: int, size: int) -> np.ndarray | None:
+    """The last initializer of an ONNX file, read alone and kept: 1 MiB. modified, size: change when the file does."""
+    graph = onnx_file.read(path)
+    tensor = graph.initializers.get("emap") or graph.last_initializer
+    return None if tensor is None or tensor.dtype is None else tensor.load().float().numpy().copy()
 
 
 def affine_for(swapper: Swapper, face: Face, factor: int = 1) -> np.ndarray:

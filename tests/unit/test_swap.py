@@ -14,10 +14,11 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MemoryBudget
 from slimfusion.errors import BudgetError, FacesError, ImageError, ModelFileError, SettingError
 from slimfusion.faces import warp
+from slimfusion.faces.classic import fusion_bytes
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity import Identity
 from slimfusion.faces.people import Person
-from slimfusion.faces.swap import Networks, Swapping, fusion_bytes, swap_faces
+from slimfusion.faces.swap import Networks, Swapping, swap_faces
 
 HOST = StandaloneHost("cpu")
 FULL = MemoryBudget(mode="quality")
@@ -207,8 +208,8 @@ def test_too_small_a_budget_is_refused_and_the_other_way_offered(blueprints):
     ("wrong", "sentence"),
     [({"strength": 1.1}, "strength goes"), ({"colour": -1}, "colour weight"), ({"boost": 2000}, "boost goes"),
      ({"people": "x"}, "face and person"), ({"shape": float("nan")}, "shape weight"),
-     ({"strength": float("nan")}, "strength goes"), ({"strength": "much"}, "strength goes"),
-     ({"texture": float("inf")}, "texture weight"), ({"boost": "most"}, "boost goes"), ({"boost": 2.5}, "boost goes")],
+     ({"strength": float("nan")}, "strength goes"), ({"strength": "much"}, "setting strength must be a number"),
+     ({"texture": float("inf")}, "texture weight"), ({"boost": "most"}, "boost"), ({"boost": 2.5}, "boost")],
 )  # fmt: skip
 def test_settings_outside_their_range_are_refused(wrong, sentence):
     with pytest.raises(SettingError, match=sentence):

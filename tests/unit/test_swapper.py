@@ -28,8 +28,8 @@ from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces import boost, paste
 from slimfusion.faces.face import Face
 from slimfusion.faces.masks import crop_mask
-from slimfusion.faces.swap import matrix_in, swapped_crops
-from slimfusion.faces.swapper import Swapper, identity_input
+from slimfusion.faces.swap import swapped_crops
+from slimfusion.faces.swapper import Swapper, identity_input, matrix_in
 
 
 @pytest.fixture(scope="module")
