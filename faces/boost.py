@@ -20,7 +20,7 @@ def factor_for(size: int, wanted: int, largest: int) -> int:
     Raises SettingError outside 0..largest px.
     """
     check_numbers(boost=wanted)
-    if not 0 <= wanted <= largest:
+    if wanted != int(wanted) or not 0 <= wanted <= largest:
         raise SettingError(f"The boost goes from 0 to {largest} px, not {wanted}.")
     return max(1, wanted // size)
 

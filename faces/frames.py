@@ -33,7 +33,9 @@ def checked_frames(frames: torch.Tensor) -> torch.Tensor:
         frames = frames.to("cpu", torch.float32) / _WHITE[frames.dtype]
     elif not frames.dtype.is_floating_point:
         raise ImageError(f"Pixels of type {frames.dtype} are not known; use float, 8-bit or 16-bit pictures.")
-    frames = frames.detach().to("cpu", torch.float32)
+    if frames.requires_grad:
+        frames = frames.detach()
+    frames = frames.to("cpu", torch.float32)
     return frames.expand(-1, -1, -1, 3) if frames.shape[3] == 1 else frames
 
 

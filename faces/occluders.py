@@ -167,7 +167,7 @@ def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray
         here = labels == index
         if here.sum() < 0.5 * least:
             continue
-        here = (cv2.dilate(here.astype(np.uint8), np.ones((5, 5), np.uint8)) & strange) > 0
+        here = (cv2.dilate(here.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & (strange > 0)
         beyond = here & ~maps.usual
         if beyond.sum() >= least and BIAS + WEIGHTS @ evidence(maps, here, beyond.sum() / face.sum()) > LEAST_SCORE:
             result[here] = 1

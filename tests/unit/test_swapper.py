@@ -86,7 +86,7 @@ def test_the_matrix_is_read_alone_and_kept(twins, monkeypatch):
     stat = path.stat()
     first = matrix_in(path, stat.st_mtime_ns, stat.st_size)
     assert np.array_equal(first, emap())
-    monkeypatch.setattr("slimfusion.faces.swap.onnx_file.read", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("slimfusion.faces.swapper.onnx_file.read", lambda path: pytest.fail("read again"))
     assert matrix_in(path, stat.st_mtime_ns, stat.st_size) is first
 
 
