@@ -26,7 +26,7 @@ from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
-from .detect.settings import DEFAULT_DETECTION, DetectionSettings
+from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSettings
 from .detection import DETECTION_AT_MOST, changeable, detect_faces
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
@@ -39,6 +39,9 @@ MASK_PIXEL = 4
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
+# px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs gained,
+# 0.6 dB or more, and none lost in LPIPS.
+SMALLEST_ENLARGED = 24
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 
 
@@ -98,7 +101,8 @@ def restore_faces(
     check_numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
-    smallest_changed = detection.smallest_changed(chosen=faces is not None)
+    usual = SMALLEST_ENLARGED if blueprint.spec.contract.face_side else SMALLEST_CHANGED
+    smallest_changed = detection.smallest_changed(faces is not None, usual)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")

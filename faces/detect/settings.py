@@ -57,12 +57,13 @@ class DetectionSettings:
                 f"The largest face, {self.max_face} px, must not be smaller than the smallest, {self.min_face} px."
             )
 
-    def smallest_changed(self, chosen: bool) -> int:
+    def smallest_changed(self, chosen: bool, usual: int = SMALLEST_CHANGED) -> int:
         """px of the longer side of the smallest face that a restorer or swapper changes.
 
         chosen: the faces were handed over by the user, so that only a limit of the user's own leaves some out.
+        usual: when nothing is asked for.
         """
-        return self.min_face or (0 if chosen else SMALLEST_CHANGED)
+        return self.min_face or (0 if chosen else usual)
 
 
 DEFAULT_DETECTION = DetectionSettings()

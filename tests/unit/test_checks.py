@@ -34,7 +34,7 @@ def test_what_is_no_number_is_said(kind, name, value):
 @pytest.mark.parametrize("margin", [math.nan, math.inf, -math.inf, -0.1, "x"])
 def test_margins_of_a_mask_are_parts_of_the_crop(margin):
     faces = Faces(((Face(0, BOX, POINTS, 0.9),),), 64, 64)
-    with pytest.raises(SettingError, match="margins of a face mask|setting top"):
+    with pytest.raises(SettingError, match=r"margins of a face mask|setting top"):
         face_masks(faces, MaskChoice(padding=(margin, 0.0, 0.0, 0.0)))
 
 

@@ -397,3 +397,12 @@ def test_an_enlarged_face_needs_no_more_than_its_budget_gives():
     assert tight.report.predicted_peak <= 130 * MIB and max(tight.report.tile) < 512
     roomy = restore_faces(noisy(), bundled(), FULL, HOST, faces)
     assert (tight.frames - roomy.frames).abs().max() < 3 / 255
+
+
+@pytest.mark.parametrize(("name", "longer", "changes"), [("bundled", 30, True), ("bundled", 20, False),
+                                                         ("face network", 30, False), ("face network", 50, True)])  # fmt: skip
+def test_how_small_a_face_is_restored_unasked(networks, monkeypatch, name, longer, changes):
+    found = faces_of((face_at(60, 48, longer * 2),))
+    monkeypatch.setattr(restore, "detect_faces", lambda *_: found)
+    done = restore_faces(noisy(), networks[name], FULL, HOST)
+    assert bool(done.mask.any()) == changes
