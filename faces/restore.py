@@ -39,8 +39,8 @@ MASK_PIXEL = 4
 
 # How much around a face an image network restores: what FFHQ's crop shows.
 UPRIGHT_TEMPLATE = "ffhq_512"
-# px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs gained,
-# 0.6 dB or more, and none lost in LPIPS.
+# px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs
+# gained 0.6 dB or more, and none lost in LPIPS.
 SMALLEST_ENLARGED = 24
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 

@@ -288,7 +288,8 @@ def test_the_report_and_the_progress_say_what_was_done():
 @pytest.mark.parametrize("given", [None, ONE])
 def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, given, no_detector):
     opened = SESSIONS.opened
-    with pytest.raises(BudgetError, match=r"needs .*\(\d+ bytes\).* gives 0 MiB \(9999 bytes\)") as refusal:
+    # What planning takes is no longer there to be given.
+    with pytest.raises(BudgetError, match=r"needs .*\(\d+ bytes\).* gives 0 MiB \((9999|0) bytes\)") as refusal:
         restore_faces(grey(), networks[name], MemoryBudget(9999), HOST, given)
     assert refusal.value.needed > refusal.value.given
     assert SESSIONS.opened == opened
@@ -399,8 +400,10 @@ def test_an_enlarged_face_needs_no_more_than_its_budget_gives():
     assert (tight.frames - roomy.frames).abs().max() < 3 / 255
 
 
-@pytest.mark.parametrize(("name", "longer", "changes"), [("bundled", 30, True), ("bundled", 20, False),
-                                                         ("face network", 30, False), ("face network", 50, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "longer", "changes"),
+    [("bundled", 30, True), ("bundled", 20, False), ("face network", 30, False), ("face network", 50, True)],
+)
 def test_how_small_a_face_is_restored_unasked(networks, monkeypatch, name, longer, changes):
     found = faces_of((face_at(60, 48, longer * 2),))
     monkeypatch.setattr(restore, "detect_faces", lambda *_: found)
