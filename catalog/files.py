@@ -31,7 +31,7 @@ def offered_model(name: str, folders: Iterable[Path]) -> Path:
     """The file that a name from the list means, and no other file of the disk. Raises ModelFileError."""
     if name == BUNDLED:
         return BUNDLED_FILE
-    if not is_plain(name) or not name.lower().endswith(SUFFIXES):
+    if not isinstance(name, str) or not is_plain(name) or not name.lower().endswith(SUFFIXES):
         raise ModelFileError(
             f"{name!r} is not the name of a model in the model folders. Choose one from the list, or put the file into "
             "one of these folders first."

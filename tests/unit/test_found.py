@@ -262,3 +262,9 @@ def test_the_best_file_of_a_kind_is_the_verified_one(known, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"absent\.onnx does not exist"):
         identified(tmp_path / "absent.onnx", HashCache(None), no_signature)
+
+
+@pytest.mark.parametrize("name", [None, 7, []])
+def test_what_is_no_name_is_no_model_of_the_list(tmp_path, name):
+    with pytest.raises(ModelFileError, match="not the name of a model"):
+        offered_model(name, [tmp_path])
