@@ -138,9 +138,7 @@ def run_row(row: Row) -> dict[str, Any]:
         with meter.peak(cpu) as measured:
             try:
                 done = work()
-                outputs = done.outputs
-                if done.report is not None:
-                    result["report"] = done.report.as_dict()
+                outputs, result["report"] = done.outputs, done.report.as_dict()
             except BudgetError as error:
                 result["refusal"] = str(error)
     return {**result, "rise": max(0, measured.peak - outputs)}
@@ -177,9 +175,7 @@ def said(outcome: dict[str, Any]) -> str:
     verdict = "kept" if kept(outcome) else "EXCEEDED"
     if "refusal" in outcome:
         return f"{verdict}, refused at {outcome['rise'] / MIB:.0f} MiB"
-    report = outcome.get("report")
-    if report is None:
-        return f"{verdict}: {outcome['rise'] / MIB:.0f} MiB, nothing predicted"
+    report = outcome["report"]
     return (
         f"{verdict}: {outcome['rise'] / MIB:.0f} MiB; the run predicted {report['predicted_peak'] / MIB:.0f}, "
         f"measured {report['measured_peak'] / MIB:.0f}, {report['precision']}, "

@@ -14,9 +14,10 @@ from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..engines.memory.report import Report
-from ..faces.draw import draw_faces
-from ..faces.face import Faces
-from .twins import network, save_twin
+from ..engines.planning import Options
+from ..faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
+from ..faces.draw import Shown, draw_faces
+from .twins import save_recogniser_twin, save_twin
 
 UPSCALERS = 8
 SIDE = 512  # px of a frame of a film
@@ -24,10 +25,10 @@ SIDE = 512  # px of a frame of a film
 
 @dataclass(frozen=True)
 class Done:
-    """outputs: bytes of what came out, which is the caller's. report: None where the way in fills none."""
+    """outputs: bytes of what came out, which is the caller's. report: what it said of itself."""
 
     outputs: int
-    report: Report | None
+    report: Report
 
 
 # Sets up, not counted, and returns the work to measure. folder: for files that are made.
@@ -53,16 +54,8 @@ def portrait(side: int = SIDE) -> torch.Tensor:
     return torch.from_numpy(picture.astype(np.float32) / 255)
 
 
-def found_faces(frames: torch.Tensor, turned: bool = False) -> Faces:
-    """The one place through which the bench detects."""
-    from ..faces.detect.find import Turned
-    from ..faces.restore import detect_faces, detector
-
-    return detect_faces(frames, StandaloneHost("cpu"), finder=Turned(detector()) if turned else detector())
-
-
 def film(count: int) -> Prepare:
-    """Restores so many frames of 512 px with the bundled network."""
+    """Restores so many frames of 512 px with the bundled network, one face in each."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_faces
@@ -78,21 +71,63 @@ def film(count: int) -> Prepare:
     return prepare
 
 
-def detection(count: int, height: int, width: int, turned: bool = False, preview: bool = False) -> Prepare:
-    """Detects, with the pictures that the node draws where that is asked for."""
+def with_portrait(count: int, height: int, width: int) -> torch.Tensor:
+    """(count, height, width, 3) float32: a face on grey, as high as the frame."""
+    frames = torch.full((count, height, width, 3), 0.5)
+    side = min(height, width)
+    frames[:, :side, :side] = portrait(side)
+    return frames
+
+
+def detection(
+    count: int, height: int, width: int, settings: DetectionSettings = DEFAULT_DETECTION, preview: bool = False
+) -> Prepare:
+    """Detects as the node does, with the pictures that it draws and sends to the page where that is asked for."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        frames = torch.full((count, height, width, 3), 0.5)
-        side = min(height, width)
-        frames[:, :side, :side] = portrait(side)
+        from ..faces.detection import detect_faces
+
+        frames = with_portrait(count, height, width)
 
         def work() -> Done:
-            faces = found_faces(frames, turned)
+            report = Report()
+            report.begin(budget)
+            faces = detect_faces(frames, StandaloneHost("cpu"), settings, budget, report)
             if not preview:
-                return Done(0, None)
-            drawn = zip(frames, faces.frames, strict=True)
-            pictures = torch.stack([torch.from_numpy(draw_faces(frame.numpy(), found)) for frame, found in drawn])
-            return Done(pictures.nbytes, None)
+                return Done(0, report)
+            pictures = frames.clone()
+            for picture, found in zip(pictures, faces.frames, strict=True):
+                draw_faces(picture.numpy(), found)
+            for index in range(len(shown := Shown(pictures))):
+                shown[index]
+            return Done(pictures.nbytes, report)
+
+        return work
+
+    return prepare
+
+
+def identity(count: int) -> Prepare:
+    """Makes one identity from the faces of so many frames of 512 px, with a small network in the recogniser's place."""
+
+    def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
+        from ..faces.ask import Askable, embedded
+        from ..faces.detection import detect_faces
+        from ..faces.identity import identity_from_faces
+        from ..faces.model_files import search
+
+        save_recogniser_twin(folder / "recogniser.onnx")
+        host, frames = StandaloneHost("cpu"), with_portrait(count, SIDE, SIDE)
+
+        def work() -> Done:
+            report = Report()
+            report.begin(budget)
+            faces = detect_faces(frames, host, DEFAULT_DETECTION, budget, report)
+            found = [face for of_frame in faces.frames for face in of_frame]
+            identity_from_faces(
+                "A", embedded(frames, found, Askable(lambda: search([folder]), budget, host, report=report))
+            )
+            return Done(0, report)
 
         return work
 
@@ -104,16 +139,15 @@ def fusion(height: int, width: int) -> Prepare:
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.ask import Askable
+        from ..faces.detection import detect_faces
         from ..faces.people import person_from_picture
         from ..faces.swap import Swapping, swap_faces
         from ..faces.swap_networks import networks_for
 
         host, source = StandaloneHost("cpu"), portrait()
-        person = person_from_picture("A", source.numpy(), found_faces(source[None]).frames[0])
+        person = person_from_picture("A", source.numpy(), detect_faces(source[None], host).frames[0])
         networks = networks_for(None, Askable(tuple, budget, host))
-        frames = torch.full((1, height, width, 3), 0.5)
-        side = min(height, width)
-        frames[0, :side, :side] = portrait(side)
+        frames = with_portrait(1, height, width)
 
         def work() -> Done:
             swapped = swap_faces(frames, [person], networks, budget, host, swapping=Swapping(shape=1.0))
@@ -130,9 +164,7 @@ def legacy(name: str) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_faces
 
-        path, frames = folder / f"{name}.pth", portrait()[None]
-        torch.save({"params_ema": network(name).state_dict()}, path, _use_new_zipfile_serialization=False)
-        blueprint = blueprint_from_file(path)
+        frames, blueprint = portrait()[None], blueprint_from_file(save_twin(name, folder / f"{name}.pth", legacy=True))
 
         def work() -> Done:
             restored = restore_faces(frames, blueprint, budget, StandaloneHost("cpu"))
@@ -178,17 +210,42 @@ def many_upscalers(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
     return work
 
 
+def half_precision(height: int, width: int) -> Prepare:
+    """Restores a picture in bf16, asked for by name whatever the CPU."""
+
+    def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
+        from ..faces.restore import restore_image
+
+        frames, blueprint = torch.full((1, height, width, 3), 0.5), blueprint_from_file(BUNDLED_FILE)
+
+        def work() -> Done:
+            options = Options(precision="bf16")
+            result, report = restore_image(frames, blueprint, budget, StandaloneHost("cpu"), options)
+            return Done(result.nbytes, report)
+
+        return work
+
+    return prepare
+
+
+TURNED, SMALL_FACES = DetectionSettings(turned="always"), DetectionSettings(min_face=12)
+HD, UHD = (1080, 1920), (4320, 7680)
+
 ROWS = (
     Row("1 frame", 512, film(1)),
-    Row("64 frames", 512, film(64)),
+    Row("64 frames", 512, film(64), is_long=True),
     Row("300 frames", 512, film(300), is_long=True),
-    Row("detect node, 32 frames of 1080p", 512, detection(32, 1080, 1920, preview=True), is_long=True),
-    Row("detect node, 2 frames of 1080p", 512, detection(2, 1080, 1920, preview=True)),
-    Row("turned, 8K", 512, detection(1, 4320, 7680, turned=True), is_long=True),
-    Row("fusion, 8K, shape 1", 2048, fusion(4320, 7680), is_long=True),
-    Row("legacy GFPGAN", 512, legacy("GFPGAN"), is_long=True),
-    Row("whole, 12000 x 8000", 1024, whole(8000, 12000), is_long=True),
+    Row("detect node, 32 frames of 1080p, previews", 512, detection(32, *HD, preview=True), is_long=True),
+    Row("detect node, 2 frames of 1080p, previews", 512, detection(2, *HD, preview=True)),
+    Row("detect, turned, 8K", 512, detection(1, *UHD, TURNED), is_long=True),
+    Row("detect, min_face 12, 8K", 512, detection(1, *UHD, SMALL_FACES), is_long=True),
+    Row("identity of 8 frames", 512, identity(8)),
+    Row("fusion, 8K, shape 1", 2048, fusion(*UHD), is_long=True),
+    # 632 MiB are predicted in fp32, which a CPU without bf16 takes.
+    Row("legacy GFPGAN", 1024, legacy("GFPGAN"), is_long=True),
+    Row("whole, 12000 x 8000", 512, whole(8000, 12000), is_long=True),
     Row("ESRGAN x4, 8 files", 512, many_upscalers),
+    Row("bf16 asked for", 512, half_precision(256, 256), is_long=True),
 )
 
 

@@ -88,6 +88,25 @@ def save_twin(name: str, path: Path, legacy: bool = False) -> Path:
     return path
 
 
+def save_recogniser_twin(path: Path) -> Path:
+    """Writes an ONNX file with the inputs and outputs of InsightFace's w600k_r50: a vector of the mean colour."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    weight = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight"], ["output"]),
+    ]
+    given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, 112, 112])
+    result = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 512])
+    values = helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.flatten().tolist())
+    graph = helper.make_graph(nodes, "graph", [given], [result], [values])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
 def reference(name: str, module: Any, batch: torch.Tensor, fidelity: float = 0.5) -> torch.Tensor:
     """What spandrel's own forward makes of (n, 3, 512, 512) in 0..1, in 0..1."""
     options: dict[str, dict[str, Any]] = {

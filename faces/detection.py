@@ -14,15 +14,39 @@ from ..engines.memory.report import Report
 from ..engines.run import metered
 from ..errors import BudgetError
 from .align import can_align
+from .detect.area import TABLE_BYTES
 from .detect.find import find_faces
+from .detect.mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .detectors import opened_detector
 from .face import Face, Faces
 
-# What detection takes on the CPU, whose first call makes its threads' memory, whatever the number and size of frames:
-# 57 to 129 MiB were measured, 80 for one frame of 1080p, 129 for 32 with eight faces each. The middle is forecast, the
-# most must fit.
-DETECTION_BYTES, DETECTION_AT_MOST = 95 << 20, 136 << 20
+# What detection takes on the CPU, whose first call makes its threads' memory, whatever the number of frames. Fitted to
+# 46 MiB at 512 px, 68 at 720p, 109 to 115 at 1080p, 85 at 4K, 149 to 159 at 8K, 192 at 8K down to faces of 12 px.
+BASE_BYTES = 33 << 20
+TABLE_PIXEL = 15  # bytes: a frame's table of sums, and its 8 bits
+PIECE_PIXEL = 150  # bytes of P-net's input, piece by piece
+LEVEL_PIXEL = 4  # bytes of the pyramid's largest level: candidates
+PATCH_PIXEL, PATCH_SIDE = 40, 192  # bytes, and px of the table: the largest patch that is read from the frame itself
+TURNED_BYTES = 8 << 20
+AT_MOST = 1.3  # of the forecast, must fit
+
+
+def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
+    """Forecast bytes that looking at frames of a size takes on the CPU."""
+    smallest = settings.min_face or max(24, min(height, width) // 36)
+    shrink = max(1, smallest // BASE_FACE)
+    level = int(height * width * (CELL / max(CELL, smallest)) ** 2)
+    table = min(height * width // shrink**2, TABLE_BYTES // 12)
+    patch = min(height, width, PATCH_SIDE * shrink) ** 2 if shrink > 1 else 0
+    turned = TURNED_BYTES if settings.turned == "always" else 0
+    pieces = PIECE_PIXEL * min(level, P_PIXELS_AT_ONCE) + LEVEL_PIXEL * level
+    return BASE_BYTES + turned + TABLE_PIXEL * table + PATCH_PIXEL * patch + pieces
+
+
+def most_detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
+    """Bytes that must fit before faces are looked for."""
+    return int(AT_MOST * detection_bytes(height, width, settings))
 
 
 def detect_faces(
@@ -38,26 +62,27 @@ def detect_faces(
     SettingError, ModelFileError for a detector whose file is not there, BudgetError.
     """
     report, budget = report or Report(), budget or MemoryBudget()
-    _check_fits(budget, host)
+    height, width = int(frames.shape[1]), int(frames.shape[2])
+    _check_fits(most_detection_bytes(height, width, settings), budget, host)
     with contextlib.ExitStack() as stack:
         stack.enter_context(report.stage("detect"))
         if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
             stack.enter_context(metered(host.device(), report))
             stack.callback(meter.trim)  # the network that comes next must not be paid for on top
-            report.predicted_peak = max(report.predicted_peak, DETECTION_BYTES)
+            report.predicted_peak = max(report.predicted_peak, detection_bytes(height, width, settings))
         opened = opened_detector(settings, frames, budget, host, report)
         found = stack.enter_context(opened)
         return find_faces(frames, host, found, settings)
 
 
-def _check_fits(budget: MemoryBudget, host: Host) -> None:
+def _check_fits(needed: int, budget: MemoryBudget, host: Host) -> None:
     """Raises BudgetError where detection counts into the budget and does not fit."""
     limit = budget.limit
-    if limit is not None and limit < DETECTION_AT_MOST and host.device().type == "cpu":
+    if limit is not None and limit < needed and host.device().type == "cpu":
         raise BudgetError(
-            f"Looking for faces needs {format_bytes(DETECTION_AT_MOST)} ({DETECTION_AT_MOST} bytes), but the memory "
+            f"Looking for faces needs {format_bytes(needed)} ({needed} bytes), but the memory "
             f"budget gives {format_bytes(limit)} ({limit} bytes). Raise the budget.",
-            DETECTION_AT_MOST,
+            needed,
             limit,
         )
 

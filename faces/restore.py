@@ -27,7 +27,7 @@ from ..errors import SettingError
 from ..opencv import cv2
 from . import align, masks, paste
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
-from .detection import DETECTION_AT_MOST, changeable, detect_faces
+from .detection import changeable, detect_faces, most_detection_bytes
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
 from .grey import is_grey, without_colour
@@ -102,7 +102,7 @@ def restore_faces(
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
-        planned(Job(blueprint, _least_work(frames, blueprint), smallest, host, options), report)
+        planned(Job(blueprint, _least_work(frames, blueprint, detection), smallest, host, options), report)
         faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
@@ -118,12 +118,12 @@ def restore_faces(
     return Restored(result, painted, faces, report)
 
 
-def _least_work(frames: torch.Tensor, blueprint: Blueprint) -> Work:
+def _least_work(frames: torch.Tensor, blueprint: Blueprint, detection: DetectionSettings) -> Work:
     """What looking for faces and any face will take at least: asked for before the faces are looked for."""
-    size = blueprint.spec.contract.size
+    size, after = blueprint.spec.contract.size, most_detection_bytes(*frames.shape[1:3], detection)
     if size is not None:
-        return Work(size, size, 1, tiled=False, after_bytes=DETECTION_AT_MOST)
-    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=DETECTION_AT_MOST)
+        return Work(size, size, 1, tiled=False, after_bytes=after)
+    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=after)
 
 
 def restore_image(

@@ -15,7 +15,7 @@ from slimfusion.faces.detect.find import EMPTY_FRAMES, by_place, find_faces
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.detect.views import Look, as_candidates
-from slimfusion.faces.detection import DETECTION_AT_MOST, DETECTION_BYTES, changeable, detect_faces
+from slimfusion.faces.detection import changeable, detect_faces, detection_bytes, most_detection_bytes
 from slimfusion.faces.face import Face
 
 HOST = StandaloneHost("cpu")
@@ -185,14 +185,32 @@ def test_faces_that_are_too_small_are_left_and_the_report_says_so():
 
 def test_a_budget_below_what_detection_takes_is_refused_before_a_frame_is_read(monkeypatch):
     monkeypatch.setattr(detectors, "detector", lambda: pytest.fail("faces were looked for"))
-    with pytest.raises(BudgetError, match=r"needs 136 MiB .* gives 50 MiB") as refusal:
-        detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(50 << 20))
+    with pytest.raises(BudgetError, match=r"needs \d+ MiB .* gives 40 MiB") as refusal:
+        detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(40 << 20))
     assert refusal.value.needed > refusal.value.given
 
 
 def test_a_batch_takes_no_more_than_is_forecast_at_most():
     detect_faces(PORTRAIT[None], HOST)
-    report = Report()
+    report, size = Report(), PORTRAIT.shape[:2]
     detect_faces(PORTRAIT.expand(24, -1, -1, -1), HOST, report=report)
-    assert 0 < report.measured_peak <= DETECTION_AT_MOST
-    assert report.predicted_peak == DETECTION_BYTES
+    assert 0 < report.measured_peak <= most_detection_bytes(*size, DetectionSettings())
+    assert report.predicted_peak == detection_bytes(*size, DetectionSettings())
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "measured"),
+    [
+        ((512, 512), DetectionSettings(), 46),
+        ((720, 1280), DetectionSettings(), 68),
+        ((1080, 1920), DetectionSettings(), 109),
+        ((1080, 1920), DetectionSettings(turned="always"), 115),
+        ((2160, 3840), DetectionSettings(), 85),
+        ((4320, 7680), DetectionSettings(turned="never"), 149),
+        ((4320, 7680), DetectionSettings(turned="always"), 159),
+        ((4320, 7680), DetectionSettings(min_face=12), 192),
+    ],
+)
+def test_the_forecast_is_what_was_measured_in_fresh_processes(size, settings, measured):
+    assert 0.8 <= detection_bytes(*size, settings) / (measured << 20) <= 1.25
+    assert measured << 20 <= most_detection_bytes(*size, settings)

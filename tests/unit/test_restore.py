@@ -17,7 +17,8 @@ from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.planning import Options
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
 from slimfusion.faces import detectors, restore
-from slimfusion.faces.detection import DETECTION_AT_MOST
+from slimfusion.faces.detect.settings import DetectionSettings
+from slimfusion.faces.detection import most_detection_bytes
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.restore import restore_faces, restore_image
 from slimfusion.opencv import cv2
@@ -295,7 +296,8 @@ def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, g
 
 
 def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
-    budget = MemoryBudget(DETECTION_AT_MOST - MIB, "quality")
+    needed = most_detection_bytes(*grey().shape[1:3], DetectionSettings())
+    budget = MemoryBudget(needed - MIB, "quality")
     with pytest.raises(BudgetError):
         restore_faces(grey(), face_blueprint(), budget, HOST)
     assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1
