@@ -32,6 +32,7 @@ CLIP = {"faithful": 0.1, "sharp": 1.0, "joint": 1.0}  # norm of the gradient
 
 FAITHFUL_WEIGHT = 4.0  # beside the perceptual loss in a joint stage, whose numbers are larger
 ENDS = 0.35  # share of a joint stage's steps at each end of the fidelities
+SHARP_WEAVE = 4.0  # times more weight for a sharp decoder's weave: its own loss has steeper slopes, and likes lines
 FACE_SHARE = 0.5  # of a joint stage's steps have a whole face beside the patches
 DEFAULT = 0.25  # amount of the sharp decoder at the default fidelity
 
@@ -131,7 +132,7 @@ def picture_loss(
         sharp = sharp + recipe.pixels * losses.charbonnier(output, original)
         loss = loss + amount * (sharp + losses.FREQUENCY_WEIGHT * losses.frequency(output, original))
     if recipe.weave:
-        loss = loss + recipe.weave * losses.weave(output, original)
+        loss = loss + recipe.weave * (1 + SHARP_WEAVE * amount) * losses.weave(output, original)
     return loss
 
 
@@ -156,7 +157,7 @@ def train_step(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> floa
     if stage != run.stage:
         begin_sharp(run, recipe)
     for group in run.optimiser.param_groups:
-        group["lr"] = recipe.rate_at(done)
+        group["lr"] = group["pace"] * recipe.rate_at(done)
     run.optimiser.zero_grad()
     amount = amount_at(run, recipe)
     if run.stage == "joint":
