@@ -1,9 +1,11 @@
 """What the bundled networks are worth, on pictures that they never saw.
 
-`python -m slimfusion.bench.quality [--data FOLDER] [--people N] [--out FOLDER]`. FOLDER holds `pairs/` with portraits
+`python -m slimfusion.bench.quality [--data FOLDER] [--people N] [--out FOLDER] [--second] [--weights FILE]
+[--against FILE]`. FOLDER holds `pairs/` with portraits
 of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0); without it the one picture that is always there,
 scikit-image's astronaut, is measured alone. The restorer is compared with its teacher, Real-ESRGAN x4plus, whole
-pictures of 512 px at three severities; a sheet of them is written to `--out`.
+pictures of 512 px at three severities; a sheet of them is written to `--out`. `--second` measures what the second
+edition of the weights is for (`edition.py`), beside those of another file where `--against` names one.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
 from ..engines.planning import Options
 from ..engines.session import Blueprint
-from ..errors import SlimFusionError
+from ..errors import ImageError, SlimFusionError
 from ..faces.detection import detect_faces
 from ..faces.face import Face
 from ..faces.landmarks68 import landmarks68
 from ..faces.restore import restore_faces, restore_image
 from ..opencv import cv2
-from . import face_api
+from . import edition, face_api
 from .metrics import lpips_distance, psnr, ssim
 from .portraits import DEMO_DAMAGE, astronaut, face_region_of
 from .result import at_least, at_most, print_result
@@ -41,6 +43,7 @@ from .teacher import taught, teacher
 
 PEOPLE = 6  # neutral portraits, the lowest ids; the teacher takes a minute for each severity of each
 LANDMARKED = 24
+EVERYBODY = 50  # people, each neutral and smiling
 SIDE = 512
 SEED = 1
 DEFAULT = 0.5  # fidelity
@@ -232,9 +235,25 @@ def demo_bars(restore: Restore) -> list[dict[str, Any]]:
     return [at_least("astronaut_demo_face_psnr_gain_db", round(gain, 3), DEMO_GAIN)]
 
 
-def measured(data: Path, count: int, out: Path) -> list[dict[str, Any]]:
+def edition_bars(data: Path, weights: Path, against: Path | None) -> list[dict[str, Any]]:
+    """The bars of the second edition; prints each row, those without a bar too."""
+    neutral, smiling = (portraits(data, EVERYBODY, kind) for kind in ("neutral", "smiling"))
+    if not neutral:
+        raise ImageError(f"There are no portraits in {data}/pairs: name the folder that holds them with --data.")
+    found = [
+        edition.rows_of(neutral, smiling, restorer(blueprint_from_file(path)), largest_face)
+        for path in (weights, against)
+        if path is not None
+    ]
+    other = found[1] if len(found) > 1 else None
+    for name, value in found[0].items():
+        print(f"{name}: {value:.4f}" + (f" (against {other[name]:.4f})" if other else ""), flush=True)
+    return edition.bars_of(found[0], other)
+
+
+def measured(data: Path, count: int, out: Path, weights: Path = BUNDLED_FILE) -> list[dict[str, Any]]:
     """The bars of this bench; prints each figure on the way."""
-    blueprint = blueprint_from_file(BUNDLED_FILE, BUNDLED)
+    blueprint = blueprint_from_file(weights, BUNDLED)
     bars = demo_bars(restorer(blueprint, whole=False))
     people = portraits(data, count)
     if not people:
@@ -250,9 +269,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with pairs/")
     parser.add_argument("--people", type=int, default=PEOPLE, help="how many portraits")
     parser.add_argument("--out", type=Path, default=Path("output") / "quality", help="folder for the sheet")
+    parser.add_argument("--second", action="store_true", help="only the rows of the second edition of the weights")
+    parser.add_argument("--weights", type=Path, default=BUNDLED_FILE, help="the restorer's weights to measure")
+    parser.add_argument("--against", type=Path, help="weights whose figures are printed beside, with --second")
     chosen = parser.parse_args(arguments)
     try:
-        print_result("quality", measured(chosen.data, chosen.people, chosen.out))
+        if chosen.second:
+            bars = edition_bars(chosen.data, chosen.weights, chosen.against)
+        else:
+            bars = measured(chosen.data, chosen.people, chosen.out, chosen.weights)
+        print_result("quality", bars)
     except SlimFusionError as error:
         sys.exit(str(error))
     return 0

@@ -33,6 +33,12 @@ def add(commands: Any) -> None:
         "--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser"
     )
     parser.add_argument("--rest", action="store_true", help="train the decoders only, on the encoder of --start")
+    parser.add_argument(
+        "--joint", action="store_true", help="train the whole network at all fidelities at once, from --start"
+    )
+    parser.add_argument(
+        "--weave", type=float, default=0.0, help="weight of lines at the grid of the network, 0.1 removes them"
+    )
     parser.add_argument("--patch", type=int, default=128, help="side of the training patches in px")
     parser.add_argument("--batch", type=int, default=16, help="patches of a step, fewer where the budget is small")
     parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
@@ -46,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..distill.data import read_pictures
-    from ..distill.identity import face_pictures
+    from ..distill.identity import face_pictures, with_points
     from ..distill.perceptual import lpips
     from ..distill.teachers import read_teacher
     from ..distill.train import Judges, train
@@ -58,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     recipe = recipe_of(args)
     teacher = read_teacher(args.teacher, recipe.patch) if args.teacher else None
-    alex = lpips("alex") if recipe.sharp_share else None
-    vgg = lpips("vgg") if recipe.sharp_share and recipe.vgg else None
+    alex = lpips("alex") if recipe.sharp_share or recipe.joint else None
+    vgg = lpips("vgg") if alex and recipe.vgg else None
     recipe = within(recipe, parse_bytes(args.budget), alex)
     side = max(recipe.patch, teacher.side or 0) if teacher else recipe.patch
     pictures = read_pictures(args.data, side)
     for sentence in pictures.skipped:
         print(f"slimfusion: {sentence}", file=sys.stderr)
+    pictures = with_points(pictures) if recipe.joint else pictures
     checkpoints = args.checkpoints or args.out.with_suffix(".run")
     say(f"{recipe.batch} patches a step; state and samples.png in {checkpoints}")
     faces = face_pictures(pictures) if recipe.identity else ()
@@ -98,7 +105,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
     from ..engines.memory.meter import half_precisions
 
     minutes = MINUTES if args.minutes is None and args.steps is None else args.minutes
-    if args.batch < 1 or not args.rate > 0 or min(args.teacher_weight, args.identity) < 0 or not 0 <= args.vgg <= 1:
+    weights = (args.teacher_weight, args.identity, args.weave)
+    if args.batch < 1 or not args.rate > 0 or min(weights) < 0 or not 0 <= args.vgg <= 1:
         raise SettingError("The batch is at least 1, the rate above 0, weights are at least 0, --vgg 0 to 1.")
     return Recipe(
         minutes=minutes,
@@ -115,6 +123,8 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
         temperature=args.temperature,
         identity=args.identity,
         rests=args.rest,
+        joint=args.joint,
+        weave=args.weave,
     )
 
 

@@ -18,26 +18,32 @@ from torch import Tensor
 
 from ..errors import ImageError
 from ..opencv import cv2
-from .degrade import SEVERITIES, Image, degrade, degraded_randomly
+from .degrade import SEVERITIES, Image, degrade, degraded_randomly, random_look
 
 Pixels = NDArray[np.uint8]
 HELD_OUT = 10  # portraits, the last by name
 HELD_BACK = "pairs"  # a folder's name: for evaluation alone
 FEWEST = 4  # pictures of a folder of another layout: one is held out
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-PORTRAIT_SCALES = ((256, 0.15), (384, 0.15), (512, 0.25), (768, 0.15), (1024, 0.10))  # longer side in px, chance
+# Longer side in px and chance; faces are restored at about the size that those of 512 to 768 px have.
+PORTRAIT_SCALES = ((256, 0.08), (384, 0.12), (512, 0.25), (768, 0.25), (1024, 0.10))
 SCALES = ((512, 0.5), (1024, 0.5))
+LOOKED_AT = 0.35  # share of crops around an eye or the mouth, where a face's points are known
 HEAD = (0.42, 0.5)  # middle of the head in a portrait, as shares of its height and width
 MARGIN = 16  # px around a patch: its position in the JPEG grid and the resampling lattice then varies
 
 
 @dataclass(frozen=True)
 class Group:
-    """Pictures of one kind and size; `chance` is the weight of drawing from it, `faces` tells portraits."""
+    """Pictures of one kind and size; `chance` is the weight of drawing from it, `faces` tells portraits.
+
+    points: (5, 2) of each picture's face, x and y in px; None where none was found.
+    """
 
     pictures: tuple[Pixels, ...]
     chance: float
     faces: bool
+    points: tuple[NDArray[np.float32] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,12 +156,25 @@ def crop_corner(shape: tuple[int, ...], side: int, faces: bool, rng: np.random.G
     return top, left
 
 
+def corner_around(
+    points: NDArray[np.float32], shape: tuple[int, ...], side: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Top and left of a crop with an eye or the mouth in it, not always in its middle."""
+    middle = (points[0], points[1], points[3:].mean(0))[rng.integers(3)] + rng.uniform(-side / 4, side / 4, 2)
+    left, top = (int(np.clip(m - side / 2, 0, n - side)) for m, n in zip(middle, shape[1::-1], strict=True))
+    return top, left
+
+
 def random_crop(pictures: Pictures, side: int, rng: np.random.Generator) -> Image:
     """(side, side, 3) float32 0..1 crop, mirrored half of the time, sometimes darkened a little."""
     chances = np.array([group.chance for group in pictures.groups])
     group = pictures.groups[rng.choice(len(chances), p=chances / chances.sum())]
-    picture = group.pictures[rng.integers(len(group.pictures))]
-    top, left = crop_corner(picture.shape, side, group.faces, rng)
+    index = int(rng.integers(len(group.pictures)))
+    picture, points = group.pictures[index], group.points[index] if group.points else None
+    if points is not None and rng.random() < LOOKED_AT:
+        top, left = corner_around(points, picture.shape, side, rng)
+    else:
+        top, left = crop_corner(picture.shape, side, group.faces, rng)
     crop = picture[top : top + side, left : left + side]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
@@ -164,7 +183,7 @@ def random_crop(pictures: Pictures, side: int, rng: np.random.Generator) -> Imag
 
 def patch_pair(pictures: Pictures, side: int, rng: np.random.Generator) -> tuple[Image, Image]:
     """A degraded patch and its original, both (side, side, 3)."""
-    crop = random_crop(pictures, side + MARGIN, rng)
+    crop = random_look(random_crop(pictures, side + MARGIN, rng), rng)
     damaged = degraded_randomly(crop, rng)
     top, left = rng.integers(0, MARGIN + 1, 2)
     inner = (slice(top, top + side), slice(left, left + side))

@@ -16,7 +16,11 @@ from ..opencv import cv2
 
 Image = NDArray[np.float32]
 SHRINKS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
-NEAR = 0.8  # share of the training's severities that lie near the presets
+NEAR = 0.65  # share of the training's severities that lie near the presets
+GREY, DARK = 0.08, 0.08  # shares of training pictures without colour, and taken in low light
+BRIGHTNESS = (0.15, 0.5)  # of a picture taken in low light
+LIGHT = 0.15  # share of training inputs with so little damage that doing nothing is nearly right
+OTHER = 0.22  # share of training inputs with a damage of its own kind: motion, grain, strong JPEG
 SMALLEST_SIDE = 8  # px that a shrunk picture keeps: below one JPEG block nothing is left to restore
 
 
@@ -71,6 +75,43 @@ def blurred_unevenly(image: Image, sigmas: tuple[float, float], angle: float) ->
     return spread.astype(np.float32)
 
 
+def motion_blurred(image: Image, length: float, angle: float) -> Image:
+    """`image` smeared along a straight line of `length` px at `angle` radians, as by a moving camera."""
+    if length <= 1:
+        return image
+    radius = int(np.ceil(length / 2)) + 1
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.clip(length / 2 + 0.5 - np.abs(along), 0, 1) * np.clip(1 - np.abs(across), 0, 1)
+    kernel /= kernel.sum()
+    spread = cv2.filter2D(image, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+    return spread.astype(np.float32)
+
+
+def with_film_grain(image: Image, sigma: float, size: float, rng: np.random.Generator) -> Image:
+    """`image` with soft grey grain, strongest in the middle tones. sigma: at middle grey; size: sigma in px."""
+    grain = blurred(rng.standard_normal(image.shape[:2], dtype=np.float32), size)
+    grain *= sigma / max(1e-6, float(grain.std()))
+    tone = np.sqrt(np.clip(4 * image * (1 - image), 0.1, 1))
+    return np.clip(image + tone * grain[..., None], 0, 1).astype(np.float32)
+
+
+def grey(image: Image) -> Image:
+    """`image` without colour, by the luma of JPEG."""
+    luma = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.repeat(luma[..., None], 3, axis=2)
+
+
+def random_look(image: Image, rng: np.random.Generator) -> Image:
+    """A training picture as it is, now and then without colour or as dark as one taken in low light."""
+    kind = rng.random()
+    if kind < GREY:
+        return grey(image)
+    if kind < GREY + DARK:
+        return (image * np.float32(rng.uniform(*BRIGHTNESS))).astype(np.float32)
+    return image
+
+
 def shrunk(image: Image, scale: float, interpolation: int) -> Image:
     """`image` made smaller by `scale`, never below `SMALLEST_SIDE` px a side."""
     if scale <= 1:
@@ -123,7 +164,7 @@ def random_severity(rng: np.random.Generator) -> Severity:
     used = rng.random(4) > (0.25, 0.3, 0.25, 0.25)
     return Severity(
         blur=rng.uniform(0.1, 2.5) * used[0],
-        scale=rng.uniform(1, 8) if used[1] else 1.0,
+        scale=rng.uniform(1, 9) if used[1] else 1.0,
         noise=rng.uniform(0, 12 / 255) * used[2],
         jpeg=int(rng.integers(40, 96)) if used[3] else 100,
     )
@@ -145,12 +186,40 @@ def degraded_once(image: Image, severity: Severity, rng: np.random.Generator) ->
     return image if severity.jpeg >= 100 else jpeg_coded(image, severity.jpeg)
 
 
+def light_severity(rng: np.random.Generator) -> Severity:
+    """Little damage, most often of one or two kinds: what must not get worse."""
+    used = rng.random(4) < (0.4, 0.6, 0.3, 0.4)
+    return Severity(
+        blur=rng.uniform(0.2, 1.0) * used[0],
+        scale=rng.uniform(1, 2.5) if used[1] else 1.0,
+        noise=rng.uniform(0, 4 / 255) * used[2],
+        jpeg=int(rng.integers(70, 98)) if used[3] else 100,
+    )
+
+
+def degraded_otherwise(image: Image, rng: np.random.Generator) -> Image:
+    """`image` of the same size with motion blur, film grain, or JPEG of a low quality, and a little else."""
+    kind = rng.integers(3)
+    if kind == 0:
+        image = motion_blurred(image, rng.uniform(2, 14), rng.uniform(0, np.pi))
+    elif kind == 1:
+        image = with_film_grain(blurred(image, rng.uniform(0, 1)), rng.uniform(0.01, 0.06), rng.uniform(0, 1.2), rng)
+    else:
+        return jpeg_coded(image, int(rng.integers(10, 60)))
+    image = with_gaussian_noise(image, rng.uniform(0, 6 / 255) * (rng.random() < 0.7), rng)
+    return jpeg_coded(image, int(rng.integers(50, 96))) if rng.random() < 0.6 else image
+
+
 def degraded_randomly(image: Image, rng: np.random.Generator) -> Image:
-    """`image` as a training input of the same shape: untouched (6 %), degraded once, or twice (12 %)."""
+    """`image` as a training input of the same shape: untouched (6 %), in a way of its own, lightly or as it comes,
+    sometimes twice (12 %)."""
     kind = rng.random()
     if kind < 0.06:
         return image
-    result = degraded_once(image, random_severity(rng), rng)
+    if kind < 0.06 + OTHER:
+        return degraded_otherwise(image, rng)
+    is_light = kind < 0.06 + OTHER + LIGHT
+    result = degraded_once(image, light_severity(rng) if is_light else random_severity(rng), rng)
     if kind > 0.88:
         again = random_severity(rng)
         milder = Severity(again.blur / 3, 1 + (again.scale - 1) / 6, again.noise / 2, max(60, again.jpeg))

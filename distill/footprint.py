@@ -24,16 +24,17 @@ def training_bytes(recipe: Recipe, alex: Lpips | None) -> tuple[int, int]:
     run = new_run(recipe)
     fixed = COPIES * sum(parameter.nbytes for parameter in run.network.parameters())
     lesson = Lesson(*torch.rand(2, 1, 3, recipe.patch, recipe.patch))
-    kept = [kept_bytes(run, recipe, Judges(), lesson)]
+    kept = [kept_bytes(run, recipe, Judges(), lesson, 0.0)]
     if alex is not None:
-        begin_sharp(run, recipe)
-        kept.append(kept_bytes(run, recipe, Judges(alex), lesson))
+        if not recipe.joint:
+            begin_sharp(run, recipe)
+        kept.append(kept_bytes(run, recipe, Judges(alex), lesson, 1.0))
     if recipe.identity:  # a whole face beside the patches
         fixed += int(SPARE * kept[0] * (SIDE / recipe.patch) ** 2) + RECOGNISER_BYTES
     return fixed, int(SPARE * max(kept))
 
 
-def kept_bytes(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> int:
+def kept_bytes(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson, amount: float) -> int:
     """Bytes of the different tensors that autograd keeps for one backward pass, weights left out."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in run.network.parameters()}
     kept: dict[int, int] = {}
@@ -45,5 +46,5 @@ def kept_bytes(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        loss_of(run, recipe, judges, lesson)
+        loss_of(run, recipe, judges, lesson, amount)
     return sum(kept.values())

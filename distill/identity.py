@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from ..errors import ImageError
 from ..faces.align import inverse, similarity
 from ..faces.detection import detect_faces
 from . import face_api
-from .data import MARGIN, Pictures, Pixels, as_batch, as_float
-from .degrade import degraded_randomly
+from .data import MARGIN, Group, Pictures, Pixels, as_batch, as_float
+from .degrade import degraded_randomly, random_look
 
 SIDE = 256  # px of the square around a face that is damaged and restored
 LONGEST = 512  # px: pictures in which a face is about as large as the recogniser wants it
@@ -40,15 +40,42 @@ class FaceLesson:
     grid: Tensor
 
 
+def points_of(picture: Pixels) -> NDArray[np.float32] | None:
+    """The five points (5, 2) of the largest face, None where there is none."""
+    faces = detect_faces(torch.from_numpy(as_float(picture))[None], StandaloneHost("cpu")).frames[0]
+    return max(faces, key=lambda face: float(face.box[2] - face.box[0])).landmarks if faces else None
+
+
+def is_looked_through(group: Group) -> bool:
+    """Whether faces are looked for in its pictures: in those of about `LONGEST` px."""
+    return LONGEST // 2 < max(group.pictures[0].shape[:2]) <= LONGEST
+
+
+def with_points(pictures: Pictures) -> Pictures:
+    """The same with the points of faces in every group of portraits, each portrait looked through at one size."""
+    portraits = [group for group in pictures.groups if group.faces]
+    seen = next((group for group in portraits if is_looked_through(group)), None)
+    if seen is None:
+        return pictures
+    points = [points_of(picture) for picture in seen.pictures]
+
+    def pointed(group: Group) -> Group:
+        if not group.faces or len(group.pictures) != len(points):
+            return group
+        ratio = np.float32(max(group.pictures[0].shape[:2]) / max(seen.pictures[0].shape[:2]))
+        return replace(group, points=tuple(None if known is None else known * ratio for known in points))
+
+    return replace(pictures, groups=tuple(pointed(group) for group in pictures.groups))
+
+
 def face_pictures(pictures: Pictures) -> tuple[FacePicture, ...]:
     """The training pictures of about `LONGEST` px in which a face is found. Raises ImageError when there is none."""
-    host, found = StandaloneHost("cpu"), []
-    for group in pictures.groups:
-        for picture in group.pictures if LONGEST // 2 < max(group.pictures[0].shape[:2]) <= LONGEST else ():
-            faces = detect_faces(torch.from_numpy(as_float(picture))[None], host).frames[0]
-            if faces and min(picture.shape[:2]) >= SIDE + MARGIN:
-                largest = max(faces, key=lambda face: float(face.box[2] - face.box[0]))
-                found.append(FacePicture(picture, largest.landmarks))
+    found = []
+    for group in filter(is_looked_through, pictures.groups):
+        points = group.points or tuple(points_of(picture) for picture in group.pictures)
+        for picture, known in zip(group.pictures, points, strict=True):
+            if known is not None and min(picture.shape[:2]) >= SIDE + MARGIN:
+                found.append(FacePicture(picture, known))
     if not found:
         raise ImageError("No face was found in the training pictures: leave --identity out, or add portraits.")
     return tuple(found)
@@ -61,7 +88,7 @@ def face_lesson(faces: tuple[FacePicture, ...], seed: tuple[int, int]) -> FaceLe
     middle = chosen.points.mean(0) + rng.normal(0, 8, 2)
     side, limits = SIDE + MARGIN, chosen.picture.shape[1::-1]
     left, top = (int(np.clip(at - side / 2, 0, limit - side)) for at, limit in zip(middle, limits, strict=True))
-    crop = as_float(chosen.picture[top : top + side, left : left + side])
+    crop = random_look(as_float(chosen.picture[top : top + side, left : left + side]), rng)
     inner = slice(MARGIN // 2, MARGIN // 2 + SIDE)
     damaged = degraded_randomly(crop, rng)[inner, inner]
     corner = np.array([left, top], np.float32) + MARGIN // 2

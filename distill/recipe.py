@@ -9,7 +9,8 @@ from typing import Literal
 
 from ..errors import SettingError
 
-Stage = Literal["faithful", "sharp"]
+Stage = Literal["faithful", "sharp", "joint"]
+SMALLEST_WOVEN = 64  # px: below it the frequencies of the grid have no neighbours of their own
 WARM_UP = 0.02  # share of a stage
 
 
@@ -22,8 +23,9 @@ class Recipe:
     share of each batch that VGG16 judges beside AlexNet, which costs ten times as much. pixels: weight of the
     absolute difference beside LPIPS. teacher: weight of the teacher's pictures; temperature: how far from the
     truth they are believed. identity: weight of the distance between embeddings of faces. rests: the encoder keeps
-    the start's weights in both stages, so that each decoder can be refined alone. half: bfloat16, for processors that
-    compute in it.
+    the start's weights in both stages, so that each decoder can be refined alone. joint: one stage for the whole
+    network, each step at a fidelity of its own. weave: weight of lines at the network's grid. half: bfloat16, for
+    processors that compute in it.
     """
 
     minutes: float | None = None
@@ -46,6 +48,8 @@ class Recipe:
     temperature: float = 0.1
     identity: float = 0.0
     rests: bool = False
+    joint: bool = False
+    weave: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None) or (self.minutes or self.steps or 0) <= 0:
@@ -54,16 +58,20 @@ class Recipe:
             raise SettingError(f"The share of the sharp stage lies between 0 and 1, not at {self.sharp_share}.")
         if self.rests and self.start is None:
             raise SettingError("An encoder that rests needs weights to start from: name them, or let it train.")
+        if self.joint and self.rests:
+            raise SettingError("A joint stage trains the encoder too: it cannot rest.")
         if self.temperature <= 0:
             raise SettingError(f"The temperature must be above 0, not {self.temperature}.")
         grid = 2 ** len(self.widths)
         if self.patch < 32 or self.patch % grid:
             raise SettingError(f"The patch must be a multiple of {grid} px and at least 32, not {self.patch}.")
+        if self.weave and self.patch < SMALLEST_WOVEN:
+            raise SettingError(f"A weave is seen in patches of {SMALLEST_WOVEN} px and more, not of {self.patch}.")
 
     def facts(self) -> str:
         """What must be equal for a run to be the same one; its length may be extended."""
         kept = ("widths", "depths", "patch", "batch", "rate", "seed", "half", "sharp_share", "vgg", "pixels")
-        more = ("teacher", "temperature", "identity", "rests")
+        more = ("teacher", "temperature", "identity", "rests", "joint", "weave")
         return ", ".join(f"{name} {getattr(self, name)}" for name in (*kept, *more))
 
     def progress(self, step: int, seconds: float) -> float:
@@ -75,6 +83,8 @@ class Recipe:
 
     def stage_at(self, done: float) -> tuple[Stage, float]:
         """The stage at a share of the run, and the share of that stage that is done."""
+        if self.joint:
+            return "joint", done
         faithful = 1 - self.sharp_share
         if done < faithful or self.sharp_share == 0:
             return "faithful", done / faithful

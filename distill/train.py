@@ -24,11 +24,17 @@ from .perceptual import Lpips
 from .recipe import Recipe
 from .report import Pairs, held_out_figures, sample_sheet, write_sheet
 from .teachers import Teacher
-from .training_run import Run, begin_sharp, resumed_run, save_checkpoint
+from .training_run import Run, begin_sharp, fold_between, resumed_run, save_checkpoint, share_gradient
 
 LOG_EVERY = 50  # steps
 SHIFT = 8  # px by which the perceptual crop moves: a network's strides must not always meet the same pixels
-CLIP = {"faithful": 0.1, "sharp": 1.0}  # norm of the gradient
+CLIP = {"faithful": 0.1, "sharp": 1.0, "joint": 1.0}  # norm of the gradient
+
+FAITHFUL_WEIGHT = 4.0  # beside the perceptual loss in a joint stage, whose numbers are larger
+ENDS = 0.35  # share of a joint stage's steps at each end of the fidelities
+SHARP_WEAVE = 4.0  # times more weight for a sharp decoder's weave: its own loss has steeper slopes, and likes lines
+FACE_SHARE = 0.5  # of a joint stage's steps have a whole face beside the patches
+DEFAULT = 0.25  # amount of the sharp decoder at the default fidelity
 
 Say = Callable[[str], None]
 
@@ -60,6 +66,8 @@ def lesson_at(recipe: Recipe, pictures: Pictures, judges: Judges, step: int) -> 
     """The patches of a step and, where its identity counts, a face; the same whenever it is asked for."""
     lesson = patches_at(recipe, pictures, judges, step)
     if not (recipe.identity and judges.faces):
+        return lesson
+    if recipe.joint and np.random.default_rng((recipe.seed, step, 5)).random() > FACE_SHARE:
         return lesson
     return replace(lesson, face=face_lesson(judges.faces, (recipe.seed, step)))
 
@@ -95,25 +103,51 @@ def perceptual(output: Tensor, original: Tensor, recipe: Recipe, judges: Judges,
     return total
 
 
+def amount_at(run: Run, recipe: Recipe) -> float:
+    """How much of the sharp decoder a step trains: in a joint stage mostly one end or what the default has."""
+    if run.stage != "joint":
+        return float(run.stage == "sharp")
+    drawn = np.random.default_rng((recipe.seed, run.step, 4)).random()
+    return float(np.select([drawn < ENDS, drawn < 2 * ENDS], [0.0, 1.0], DEFAULT))
+
+
 def restored(run: Run, recipe: Recipe, damaged: Tensor) -> Tensor:
     """What the decoder of the stage makes of damaged pictures."""
+    decoder = {"faithful": None, "sharp": run.sharp, "joint": run.between}[run.stage]
     with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
-        output: Tensor = run.network(damaged, run.sharp if run.stage == "sharp" else None)
+        output: Tensor = run.network(damaged, decoder)
     return output.float()
 
 
-def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> Tensor:
+def picture_loss(
+    output: Tensor, lesson: Lesson, recipe: Recipe, judges: Judges, step: int, amount: float
+) -> Tensor:
+    """Of the patches: the faithful loss and the perceptual one in the shares that the decoder has of both."""
+    loss, original = output.new_zeros(()), lesson.original
+    if amount < 1:
+        weight = FAITHFUL_WEIGHT if recipe.joint else 1.0
+        loss = loss + (1 - amount) * weight * losses.restoration(output, original)
+    if amount > 0:
+        sharp = perceptual(output, original, recipe, judges, step)
+        sharp = sharp + recipe.pixels * losses.charbonnier(output, original)
+        loss = loss + amount * (sharp + losses.FREQUENCY_WEIGHT * losses.frequency(output, original))
+    if recipe.weave:
+        loss = loss + recipe.weave * (1 + SHARP_WEAVE * amount) * losses.weave(output, original)
+    return loss
+
+
+def loss_of(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson, amount: float) -> Tensor:
+    """amount: of the sharp decoder in the one that restores."""
     output = restored(run, recipe, lesson.damaged)
-    if run.stage == "faithful":
-        loss = losses.restoration(output, lesson.original)
-    else:
-        loss = perceptual(output, lesson.original, recipe, judges, run.step)
-        loss = loss + recipe.pixels * losses.charbonnier(output, lesson.original)
-        loss = loss + losses.FREQUENCY_WEIGHT * losses.frequency(output, lesson.original)
+    loss = picture_loss(output, lesson, recipe, judges, run.step, amount)
     if lesson.taught is not None:
         loss = loss + recipe.teacher * losses.soft(output, lesson.taught, lesson.original, recipe.temperature)
     if lesson.face is not None:
-        loss = loss + recipe.identity * distance(restored(run, recipe, lesson.face.damaged), lesson.face)
+        face = restored(run, recipe, lesson.face.damaged)
+        loss = loss + recipe.identity * distance(face, lesson.face)
+        if recipe.joint:
+            whole = Lesson(lesson.face.damaged, lesson.face.original)
+            loss = loss + picture_loss(face, whole, recipe, judges, run.step, amount) / recipe.batch
     return loss
 
 
@@ -123,10 +157,15 @@ def train_step(run: Run, recipe: Recipe, judges: Judges, lesson: Lesson) -> floa
     if stage != run.stage:
         begin_sharp(run, recipe)
     for group in run.optimiser.param_groups:
-        group["lr"] = recipe.rate_at(done)
+        group["lr"] = group["pace"] * recipe.rate_at(done)
     run.optimiser.zero_grad()
-    loss = loss_of(run, recipe, judges, lesson)
+    amount = amount_at(run, recipe)
+    if run.stage == "joint":
+        fold_between(run, amount)
+    loss = loss_of(run, recipe, judges, lesson, amount)
     loss.backward()
+    if run.stage == "joint":
+        share_gradient(run, amount)
     torch.nn.utils.clip_grad_norm_(run.trained(), CLIP[run.stage])
     run.optimiser.step()
     run.step += 1
@@ -200,7 +239,7 @@ def progress_line(run: Run, recipe: Recipe, values: list[float]) -> str:
 def show_and_save(run: Run, recipe: Recipe, pairs: Pairs, judges: Judges, folder: Path, say: Say) -> None:
     """Keeps the state first, then says how the held-out pictures do and draws them into samples.png."""
     save_checkpoint(run, recipe, folder)
-    sharp = run.sharp_average if run.stage == "sharp" else None
+    sharp = run.sharp_average if run.stage != "faithful" else None
     for name, figures in held_out_figures(run.average, sharp, pairs, judges.alex).items():
         say(f"step {run.step}, held out, {name}: {figures}")
     write_sheet(sample_sheet(run.average, sharp, pairs), folder / "samples.png")

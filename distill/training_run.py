@@ -18,6 +18,7 @@ from .recipe import Recipe, Stage
 
 VERSION = "2"
 CHECKPOINT = "run.pt"
+BIAS_PACE = 8.0  # times the learning rate
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Run:
     """A run in progress.
 
     network: the faithful network. sharp: the second decoder, absolute. averages of both run behind them. rests: the
-    encoder is not trained.
+    encoder is not trained. between: in a joint stage the decoder of the step's fidelity.
     """
 
     network: SlimUnet
@@ -37,20 +38,29 @@ class Run:
     step: int = 0
     seconds: float = 0.0
     rests: bool = False
+    between: Decoder | None = None
 
     def trained(self) -> list[torch.nn.Parameter]:
-        return self._of(self.network if self.stage == "faithful" else self.sharp)
+        return self._of(self.network, self.sharp)
 
     def averaged(self) -> list[torch.nn.Parameter]:
-        return self._of(self.average if self.stage == "faithful" else self.sharp_average)
+        return self._of(self.average, self.sharp_average)
 
-    def _of(self, module: Decoder) -> list[torch.nn.Parameter]:
-        """The module's parameters that its stage trains."""
+    def _of(self, network: SlimUnet, sharp: Decoder) -> list[torch.nn.Parameter]:
+        """The parameters that the stage trains."""
+        if self.stage == "joint":
+            return [*network.parameters(), *sharp.parameters()]
+        module = network if self.stage == "faithful" else sharp
         return decoder_parameters(module) if self.rests else list(module.parameters())
 
 
 def adam(parameters: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.decay, fused=True)
+    """In a joint stage biases move faster: most of a weave is one pattern, which they can take away."""
+    biases = [parameter for parameter in parameters if parameter.ndim == 1 and recipe.joint]
+    others = [parameter for parameter in parameters if parameter.ndim > 1 or not recipe.joint]
+    groups = [{"params": others, "pace": 1.0}, {"params": biases, "pace": BIAS_PACE}]
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, recipe.rate, betas=(0.9, 0.98), weight_decay=recipe.decay, fused=True)
 
 
 def new_run(recipe: Recipe) -> Run:
@@ -72,7 +82,12 @@ def new_run(recipe: Recipe) -> Run:
         trained = decoder_parameters(network)
         for parameter in trained:
             parameter.requires_grad_()
-    return Run(network, average, sharp, sharp_average, adam(trained, recipe), rests=recipe.rests)
+    if recipe.joint:
+        trained += sharp.parameters()
+    run = Run(network, average, sharp, sharp_average, adam(trained, recipe), rests=recipe.rests)
+    if recipe.joint:
+        run.stage, run.between = "joint", copy.deepcopy(sharp)
+    return run
 
 
 def started(recipe: Recipe) -> tuple[SlimUnet, Decoder]:
@@ -101,6 +116,27 @@ def decoder_of(network: SlimUnet) -> dict[str, Tensor]:
 def decoder_parameters(module: Decoder) -> list[torch.nn.Parameter]:
     """Those of a decoder, or of the one that a network is; its encoder's are left out."""
     return [parameter for part in (module.up, module.decoder, module.head) for parameter in part.parameters()]
+
+
+@torch.no_grad()
+def fold_between(run: Run, amount: float) -> Decoder:
+    """The decoder with `amount` of the sharp one and the rest of the faithful one, as a leaf of its own."""
+    assert run.between is not None
+    own = dict(run.network.named_parameters())
+    for (name, folded), sharp in zip(run.between.named_parameters(), run.sharp.parameters(), strict=True):
+        folded.copy_(torch.lerp(own[name], sharp, amount))
+        folded.grad = None
+    return run.between
+
+
+@torch.no_grad()
+def share_gradient(run: Run, amount: float) -> None:
+    """Hands the folded decoder's gradient to both decoders, to each what it had in it."""
+    assert run.between is not None
+    own = dict(run.network.named_parameters())
+    for (name, folded), sharp in zip(run.between.named_parameters(), run.sharp.parameters(), strict=True):
+        assert folded.grad is not None
+        own[name].grad, sharp.grad = (1 - amount) * folded.grad, amount * folded.grad
 
 
 def begin_sharp(run: Run, recipe: Recipe) -> None:
@@ -160,7 +196,7 @@ def resumed_run(recipe: Recipe, folder: Path) -> Run:
 def weights_of(run: Run) -> dict[str, Tensor]:
     """The averaged network in fp16; with a second decoder, as its difference, once that has been trained."""
     tensors = dict(run.average.state_dict())
-    if run.stage == "sharp":
+    if run.stage != "faithful":
         own = decoder_of(run.average)
         tensors |= {"delta." + name: value - own[name] for name, value in run.sharp_average.state_dict().items()}
     return {name: value.half().contiguous() for name, value in tensors.items()}

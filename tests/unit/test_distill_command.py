@@ -54,6 +54,15 @@ def test_a_teacher_that_enlarges_teaches_a_network_that_loads(
     assert (folder / "mine.run" / "samples.png").exists()
 
 
+def test_a_joint_run_goes_on_from_weights_and_trains_both_decoders(folder: Path) -> None:
+    assert run(folder, "--steps", 1, "--sharp-share", 0) == 0
+    start = (folder / "mine.safetensors").rename(folder / "start.safetensors")
+    words = ("--joint", "--weave", 0.1, "--start", start, "--checkpoints", folder / "joint", "--seed", 3)
+    assert run(folder, "--steps", 8, *words) == 0
+    network = slim_unet.load(load_file(folder / "mine.safetensors"), {})
+    assert network.delta is not None and any(parameter.any() for parameter in network.delta.parameters())
+
+
 def test_bad_input_ends_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--steps", 0) == cli.NOTHING_DONE
     assert run(folder, "--steps", 1, "--budget", "1MiB") == cli.NOTHING_DONE

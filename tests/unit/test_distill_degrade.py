@@ -94,7 +94,7 @@ def test_training_severities_reach_past_the_presets_and_leave_steps_out() -> Non
     for name in ("blur", "scale", "noise"):
         values = [getattr(one, name) for one in drawn]
         heaviest = getattr(degrade.severity("heavy"), name)
-        assert min(values) == (1 if name == "scale" else 0) and heaviest < max(values) <= 1.4 * heaviest
+        assert min(values) == (1 if name == "scale" else 0) and heaviest < max(values) <= 1.5 * heaviest
     assert {one.jpeg for one in drawn} >= {100, 50, 70, 85}
 
 
@@ -111,6 +111,42 @@ def test_some_training_pictures_stay_untouched() -> None:
     image, rng = scene(48, 48), np.random.default_rng(3)
     untouched = sum(degrade.degraded_randomly(image, rng) is image for _ in range(200))
     assert 2 <= untouched <= 30
+
+
+def test_motion_blur_smears_along_its_line_alone_and_keeps_brightness() -> None:
+    point = np.zeros((41, 41, 3), np.float32)
+    point[20, 20] = 1
+    smeared = degrade.motion_blurred(point, 9, 0.0)
+    assert smeared.sum() == pytest.approx(3, rel=1e-4)
+    assert smeared[20, 17:24, 0].min() > 0.1
+    assert abs(smeared[18, 20, 0]) < 1e-6 and abs(smeared[20, 28, 0]) < 1e-6
+    assert degrade.motion_blurred(point, 1, 0.0) is point
+
+
+def test_film_grain_is_grey_soft_and_strongest_in_middle_tones() -> None:
+    halves = np.full((128, 128, 3), 0.5, np.float32)
+    halves[:64] = 0.02
+    grain = degrade.with_film_grain(halves, 0.05, 1.0, np.random.default_rng(0)) - halves
+    assert np.allclose(grain[..., 0], grain[..., 1], atol=1e-6)
+    assert grain[64:].std() == pytest.approx(0.05, rel=0.15) and grain[:64].std() < 0.5 * grain[64:].std()
+    assert np.corrcoef(grain[64:, :-1, 0].ravel(), grain[64:, 1:, 0].ravel())[0, 1] > 0.5  # neighbours are alike
+
+
+def test_training_pictures_are_now_and_then_grey_or_dark() -> None:
+    image, rng = scene(24, 24), np.random.default_rng(0)
+    looks = [degrade.random_look(image, rng) for _ in range(400)]
+    grey = sum(np.ptp(look, axis=2).max() < 1e-6 for look in looks)
+    dark = sum(look.max() <= image.max() * degrade.BRIGHTNESS[1] for look in looks)
+    assert 16 <= grey <= 52 and 16 <= dark <= 52
+    assert sum(look is image for look in looks) > 300
+
+
+def test_light_damage_stays_light() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [degrade.light_severity(rng) for _ in range(200)]
+    light = degrade.severity("light")
+    assert max(one.noise for one in drawn) <= 2 * light.noise and min(one.jpeg for one in drawn) >= 70
+    assert max(one.scale for one in drawn) <= 2.5 and any(one.scale > 1 and one.jpeg == 100 for one in drawn)
 
 
 def test_a_tiny_picture_survives_a_large_shrink() -> None:

@@ -47,6 +47,16 @@ def test_faces_are_found_once_and_lessons_repeat(astronauts: data.Pictures) -> N
     assert float(identity.distance(one.original, one)) == 0.0 < float(identity.distance(one.damaged * 0.9, one))
 
 
+def test_points_found_at_one_size_are_scaled_to_the_others(astronauts: data.Pictures) -> None:
+    small = tuple(data.resized(picture, 256) for picture in astronauts.groups[0].pictures)
+    both = replace(astronauts, groups=(data.Group(small, 0.5, faces=True), *astronauts.groups))
+    first, second = identity.with_points(both).groups
+    assert second.points[0] is not None and first.points[0] is not None
+    assert np.allclose(first.points[0] * 2, second.points[0])
+    faces = identity.face_pictures(data.Pictures((second,), ()))
+    assert np.array_equal(faces[1].points, second.points[1])
+
+
 def test_pictures_without_a_face_are_named() -> None:
     grey = data.Group((np.full((400, 400, 3), 128, np.uint8),), 1.0, faces=False)
     with pytest.raises(ImageError, match="No face was found in the training pictures"):
@@ -61,8 +71,8 @@ def test_it_counts_in_the_loss_and_a_resting_encoder_stays(astronauts: data.Pict
     run, before = new_run(recipe), new_run(recipe)
     lesson = train.lesson_at(recipe, astronauts, judges, 0)
     assert lesson.face is not None
-    without = train.loss_of(run, recipe, judges, replace(lesson, face=None))
-    assert train.loss_of(run, recipe, judges, lesson).item() > without.item()
+    without = train.loss_of(run, recipe, judges, replace(lesson, face=None), 0.0)
+    assert train.loss_of(run, recipe, judges, lesson, 0.0).item() > without.item()
     for step in range(3):
         train.train_step(run, recipe, judges, train.lesson_at(recipe, astronauts, judges, step))
     now, then = dict(run.network.named_parameters()), dict(before.network.named_parameters())

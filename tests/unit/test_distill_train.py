@@ -16,7 +16,16 @@ from safetensors.torch import load_file
 from slimfusion.distill import data, losses, report, train
 from slimfusion.distill.recipe import Recipe
 from slimfusion.distill.teachers import Teacher, checked_scale
-from slimfusion.distill.training_run import Run, new_run, resumed_run, save_checkpoint, save_weights, weights_of
+from slimfusion.distill.training_run import (
+    Run,
+    fold_between,
+    new_run,
+    resumed_run,
+    save_checkpoint,
+    save_weights,
+    share_gradient,
+    weights_of,
+)
 from slimfusion.engines.backends.architectures import slim_unet
 from slimfusion.errors import ImageError, ModelFileError, OutputError, SettingError
 
@@ -60,6 +69,64 @@ def test_an_interrupted_run_goes_on_along_the_same_curve(pictures: data.Pictures
     assert (second.step, curve(second, recipe, pictures, judges)) == (stop, expected[stop:])
     for one, other in zip(weights_of(whole).values(), weights_of(second).values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_joint_run_moves_everything_and_goes_on_along_the_same_curve(
+    pictures: data.Pictures, tmp_path: Path
+) -> None:
+    judges, recipe = train.Judges(alex=random_lpips()), replace(TINY, patch=64, steps=6, joint=True, weave=0.1)
+    whole, before = new_run(recipe), new_run(recipe)
+    expected = curve(whole, recipe, pictures, judges)
+    first = new_run(recipe)
+    for step in range(3):
+        train.train_step(first, recipe, judges, train.lesson_at(recipe, pictures, judges, step))
+    save_checkpoint(first, recipe, tmp_path)
+    assert curve(resumed_run(recipe, tmp_path), recipe, pictures, judges) == expected[3:]
+    for one, other in zip(whole.trained(), before.trained(), strict=True):
+        assert not torch.equal(one, other)
+    assert any(name.startswith("delta.") for name in weights_of(whole))
+
+
+class Through(torch.nn.Module):
+    """A network that always goes through one decoder, which can then be replaced by tensors with a history."""
+
+    def __init__(self, network: slim_unet.SlimUnet, decoder: slim_unet.Decoder) -> None:
+        super().__init__()
+        self.network, self.decoder = network, decoder
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.network(picture, self.decoder)
+        return output
+
+
+@pytest.mark.parametrize("amount", [0.0, 0.25, 1.0])
+def test_both_decoders_get_their_share_of_a_joint_steps_gradient(amount: float) -> None:
+    run = new_run(replace(TINY, joint=True))
+    for seed, module in enumerate((run.network, run.sharp)):
+        torch.manual_seed(seed)
+        for parameter in module.parameters():
+            parameter.data = 0.1 * torch.randn_like(parameter)
+    picture = torch.rand(1, 3, 32, 32)
+    own = dict(run.network.named_parameters())
+    mixed = {f"decoder.{name}": torch.lerp(own[name], p, amount) for name, p in run.sharp.named_parameters()}
+    torch.func.functional_call(Through(run.network, run.sharp), mixed, picture).square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in run.trained() if parameter.grad is not None]
+    run.optimiser.zero_grad()
+    run.network(picture, fold_between(run, amount)).square().sum().backward()
+    share_gradient(run, amount)
+    found = [parameter.grad for parameter in run.trained() if parameter.grad is not None]
+    assert len(found) == len(expected) == len(run.trained())
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_a_joint_run_trains_both_ends_and_the_default() -> None:
+    run, recipe = new_run(replace(TINY, joint=True)), replace(TINY, joint=True)
+    amounts = []
+    for run.step in range(200):
+        amounts.append(train.amount_at(run, recipe))
+    assert all(50 <= amounts.count(value) <= 90 for value in (0.0, 1.0))
+    assert set(amounts) == {0.0, train.DEFAULT, 1.0}
 
 
 def test_ctrl_c_finishes_the_step_and_keeps_it(pictures: data.Pictures, tmp_path: Path) -> None:
@@ -144,6 +211,8 @@ def test_learning_rate_warms_up_and_falls_to_its_end() -> None:
         ({"patch": 50}, "multiple of 4 px"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"sharp_share": 1.5}, "between 0 and 1"),
+        ({"weave": 0.1}, "patches of 64 px and more, not of 32"),
+        ({"joint": True, "rests": True, "start": Path("a.safetensors")}, "cannot rest"),
     ],
 )
 def test_senseless_recipes_are_refused(change: dict[str, object], said: str) -> None:
@@ -197,6 +266,16 @@ def test_crops_never_leave_the_picture() -> None:
         assert corners.min() == 0 and (corners <= (36, 56)).all()
 
 
+def test_crops_are_drawn_to_eyes_and_mouth() -> None:
+    points = np.array([[60, 70], [100, 70], [80, 90], [62, 120], [98, 120]], np.float32)
+    rng = np.random.default_rng(0)
+    corners = np.array([data.corner_around(points, (200, 160, 3), 64, rng) for _ in range(300)])
+    assert corners.min() >= 0 and (corners <= (136, 96)).all()
+    middles = corners[:, ::-1] + 32
+    places = np.array([points[0], points[1], points[3:].mean(0)])
+    assert (np.abs(middles[:, None] - places).max(-1).min(-1) <= 17).all()
+
+
 def folder_of(root: Path, name: str, count: int) -> None:
     (root / name).mkdir()
     for index in range(count):
@@ -247,6 +326,29 @@ def test_a_teacher_is_believed_where_it_is_right() -> None:
     assert losses.soft(output, right, truth, 0.1) == pytest.approx(0.11 * math.exp(-0.1), rel=1e-3)
     # An error four times the temperature leaves 2 % of its weight.
     assert losses.soft(output, wrong, truth, 0.1) == pytest.approx(0.5 * math.exp(-4), rel=1e-3)
+
+
+def striped(period: int, strength: float, side: int = 128) -> torch.Tensor:
+    """Noise with brighter columns every `period` px."""
+    noise = 0.5 + 0.05 * torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    noise[..., ::period] += strength
+    return noise
+
+
+@pytest.mark.parametrize(("period", "moved"), [(8, False), (8, True), (4, False), (2, True)])
+def test_lines_at_the_networks_grid_are_a_weave(period: int, moved: bool) -> None:
+    plain, woven = striped(period, 0.0), striped(period, 0.03)
+    woven = woven.transpose(-1, -2) if moved else woven
+    assert losses.weave(woven, plain) > losses.weave(plain, plain) + 0.1
+    assert losses.weave(plain, plain) == 0
+
+
+def test_lines_that_the_original_has_and_lines_elsewhere_are_none() -> None:
+    woven = striped(8, 0.03)
+    assert losses.weave(woven, woven) == 0
+    plain = striped(8, 0.0)
+    elsewhere = plain + 0.03 * torch.cos(2 * math.pi * torch.arange(128) / 128 * 25)  # between the grid's 16 and 32
+    assert losses.weave(elsewhere, plain) <= losses.weave(plain, plain) + 0.01
 
 
 def test_losses_are_zero_without_error_and_known_for_a_known_one() -> None:
