@@ -188,7 +188,7 @@ def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, tas
     if turned:
         report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
-    report.predicted_peak = _fusion_bytes(pairs, frames, task, report.allowed)
+    report.predicted_peak = max(report.predicted_peak, _fusion_bytes(pairs, frames, task, report.allowed))
     sources: dict[int, classic.Source] = {}
     hidden = _hidden(frames, pairs, task.networks, report)
     with metered(cpu, report):
