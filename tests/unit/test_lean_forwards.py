@@ -41,6 +41,9 @@ def test_the_picture_is_spandrels_and_neither_batch_nor_weights_are_touched(name
     assert all(torch.equal(value, weights[key]) for key, value in module.state_dict().items())
 
 
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor convolves in bfloat16 for minutes"
+)
 def test_codeformer_runs_in_bfloat16():
     """spandrel's own forward mixes types there and fails. With one code for all, none can be chosen otherwise."""
     module, batch = twins.codeformer(), picture(1, 512)
