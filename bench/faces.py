@@ -193,14 +193,14 @@ def video(frames: int) -> torch.Tensor:
 
 
 class Counting:
-    """A detector that counts the frames it is given."""
+    """A detector that counts the frames it looks at, each as often as it is turned."""
 
     def __init__(self) -> None:
         self.detector, self.frames = Mtcnn(), 0
 
-    def detect(self, frames: torch.Tensor, *settings: Any) -> Any:
-        self.frames += len(frames)
-        return self.detector.detect(frames, *settings)
+    def look(self, frames: torch.Tensor, turns: Sequence[int] = (0,), *settings: Any) -> Any:
+        self.frames += len(frames) * len(turns)
+        return self.detector.look(frames, turns, *settings)
 
 
 def restore_bars(blueprint: Blueprint, count: int, rounds: int) -> Bars:
