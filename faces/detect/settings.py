@@ -16,7 +16,8 @@ Turned = Literal["auto", "always", "never"]
 DETECTORS = ("mtcnn", "scrfd", "yoloface", "yunet")  # the last three need a model file of the user's
 TURNED = ("auto", "always", "never")
 
-# px of the longer side of the smallest face that is changed when nothing else is asked for: smaller ones lose by it.
+# px of the longer side of the smallest face that is changed when nothing else is asked for, by a network that does not
+# enlarge faces; how large they must be for GFPGAN's kind and for swappers was not measured.
 SMALLEST_CHANGED = 40
 
 
@@ -26,7 +27,7 @@ class DetectionSettings:
 
     detector: one of DETECTORS. score: minimum confidence, 0..1. max_faces: most faces per frame, best first; 0 has no
     limit. min_face, max_face: px of the longer side of the smallest and largest face kept; 0 for min_face looks for as
-    small ones as the detector usually does, and leaves those below SMALLEST_CHANGED as they are; 0 for max_face has no
+    small ones as the detector usually does, and leaves too small ones as they are; 0 for max_face has no
     limit. turned: look at the frame turned by 90, 180 and 270 degrees: auto only where nothing sure is found upright.
     tiled: look at large frames in tiles too, for small faces. find_file: returns the model file of a detector by its
     name; every detector but mtcnn needs it. Raises SettingError for a value outside its range.
@@ -47,7 +48,7 @@ class DetectionSettings:
             raise SettingError(f"There is no detector {self.detector!r}. Choose one of {', '.join(DETECTORS)}.")
         if self.turned not in TURNED:
             raise SettingError(f"Turned faces are looked for {', '.join(TURNED)}, not {self.turned!r}.")
-        if not (math.isfinite(self.score) and 0 <= self.score <= 1):
+        if not 0 <= self.score <= 1:
             raise SettingError(f"The detection score must be between 0 and 1, not {self.score}.")
         for name in ("max_faces", "min_face", "max_face"):
             if not 0 <= getattr(self, name) < math.inf:
