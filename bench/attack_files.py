@@ -18,8 +18,8 @@ from ..engines.host import StandaloneHost
 from ..engines.memory.costs import CostStore
 from ..engines.memory.factors import BOUNDS, FORMAT
 from ..engines.memory.factors import FILE as COST_FILE
-from ..faces.networks import blueprint_from_path
-from ..faces.picture_files import read_picture
+from ..faces.pictures.files import read_picture
+from ..models.opening import blueprint_from_path
 from .attack_case import Case
 
 PICTURE_MUTATIONS, COST_MUTATIONS = 100, 40

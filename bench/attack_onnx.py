@@ -14,9 +14,9 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import GIB, MemoryBudget
-from ..faces import model_files
-from ..faces.networks import blueprint_from_path
 from ..faces.restore import restore_image
+from ..models import library as model_files
+from ..models.opening import blueprint_from_path
 from .attack_case import Case
 
 MUTATIONS = 220

@@ -18,13 +18,13 @@ from ..engines.planning import Options
 from ..engines.session import Blueprint
 from ..faces.detect.settings import DetectionSettings
 from ..faces.face import Face, Faces
-from ..faces.face_masks import MaskChoice, face_masks
-from ..faces.identity import DIMENSION, Identity, combined, identity_path, saved_identity
-from ..faces.networks import blueprint_from_path
-from ..faces.people import person_from_picture
+from ..faces.identity.identity import DIMENSION, Identity, combined, identity_path, saved_identity
+from ..faces.identity.people import person_from_picture
+from ..faces.identity.select import Choice, parse_indices, select
+from ..faces.masks.face_masks import MaskChoice, face_masks
 from ..faces.restore import restore_faces, restore_image
-from ..faces.select import Choice, parse_indices, select
-from ..faces.swap import Networks, Swapping, swap_faces
+from ..faces.swap.swap import Networks, Swapping, swap_faces
+from ..models.opening import blueprint_from_path
 from .attack_case import Case
 
 NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, -1, -0.5, 1e300, 1 << 70)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.session import Session
-from ..faces.identity import DIMENSION, Identity, load_identity, save_identity
+from ..faces.identity.identity import DIMENSION, Identity, load_identity, save_identity
+from ..models.torch_model import blueprint_from_file
 
 FORMS = ("zip.pth", "legacy.pth", "net.safetensors", "somebody.safetensors")
 MUTATIONS = 300

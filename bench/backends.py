@@ -17,23 +17,23 @@ from typing import Any
 import torch
 
 from ..catalog.files import BUNDLED_FILE
-from ..engines.backends import runtime
-from ..engines.backends.onnx_export import export
-from ..engines.backends.probing import probed
-from ..engines.backends.providers import Request
-from ..engines.backends.torch_backend import blueprint_from_file
-from ..engines.backends.worker import Worker
 from ..engines.cache import SessionCache
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..engines.memory.costs import CostStore
 from ..engines.memory.planner import Work
 from ..engines.memory.report import Report
+from ..engines.ort import runtime
+from ..engines.ort.probe import probed
+from ..engines.ort.providers import Request
 from ..engines.planning import Job, Options
 from ..engines.run import open_run
 from ..engines.session import Blueprint
+from ..engines.worker.parent import Worker
 from ..errors import BudgetError
-from ..faces.networks import blueprint_from_path
+from ..models.export import export
+from ..models.opening import blueprint_from_path
+from ..models.torch_model import blueprint_from_file
 from . import twins
 from .result import at_least, at_most, print_result
 

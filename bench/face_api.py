@@ -104,5 +104,3 @@ def _landmark_network(x: Tensor) -> Tensor:
         x = F.relu(total)
     x = F.avg_pool2d(x, 7, 2).permute(0, 2, 3, 1).flatten(1)
     return x @ tensors["fc/weights"] + tensors["fc/bias"]
-
-

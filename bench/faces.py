@@ -20,16 +20,18 @@ import torch
 
 from ..catalog.files import BUNDLED_FILE
 from ..catalog.templates import WARP_TEMPLATES
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Blueprint, Session
-from ..faces import detectors, masks, restore
+from ..faces import restore
 from ..faces.align import inverse, similarity, template_points
+from ..faces.detect import detectors
 from ..faces.detect.mtcnn import Mtcnn
+from ..faces.masks import soft as masks
 from ..faces.paste import paste
-from ..faces.picture_files import picture_paths, read_picture
+from ..faces.pictures.files import picture_paths, read_picture
+from ..models.torch_model import blueprint_from_file
 from ..opencv import cv2
 from .peers import facenet, facenet_boxes, paste_whole_frame, restored_face_by_face
 from .portraits import astronaut

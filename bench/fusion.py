@@ -27,7 +27,6 @@ import torch
 
 from ..catalog.families import FAMILIES
 from ..distill.data import as_float, read_picture, resized
-from ..engines.backends.onnx_backend import blueprint_from_onnx
 from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
 from ..engines.memory import planner
@@ -37,16 +36,18 @@ from ..engines.memory.report import Report
 from ..engines.planning import Job
 from ..engines.run import open_run
 from ..errors import SlimFusionError
-from ..faces import align, classic, warp
-from ..faces.detection import detect_faces
-from ..faces.detectors import detector
+from ..faces import align, warp
+from ..faces.detect.detection import detect_faces
+from ..faces.detect.detectors import detector
 from ..faces.face import Face, Faces
-from ..faces.identity import Identity
-from ..faces.landmarks68 import landmarks68
-from ..faces.people import Person
+from ..faces.fuse import classic
+from ..faces.identity.identity import Identity
+from ..faces.identity.people import Person
+from ..faces.landmarks.bundled import landmarks68
 from ..faces.restore import restore_faces
-from ..faces.swap import Networks, Swapping, swap_faces, swapped_crops
-from ..faces.swapper import Swapper, identity_input, result_of, target_input
+from ..faces.swap.swap import Networks, Swapping, swap_faces, swapped_crops
+from ..faces.swap.swapper import Swapper, identity_input, result_of, target_input
+from ..models.onnx_model import blueprint_from_onnx
 from ..opencv import cv2
 from . import face_api
 from .peers import facenet, paste_whole_frame

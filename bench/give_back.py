@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from ..catalog.files import BUNDLED_FILE
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import GIB, MIB, MemoryBudget
 from ..engines.session import Blueprint, Session
 from ..faces.restore import restore_image
+from ..models.torch_model import blueprint_from_file
 from .result import at_most, print_result
 from .tiles import frame_work, tile_shape, time_ratio
 from .twins import save_twin

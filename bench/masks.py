@@ -16,16 +16,17 @@ import torch
 from ..catalog.families import FAMILIES
 from ..catalog.files import BUNDLED_FILE
 from ..distill.degrade import degrade
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
 from ..engines.session import Tensors
-from ..faces import align, masks, paste
+from ..faces import align, paste
+from ..faces.detect.detection import detect_faces
 from ..faces.detect.settings import DetectionSettings
-from ..faces.detection import detect_faces
 from ..faces.face import Face, Faces
-from ..faces.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
+from ..faces.masks import soft as masks
+from ..faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
 from ..faces.restore import restore_faces
+from ..models.torch_model import blueprint_from_file
 from ..opencv import cv2
 from .portraits import DEMO_DAMAGE, astronaut
 from .result import at_least, at_most, print_result

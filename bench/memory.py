@@ -27,7 +27,7 @@ from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..errors import BudgetError
-from . import give_back, lean_forwards, memory_rows
+from . import give_back, low_memory_forwards, memory_rows
 from .memory_rows import ROWS, Row
 from .result import at_least, at_most, print_result
 from .twins import save_twin
@@ -93,8 +93,8 @@ def frame_with_faces(height: int, width: int, faces: int) -> torch.Tensor:
 
 def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
     """Restores in this process and says what it took. Frames in and out are not counted."""
-    from ..engines.backends.torch_backend import blueprint_from_file
     from ..faces.restore import restore_faces, restore_image
+    from ..models.torch_model import blueprint_from_file
 
     host = StandaloneHost()
     device = host.device()
@@ -233,7 +233,7 @@ def main() -> None:
     cells = [cell for cell in (all_cells() if args.full else spread_of_cells()) if args.only in str(cell)]
     rows = [row for row in ROWS if args.only in row.name and (args.full or args.only or not row.is_long)]
     measured = bars(measured_cells(cells) + measured_rows(rows))
-    print_result("memory", measured if args.only else measured + lean_forwards.bars() + give_back.bars())
+    print_result("memory", measured if args.only else measured + low_memory_forwards.bars() + give_back.bars())
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from ..catalog.files import BUNDLED_FILE
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..engines.memory.report import Report
 from ..engines.planning import Options
 from ..faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
 from ..faces.draw import Shown, draw_faces
+from ..models.torch_model import blueprint_from_file
 from .twins import save_recogniser_twin, save_twin
 
 UPSCALERS = 8
@@ -85,7 +85,7 @@ def detection(
     """Detects as the node does, with the pictures that it draws and sends to the page where that is asked for."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.detection import detect_faces
+        from ..faces.detect.detection import detect_faces
 
         frames = with_portrait(count, height, width)
 
@@ -111,10 +111,10 @@ def identity(count: int) -> Prepare:
     """Makes one identity from the faces of so many frames of 512 px, with a small network in the recogniser's place."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.ask import Askable, embedded
-        from ..faces.detection import detect_faces
-        from ..faces.identity import identity_from_faces
-        from ..faces.model_files import search
+        from ..faces.detect.detection import detect_faces
+        from ..faces.identity.identity import identity_from_faces
+        from ..faces.identity.library import ModelLibrary, add_embeddings
+        from ..models.library import search
 
         save_recogniser_twin(folder / "recogniser.onnx")
         host, frames = StandaloneHost("cpu"), with_portrait(count, SIDE, SIDE)
@@ -125,7 +125,7 @@ def identity(count: int) -> Prepare:
             faces = detect_faces(frames, host, DEFAULT_DETECTION, budget, report)
             found = [face for of_frame in faces.frames for face in of_frame]
             identity_from_faces(
-                "A", embedded(frames, found, Askable(lambda: search([folder]), budget, host, report=report))
+                "A", add_embeddings(frames, found, ModelLibrary(lambda: search([folder]), budget, host, report=report))
             )
             return Done(0, report)
 
@@ -138,15 +138,15 @@ def fusion(height: int, width: int) -> Prepare:
     """Fuses a face into a large frame without a network, with the source's shape."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.ask import Askable
-        from ..faces.detection import detect_faces
-        from ..faces.people import person_from_picture
-        from ..faces.swap import Swapping, swap_faces
-        from ..faces.swap_networks import networks_for
+        from ..faces.detect.detection import detect_faces
+        from ..faces.identity.library import ModelLibrary
+        from ..faces.identity.people import person_from_picture
+        from ..faces.swap.networks import networks_for
+        from ..faces.swap.swap import Swapping, swap_faces
 
         host, source = StandaloneHost("cpu"), portrait()
         person = person_from_picture("A", source.numpy(), detect_faces(source[None], host).frames[0])
-        networks = networks_for(None, Askable(tuple, budget, host))
+        networks = networks_for(None, ModelLibrary(tuple, budget, host))
         frames = with_portrait(1, height, width)
 
         def work() -> Done:

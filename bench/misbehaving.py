@@ -22,7 +22,7 @@ STUFFED = 256 << 20
 
 def start_module() -> Any:
     """The shipped script, whose work this one does too."""
-    path = Path(__file__).resolve().parents[1] / "engines" / "backends" / "worker_start.py"
+    path = Path(__file__).resolve().parents[1] / "engines" / "worker" / "bootstrap.py"
     spec = importlib.util.spec_from_file_location("worker_start", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

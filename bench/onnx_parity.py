@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from ..engines.backends import onnx_as_torch, onnx_file
 from ..engines.memory.budget import MIB
 from ..engines.memory.costs import LivePeak
+from ..engines.onnx import file as onnx_file
+from ..engines.onnx import module as onnx_as_torch
 from . import twins
 from .result import at_least, at_most, print_result
 
@@ -140,7 +141,7 @@ def run_bars(name: str, graph: onnx_file.OnnxGraph) -> list[dict[str, Any]]:
 
 
 def memory_bar(name: str, graph: onnx_file.OnnxGraph) -> dict[str, Any]:
-    live = live_bytes(name, torch.float32, *onnx_as_torch.twin(graph, torch.float32))
+    live = live_bytes(name, torch.float32, *onnx_as_torch.meta_model(graph, torch.float32))
     makers = makers_live_bytes(name)
     print(f"{name}: {live / MIB:.0f} MiB live under torch, {makers / MIB:.0f} in the network's own forward", flush=True)
     return at_least(f"{name}, live bytes of the network's own forward by ours, fp32", round(makers / live, 3), 1.0)

@@ -24,16 +24,16 @@ import torch
 from ..catalog.files import BUNDLED, BUNDLED_FILE
 from ..distill.data import as_float, read_picture, resized
 from ..distill.degrade import SEVERITIES, Image, degrade
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
 from ..engines.planning import Options
 from ..engines.session import Blueprint
 from ..errors import ImageError, SlimFusionError
-from ..faces.detection import detect_faces
+from ..faces.detect.detection import detect_faces
 from ..faces.face import Face
-from ..faces.landmarks68 import landmarks68
+from ..faces.landmarks.bundled import landmarks68
 from ..faces.restore import restore_faces, restore_image
+from ..models.torch_model import blueprint_from_file
 from ..opencv import cv2
 from . import edition, face_api
 from .metrics import lpips_distance, psnr, ssim
@@ -172,9 +172,7 @@ def sheet_row(pictures: Sequence[Image], face: Face) -> Image:
     """Each picture's `SHOWN` px around the face, side by side."""
     height, width = pictures[0].shape[:2]
     middle = (face.box[:2] + face.box[2:]) / 2
-    left, top = (
-        int(np.clip(at - SHOWN / 2, 0, n - SHOWN)) for at, n in zip(middle, (width, height), strict=True)
-    )
+    left, top = (int(np.clip(at - SHOWN / 2, 0, n - SHOWN)) for at, n in zip(middle, (width, height), strict=True))
     return np.concatenate([picture[top : top + SHOWN, left : left + SHOWN] for picture in pictures], 1)
 
 

@@ -16,9 +16,9 @@ import torch
 
 from ..catalog.families import FAMILIES
 from ..faces.face import Face
-from ..faces.masks import crop_mask
-from ..faces.swap import swapped_crops
-from ..faces.swapper import Swapper, identity_input, matrix_in, picture_input
+from ..faces.masks.soft import crop_mask
+from ..faces.swap.swap import swapped_crops
+from ..faces.swap.swapper import Swapper, identity_input, matrix_in, picture_input
 from .swap_twins import emap, infer_with, runtime, save_converter, save_swapper
 
 LIMIT = 1e-4  # between this reading and ours, values in 0..1

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..distill.perceptual import cache_folder
-from ..engines.backends.ncnn_file import named_tensors
-from ..engines.backends.torch_backend import registry
+from ..engines.torch.ncnn_file import named_tensors
 from ..errors import DependencyError
+from ..models.torch_model import registry
 from ..opencv import cv2
 from .metrics import fetched
 

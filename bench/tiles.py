@@ -21,9 +21,9 @@ from ..catalog.files import BUNDLED_FILE
 from ..catalog.spec import ModelSpec
 from ..distill.degrade import degrade, severity
 from ..engines import tiles
-from ..engines.backends.torch_backend import blueprint_from_file
 from ..engines.buffers import Buffers
 from ..engines.session import Session
+from ..models.torch_model import blueprint_from_file
 from .ncnn_files import as_safetensors
 from .portraits import astronaut
 from .result import at_most, print_result

@@ -122,7 +122,7 @@ def blueprint(name: str) -> Any:
     """The network as the engines know one that the host loaded, on tensors that have a shape and no data."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from ..engines.backends.torch_backend import blueprint_from_descriptor, registry
+    from ..models.torch_model import blueprint_from_descriptor, registry
 
     with FakeTensorMode(allow_non_fake_inputs=True):
         return blueprint_from_descriptor(registry().load(network(name).state_dict()), name)

@@ -23,10 +23,10 @@ import numpy as np
 import psutil
 import torch
 
-from ..engines.backends.providers import PROVIDERS, Request
-from ..engines.backends.runtime import loaded, open_session
-from ..engines.backends.worker import Patience, Worker
 from ..engines.memory.budget import MIB
+from ..engines.ort.providers import PROVIDERS, Request
+from ..engines.ort.runtime import loaded, open_session
+from ..engines.worker.parent import Patience, Worker
 from ..errors import BudgetError, SlimFusionError
 from . import twins
 from .result import at_least, at_most, print_result

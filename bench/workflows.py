@@ -71,13 +71,9 @@ def ui_to_api(workflow: Json, object_info: Json) -> Json:
         if kind not in object_info:
             raise WorkflowError(f"The workflow uses the node {kind}, which this server does not have.")
         if node.get("mode", 0) != 0:
-            raise WorkflowError(
-                f"Node {node['id']} ({kind}) is muted or bypassed, which only the page resolves."
-            )
+            raise WorkflowError(f"Node {node['id']} ({kind}) is muted or bypassed, which only the page resolves.")
         inputs = widget_inputs(node, object_info[kind])
-        linked = {
-            entry["name"]: entry["link"] for entry in node.get("inputs", []) if entry.get("link") is not None
-        }
+        linked = {entry["name"]: entry["link"] for entry in node.get("inputs", []) if entry.get("link") is not None}
         inputs.update({name: source(workflow, link) for name, link in linked.items()})
         prompt[str(node["id"])] = {"class_type": kind, "inputs": inputs}
     return prompt

@@ -155,9 +155,7 @@ def _detector_outputs(*widths: int) -> tuple[Port, ...]:
 
 
 _DETECTORS = (
-    Family(
-        "scrfd", "detector", (_picture(None),), _detector_outputs(1, 4, 10), mean=HALF, std=SCRFD_STD
-    ),
+    Family("scrfd", "detector", (_picture(None),), _detector_outputs(1, 4, 10), mean=HALF, std=SCRFD_STD),
     Family("yoloface", "detector", (_picture(640),), (Port("output", (20, 8400)),), 640),
     Family(
         "yunet",
@@ -171,15 +169,11 @@ _DETECTORS = (
 )
 
 _READERS = (
-    Family(
-        "2dfan4", "landmarker", (_picture(256),), (Port("landmarks", (68, 3)), Port("heatmaps", (68, 64, 64))), 256
-    ),
+    Family("2dfan4", "landmarker", (_picture(256),), (Port("landmarks", (68, 3)), Port("heatmaps", (68, 64, 64))), 256),
     Family("fan_68_5", "landmarker", (Port("input", (5, 2)),), (Port("output", (68, 2)),), template="ffhq_512"),
     Family("2d106det", "landmarker", (_picture(192),), (Port("fc1", (212,)),), 192, std=TO_255),
     Family("1k3d68", "landmarker", (_picture(192),), (Port("fc1", (3309,)),), 192, std=TO_255),
-    Family(
-        "arcface", "recogniser", (_picture(112),), (Port("output", (512,)),), 112, "arcface_112_v2", HALF, HALF
-    ),
+    Family("arcface", "recogniser", (_picture(112),), (Port("output", (512,)),), 112, "arcface_112_v2", HALF, HALF),
     Family(
         "simswap_arcface",
         "recogniser",
@@ -278,12 +272,8 @@ _SWAPPERS = (
         converter="crossface_simswap",
     ),
     _swapper("simswap_512", 512, "arcface_112_v1", "converted unit", converter="crossface_simswap"),
-    _swapper(
-        "ghost", 256, "arcface_112_v1", "converted", HALF, HALF, signed=True, converter="crossface_ghost"
-    ),
-    _swapper(
-        "hififace", 256, "mtcnn_512", "converted unit", HALF, HALF, signed=True, converter="crossface_hififace"
-    ),
+    _swapper("ghost", 256, "arcface_112_v1", "converted", HALF, HALF, signed=True, converter="crossface_ghost"),
+    _swapper("hififace", 256, "mtcnn_512", "converted unit", HALF, HALF, signed=True, converter="crossface_hififace"),
     _swapper("reswapper_256", 256, "arcface_128", "projected"),
     _swapper("alphaface", 256, "arcface_128", "raw"),
     _swapper(

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, prepare: Prepare) -> int:
 
 def run_one(path: Path, target: Path, work: Work, limit: int) -> Report:
     """One picture from file to file. A picture without colours gets none."""
-    from ..faces.picture_files import read_picture, without_colour, write_picture
+    from ..faces.pictures.files import read_picture, without_colour, write_picture
 
     picture = read_picture(path, limit)
     frames, report = work(picture.pixels[None])
@@ -107,7 +107,7 @@ def summary(report: Report) -> str:
 
 
 def write_report(path: Path, reports: dict[str, Report]) -> None:
-    from ..faces.picture_files import write_whole
+    from ..faces.pictures.files import write_whole
 
     content = {name: report.as_dict() for name, report in reports.items()}
     try:

@@ -29,9 +29,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--teacher-weight", type=float, default=0.5, help="of the teacher's pictures in the loss")
     parser.add_argument("--temperature", type=float, default=0.1, help="how far from the truth it is believed")
     parser.add_argument("--vgg", type=float, default=0.0, help="share of each batch that VGG16 judges as well")
-    parser.add_argument(
-        "--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser"
-    )
+    parser.add_argument("--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser")
     parser.add_argument("--rest", action="store_true", help="train the decoders only, on the encoder of --start")
     parser.add_argument(
         "--joint", action="store_true", help="train the whole network at all fidelities at once, from --start"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .models import searched_folders
 
 if TYPE_CHECKING:
-    from ..engines.doctor import Finding
+    from ..doctor.examine import Finding
 
 
 PROBLEM = 1
@@ -33,12 +33,12 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 when there is a problem; advice is none."""
-    from ..engines.doctor import as_dict, as_text, examine
+    from ..doctor.examine import as_dict, as_text, examine
 
     folders = searched_folders(args.folders)
 
     def models() -> Iterator[Finding]:
-        from ..faces.model_findings import model_findings  # needs torch, which may be what is broken
+        from ..doctor.model_findings import model_findings  # needs torch, which may be what is broken
 
         return model_findings(folders, args.hash)
 

@@ -21,10 +21,10 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..engines.backends.tensorrt_backend import engine_blueprint
-    from ..engines.backends.torch_backend import blueprint_from_file
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import format_bytes
+    from ..models.tensorrt_model import engine_blueprint
+    from ..models.torch_model import blueprint_from_file
     from .progress import ProgressBar
 
     bar = ProgressBar(1)

@@ -22,9 +22,9 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.out.suffix.lower() != ".onnx":
         raise OutputError(f"{args.out.name} does not end in .onnx: name the file that shall be written.")
-    from ..engines.backends.onnx_export import export
-    from ..engines.backends.torch_backend import blueprint_from_file
     from ..engines.memory.budget import format_bytes
+    from ..models.export import export
+    from ..models.torch_model import blueprint_from_file
 
     blueprint = blueprint_from_file(model_path(args.model, []), Path(args.model).name)
     done = export(blueprint, args.precision, args.out, max(0, args.batch) or None, args.fidelity)

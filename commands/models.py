@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was found and what is missing."""
-    from ..faces.model_files import search
+    from ..models.library import search
 
     folders = searched_folders(args.folders)
     there = search(folders)

@@ -13,8 +13,8 @@ from .models import searched_folders
 if TYPE_CHECKING:
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import MemoryBudget
-    from ..faces.ask import Askable
     from ..faces.detect.settings import DetectionSettings
+    from ..faces.identity.library import ModelLibrary
 
 PICTURES = "pictures, folders, or patterns such as 'photos/*.jpg'"
 
@@ -56,10 +56,10 @@ def budget_from(args: argparse.Namespace) -> MemoryBudget:
     return MemoryBudget(limit, args.mode, args.on_low_memory)
 
 
-def detection_from(args: argparse.Namespace, askable: Askable) -> DetectionSettings:
+def detection_from(args: argparse.Namespace, library: ModelLibrary) -> DetectionSettings:
     from ..faces.detect.settings import DetectionSettings
 
-    find_file = askable.detector
+    find_file = library.detector
     return DetectionSettings(args.detector, args.score, min_face=args.min_face, turned=args.turned, find_file=find_file)
 
 
@@ -70,11 +70,11 @@ def most_pixels_from(args: argparse.Namespace) -> int:
     return int(args.max_pixels * 1e6)
 
 
-def askable_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> Askable:
+def askable_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> ModelLibrary:
     """The user's model files. Raises SettingError for a folder that does not exist."""
-    from ..faces.ask import Askable
-    from ..faces.model_files import search
+    from ..faces.identity.library import ModelLibrary
+    from ..models.library import search
 
     folders = searched_folders(args.models)
     # Once for all pictures: the search reads every model file there.
-    return Askable(lru_cache(maxsize=1)(lambda: search(folders, host=host)), budget, host)
+    return ModelLibrary(lru_cache(maxsize=1)(lambda: search(folders, host=host)), budget, host)

@@ -30,7 +30,7 @@ class Chosen:
 
 def expanded(path: str | Path) -> Path:
     """A path of the command line with ~ for somebody's home. Raises OutputError where there is no such home."""
-    from ..faces.picture_files import user_path
+    from ..faces.pictures.files import user_path
 
     try:
         return user_path(path)
@@ -42,8 +42,8 @@ def chosen_pictures(named: list[str], out: Path, recursive: bool = False) -> Cho
     """The pictures in what was named. Files that are no pictures are passed over where several were named, as a shell
     does that puts a folder's files in place of *. Raises ImageError when none is there.
     """
-    from ..faces.picture_files import picture_paths, user_path
-    from ..faces.picture_kinds import read_suffixes
+    from ..faces.pictures.files import picture_paths, user_path
+    from ..faces.pictures.kinds import read_suffixes
 
     sources: dict[Path, Source] = {}
     others = subfolders = 0
@@ -75,7 +75,7 @@ def chosen_pictures(named: list[str], out: Path, recursive: bool = False) -> Cho
 
 def _in_folder(folder: Path, out: Path, recursive: bool) -> tuple[list[Source], int]:
     """The pictures in a folder, and how many of its subfolders were passed over. What lies in `out` is no source."""
-    from ..faces.picture_kinds import read_suffixes
+    from ..faces.pictures.kinds import read_suffixes
 
     suffixes, found, passed_over = read_suffixes(), [], 0
     out = out.resolve()
@@ -101,7 +101,7 @@ def targets(chosen: Chosen, out: Path) -> list[Path]:
 
     Raises OutputError when a result could not be written or would overwrite a picture that was named.
     """
-    from ..faces.picture_kinds import kind_written, read_suffixes, written_suffixes
+    from ..faces.pictures.kinds import kind_written, read_suffixes, written_suffixes
 
     sources = chosen.sources
     looks_like_file = bool(kind_written(out.suffix)) or out.suffix.lower() in read_suffixes()
@@ -126,7 +126,7 @@ def targets(chosen: Chosen, out: Path) -> list[Path]:
 
 
 def _below(sources: Iterable[Source], out: Path) -> list[Path]:
-    from ..faces.picture_kinds import result_suffix
+    from ..faces.pictures.kinds import result_suffix
 
     names = {source.below for source in sources}
     found = []

@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
 def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> batch.Work:
     """What is done with each picture. Raises SettingError, ModelFileError."""
     from ..engines.planning import Options
-    from ..faces.networks import blueprint_from_path
     from ..faces.restore import restore_image
     from ..faces.upscale import FaceRestoring, upscaled_and_restored
+    from ..models.opening import blueprint_from_path
 
     options = Options(args.precision, args.tile, args.overlap, args.fidelity)
     path, name = model_path(args.model, []), Path(args.model).name

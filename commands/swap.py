@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import MemoryBudget
     from ..engines.memory.report import Report
-    from ..faces.ask import Askable
-    from ..faces.people import Person
+    from ..faces.identity.library import ModelLibrary
+    from ..faces.identity.people import Person
 
 # Options that are handed on only where they are given: their defaults are those of `Swapping`.
 WEIGHTS = {
@@ -67,20 +67,20 @@ def run(args: argparse.Namespace) -> int:
 def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> batch.Work:
     """What is done with each picture. Raises SettingError, ModelFileError, FacesError, ImageError."""
     from ..engines.planning import Options
-    from ..faces.networks import blueprint_from_path
-    from ..faces.swap import Swapping, swap_faces
-    from ..faces.swap_networks import networks_for
+    from ..faces.swap.networks import networks_for
+    from ..faces.swap.swap import Swapping, swap_faces
+    from ..models.opening import blueprint_from_path
 
     given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
     swapping = Swapping(**{name: value for name, value in given.items() if value is not None})
-    askable, options = askable_from(args, budget, host), Options(args.precision)
-    detection = detection_from(args, askable)
+    library, options = askable_from(args, budget, host), Options(args.precision)
+    detection = detection_from(args, library)
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))
         swapper = blueprint_from_path(path, path.name, host, args.engine, args.precision, budget.mode)
-    people = [person_from(name, index, args, askable) for index, name in enumerate([args.source, *args.others])]
-    networks = networks_for(swapper, askable)
+    people = [person_from(name, index, args, library) for index, name in enumerate([args.source, *args.others])]
+    networks = networks_for(swapper, library)
 
     def work(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
         done = swap_faces(frames, people, networks, budget, host, None, None, swapping, options, detection=detection)
@@ -89,17 +89,17 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     return work
 
 
-def person_from(name: str, index: int, args: argparse.Namespace, askable: Askable) -> Person:
+def person_from(name: str, index: int, args: argparse.Namespace, library: ModelLibrary) -> Person:
     """Somebody from an identity's file, or from a picture with one face; the first is A, then B, C ..."""
-    from ..faces.detection import detect_faces
-    from ..faces.identity import SUFFIX, load_identity
-    from ..faces.people import LETTERS, Person, person_from_picture
-    from ..faces.picture_files import read_picture
+    from ..faces.detect.detection import detect_faces
+    from ..faces.identity.identity import SUFFIX, load_identity
+    from ..faces.identity.people import LETTERS, Person, person_from_picture
+    from ..faces.pictures.files import read_picture
 
     path = expanded(name)
     if path.suffix.lower() == SUFFIX:
         identity = load_identity(path)
         return Person(identity.name, identity)
     frames = read_picture(path, most_pixels_from(args)).pixels[None]
-    faces = detect_faces(frames, askable.host, detection_from(args, askable), askable.budget, askable.report)
+    faces = detect_faces(frames, library.host, detection_from(args, library), library.budget, library.report)
     return person_from_picture(LETTERS[index % len(LETTERS)], frames[0].numpy(), faces.frames[0])

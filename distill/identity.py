@@ -13,7 +13,7 @@ from torch import Tensor
 from ..engines.host import StandaloneHost
 from ..errors import ImageError
 from ..faces.align import inverse, similarity
-from ..faces.detection import detect_faces
+from ..faces.detect.detection import detect_faces
 from . import face_api
 from .data import MARGIN, Group, Pictures, Pixels, as_batch, as_float
 from .degrade import degraded_randomly, random_look

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engines.backends.architectures.slim_unet import Decoder, SlimUnet, decoder_between
+from ..engines.torch.architectures.slim_unet import Decoder, SlimUnet, decoder_between
 from ..errors import OutputError
 from ..opencv import cv2
 from .perceptual import Lpips

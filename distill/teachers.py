@@ -52,7 +52,7 @@ def checked_scale(name: str, scale: int, patch: int) -> int:
 
 def read_teacher(path: Path, patch: int, fidelity: float = 0.5) -> Teacher:
     """The network in a file of spandrel's or in ONNX; raises `ModelFileError` for what restores no pictures."""
-    from ..faces.networks import blueprint_from_path
+    from ..models.opening import blueprint_from_path
 
     blueprint = blueprint_from_path(path, path.name, StandaloneHost("cpu"))
     spec = blueprint.spec

@@ -119,9 +119,7 @@ def restored(run: Run, recipe: Recipe, damaged: Tensor) -> Tensor:
     return output.float()
 
 
-def picture_loss(
-    output: Tensor, lesson: Lesson, recipe: Recipe, judges: Judges, step: int, amount: float
-) -> Tensor:
+def picture_loss(output: Tensor, lesson: Lesson, recipe: Recipe, judges: Judges, step: int, amount: float) -> Tensor:
     """Of the patches: the faithful loss and the perceptual one in the shares that the decoder has of both."""
     loss, original = output.new_zeros(()), lesson.original
     if amount < 1:

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..engines.backends.architectures import slim_unet
-from ..engines.backends.architectures.slim_unet import Decoder, SlimUnet
+from ..engines.torch.architectures import slim_unet
+from ..engines.torch.architectures.slim_unet import Decoder, SlimUnet
 from ..errors import ModelFileError, OutputError, SettingError
 from .recipe import Recipe, Stage
 

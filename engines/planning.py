@@ -87,8 +87,8 @@ def _plans_on(
     with _counted(report):
         needs = _needs(device, job, usable, costs)
 
-    def plans(allowed: int, free: int, needs: Mapping[str, planner.Need] = needs) -> tuple[Plan, ...]:
-        room = planner.Room(device.type, allowed, free)
+    def plans(allowed: int, free: int, needs: Mapping[str, planner.Requirement] = needs) -> tuple[Plan, ...]:
+        room = planner.Available(device.type, allowed, free)
         return planner.ladder(job.work, blueprint.spec, needs, room, budget, options.tile, options.overlap)
 
     def room() -> tuple[int, int]:
@@ -104,9 +104,9 @@ def _plans_on(
     allowed, free = room()
     if allowed < wanted or free < planner.LITTLE:
         if closed := sessions.release_others(blueprint, device):
-            report.give_up(f"closed other networks of ours, {format_bytes(closed)}")
+            report.note_degradation(f"closed other networks of ours, {format_bytes(closed)}")
         host.make_room(max(wanted, planner.LITTLE), device)
-        report.give_up(f"asked the host for room, {format_bytes(max(wanted, planner.LITTLE))}")
+        report.note_degradation(f"asked the host for room, {format_bytes(max(wanted, planner.LITTLE))}")
         allowed, free = room()
     try:
         return plans(allowed, free)
@@ -126,10 +126,10 @@ def _counted(report: Report) -> Iterator[None]:
     report.planning_bytes += max(0, meter.used_bytes(cpu) - before)
 
 
-def _needs(device: torch.device, job: Job, usable: tuple[str, ...], costs: CostStore) -> dict[str, planner.Need]:
+def _needs(device: torch.device, job: Job, usable: tuple[str, ...], costs: CostStore) -> dict[str, planner.Requirement]:
     blueprint, folder = job.blueprint, job.host.state_folder()
     return {
-        each: planner.Need(
+        each: planner.Requirement(
             blueprint.weight_bytes(each, device), costs.cost(blueprint, each, device, folder), blueprint.elsewhere
         )
         for each in usable
@@ -137,11 +137,9 @@ def _needs(device: torch.device, job: Job, usable: tuple[str, ...], costs: CostS
 
 
 def _doubtful_needs(
-    device: torch.device, job: Job, needs: Mapping[str, planner.Need], costs: CostStore
-) -> dict[str, planner.Need]:
+    device: torch.device, job: Job, needs: Mapping[str, planner.Requirement], costs: CostStore
+) -> dict[str, planner.Requirement]:
     """The needs of those precisions whose learnt memory may be left out once."""
     folder = job.host.state_folder()
     costs_without = {each: costs.doubtful_cost(job.blueprint, each, device, folder) for each in needs}
-    return {
-        each: replace(needs[each], activations=cost) for each, cost in costs_without.items() if cost is not None
-    }
+    return {each: replace(needs[each], activations=cost) for each, cost in costs_without.items() if cost is not None}

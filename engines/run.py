@@ -155,7 +155,7 @@ class Run:
         self._done += 1
 
     def _frame_in_tiles(self, frame: torch.Tensor, canvas: torch.Tensor) -> bool:
-        """Whether the frame was done; if not, memory ran out and the plan is now one rung further down."""
+        """Whether the frame was done; if not, memory ran out and the plan is now one degradation further down."""
         plan, spec = self.plan, self.blueprint.spec
         height, width = frame.shape[:2]
         grid = tiles.grid(height, width, plan.tile, plan.halo, plan.overlap, spec.multiple)
@@ -177,13 +177,11 @@ class Run:
             return False
         return True
 
-    def _pictures(
-        self, batch: torch.Tensor, buffers: Buffers | None = None
-    ) -> Callable[[Session], torch.Tensor]:
+    def _pictures(self, batch: torch.Tensor, buffers: Buffers | None = None) -> Callable[[Session], torch.Tensor]:
         return lambda session: session.run(batch, self._options.fidelity, buffers)
 
     def _attempt(self, work: Callable[[Session], Result]) -> Result | None:
-        """The network's result, or None when memory ran out and the plan is now one rung further down."""
+        """The network's result, or None when memory ran out and the plan is now one degradation further down."""
         assert self._session is not None
         try:
             with self._report.stage(self._stage):
@@ -235,12 +233,12 @@ class Run:
             ) from error
         self._change_to(lower, "ran out of memory once and went one step down")
 
-    def _change_to(self, plans: tuple[Plan, ...], rung: str) -> None:
+    def _change_to(self, plans: tuple[Plan, ...], degradation: str) -> None:
         """Goes on with the first of other plans, in another session where its precision is another."""
         failed, self._plans = self.plan, plans
         meter.release_unused(self.device)
         _describe(self._report, self.plan, self.device)
-        self._report.rungs.append(rung)  # each time anew
+        self._report.degradations.append(degradation)  # each time anew
         if self.plan.precision != failed.precision:
             self._lease.close()
             self._take_session()
@@ -258,9 +256,7 @@ class _SteppedDown(Exception):
 
 
 @contextlib.contextmanager
-def open_run(
-    job: Job, report: Report, sessions: SessionCache = SESSIONS, costs: CostStore = COSTS
-) -> Iterator[Run]:
+def open_run(job: Job, report: Report, sessions: SessionCache = SESSIONS, costs: CostStore = COSTS) -> Iterator[Run]:
     """Plans the work and holds a session for it.
 
     The report is filled as far as it is known, also when the block is left by an error. Raises BudgetError
@@ -276,7 +272,7 @@ def open_run(
             "earlier runs took more than this budget allows; tried once as predicted without what they measured"
         )
     if device != job.host.device():
-        report.give_up(f"{device} instead of {job.host.device()}")
+        report.note_degradation(f"{device} instead of {job.host.device()}")
     report.model, report.device, report.engine = job.blueprint.spec.name, str(device), job.blueprint.engine
     report.notes += [note for note in job.blueprint.notes if note not in report.notes]
     _describe(report, plan, device)
@@ -355,8 +351,8 @@ def _describe(report: Report, plan: Plan, device: torch.device) -> None:
     report.allowed = plan.allowed + planning
     report.predicted_peak = max(report.predicted_peak, plan.predicted_peak + planning)
     report.batch, report.tile, report.overlap = plan.batch, plan.tile, plan.overlap
-    for rung in plan.rungs:
-        report.give_up(rung)
+    for degradation in plan.degradations:
+        report.note_degradation(degradation)
 
 
 def resized(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:

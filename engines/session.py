@@ -1,4 +1,4 @@
-"""A network that is or is not in memory, and its twin that never is.
+"""A network that is or is not in memory, and its meta model that never is.
 
 A `Blueprint` knows a network's shape without its weights: enough to plan with. A `Session` is the network on
 a device in a precision; it can be opened and closed any number of times, because the host may take its
@@ -55,7 +55,7 @@ class Blueprint:
     """What there is to know of a network before it is loaded.
 
     key: changes when the file does. build: loads it on a device in a type, to stay within so many bytes where the
-    engine can be told. twin: the same network on tensors without data and the mode they live in, for predicting
+    engine can be told. meta model: the same network on tensors without data and the mode they live in, for predicting
     its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
     CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. elsewhere: it runs
     in a process of its own. weight_factor: what the engine holds for each byte of weights. constants: bytes in a type
@@ -66,7 +66,7 @@ class Blueprint:
     spec: ModelSpec
     key: tuple[Any, ...]
     build: Callable[[torch.device, torch.dtype, int], Network]
-    twin: Callable[[torch.dtype], tuple[Callable[..., Any], Any]]
+    meta_model: Callable[[torch.dtype], tuple[Callable[..., Any], Any]]
     borrowed: Any = None
     engine: str = "torch"
     enforcer: Enforcer = "torch"

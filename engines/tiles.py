@@ -117,9 +117,7 @@ def spans(length: int, tile: int, halo: int, overlap: int, multiple: int = 1) ->
 
 def grid(height: int, width: int, tile: tuple[int, int], halo: int, overlap: int, multiple: int = 1) -> Grid:
     """Equal tiles over a frame. tile: (height, width). All in pixels."""
-    return Grid(
-        spans(height, tile[0], halo, overlap, multiple), spans(width, tile[1], halo, overlap, multiple)
-    )
+    return Grid(spans(height, tile[0], halo, overlap, multiple), spans(width, tile[1], halo, overlap, multiple))
 
 
 @lru_cache(maxsize=64)
@@ -163,9 +161,7 @@ def lay(tile: torch.Tensor, row: Span, column: Span, scale: int, canvas: torch.T
         painted[:, :, : column.fade_in * scale].mul_(rising(column.fade_in * scale))
     if column.fade_out:
         painted[:, :, -column.fade_out * scale :].mul_(1 - rising(column.fade_out * scale))
-    canvas[row.low * scale : row.high * scale, column.low * scale : column.high * scale].add_(
-        painted.permute(1, 2, 0)
-    )
+    canvas[row.low * scale : row.high * scale, column.low * scale : column.high * scale].add_(painted.permute(1, 2, 0))
 
 
 def run_tiled(

@@ -108,9 +108,7 @@ def seen_rectangle(
     return int(start[0]), int(start[1]), int(stop[0]), int(stop[1])
 
 
-def corner_bounds(
-    affine: np.ndarray, x0: float, y0: float, x1: float, y1: float
-) -> tuple[np.ndarray, np.ndarray]:
+def corner_bounds(affine: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> tuple[np.ndarray, np.ndarray]:
     """The least and greatest (x, y) of a rectangle's corners after `affine`."""
     corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) @ affine[:, :2].T + affine[:, 2]
     return corners.min(0), corners.max(0)

@@ -16,7 +16,7 @@ import torch
 from ..engines.host import Host
 from ..errors import FacesError
 from .align import can_align
-from .detectors import detector
+from .detect.detectors import detector
 from .face import Face, Faces
 
 Boxes = list[list[dict[str, Any]]]

@@ -25,12 +25,13 @@ from ..engines.run import open_run
 from ..engines.session import Blueprint
 from ..errors import SettingError
 from ..opencv import cv2
-from . import align, masks, paste
+from . import align, paste
+from .detect.detection import changeable, detect_faces, most_detection_bytes
 from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSettings
-from .detection import changeable, detect_faces, most_detection_bytes
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
-from .grey import is_grey, without_colour
+from .masks import soft as masks
+from .pictures.grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.

@@ -22,11 +22,11 @@ from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Options
 from ..engines.session import Blueprint, Network
 from ..errors import ModelFileError, SettingError
+from ..models.opening import blueprint_from_path
+from .detect.detection import detect_faces
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
-from .detection import detect_faces
 from .face import Face, Faces
 from .frames import checked_frames
-from .networks import blueprint_from_path
 from .restore import Restored, restore_faces, restore_image
 
 FACTORS = (1, 2, 4)
@@ -127,12 +127,12 @@ def averaged(network: Blueprint, factor: int) -> Blueprint:
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
         return _Averaged(network.build(device, dtype, limit), side)
 
-    def twin(dtype: torch.dtype) -> tuple[Callable[..., Any], Any]:
-        forward, mode = network.twin(dtype)
+    def meta_model(dtype: torch.dtype) -> tuple[Callable[..., Any], Any]:
+        forward, mode = network.meta_model(dtype)
         return lambda *inputs: _mean_over_areas(forward(*inputs), side), mode
 
     spec = replace(network.spec, scale=factor)
-    return replace(network, spec=spec, key=(*network.key, f"averaged by {side}"), build=build, twin=twin)
+    return replace(network, spec=spec, key=(*network.key, f"averaged by {side}"), build=build, meta_model=meta_model)
 
 
 def _mean_over_areas(pictures: torch.Tensor, side: int) -> torch.Tensor:
@@ -182,8 +182,8 @@ def _add(report: Report, other: Report) -> None:
     report.measured_peak = max(report.measured_peak, other.measured_peak)
     report.sessions_built += other.sessions_built
     report.samples = [*other.samples, *report.samples]
-    for rung in other.rungs:
-        report.give_up(rung)
+    for degradation in other.degradations:
+        report.note_degradation(degradation)
     report.notes += [note for note in other.notes if note not in report.notes]
 
 

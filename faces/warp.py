@@ -146,9 +146,7 @@ def backward_maps(mesh: np.ndarray, target: np.ndarray, width: int, height: int)
     for number, triangle in enumerate(order):
         cv2.fillConvexPoly(index, fixed_point(target[triangle]), number, shift=FIXED_SHIFT)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    across, down = (
-        affines[:, 0, i][index] * x + affines[:, 1, i][index] * y + affines[:, 2, i][index] for i in (0, 1)
-    )
+    across, down = (affines[:, 0, i][index] * x + affines[:, 1, i][index] * y + affines[:, 2, i][index] for i in (0, 1))
     return across, down
 
 
@@ -171,4 +169,3 @@ def area(points: np.ndarray) -> float:
     """px that a polygon (N, 2) covers."""
     x, y = points.T
     return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
-

@@ -9,7 +9,7 @@ import torch
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, schema, ui
-from .networks import askable, network_inputs
+from .networks import library, network_inputs
 
 DETECTORS = ["mtcnn", "scrfd", "yoloface", "yunet"]
 
@@ -91,8 +91,8 @@ class DetectFaces(io.ComfyNode):
         commercial_only: bool = False,
     ) -> io.NodeOutput:
         from ..faces.boxes import boxes_from_faces, faces_from_boxes, faces_from_landmarks, has_boxes
+        from ..faces.detect.detection import detect_faces
         from ..faces.detect.settings import DetectionSettings
-        from ..faces.detection import detect_faces
         from ..faces.draw import Shown, draw_faces
         from ..faces.frames import checked_frames
 
@@ -103,7 +103,7 @@ class DetectFaces(io.ComfyNode):
         elif bboxes is not None and has_boxes(bboxes):
             faces = faces_from_boxes(frames, bboxes, host)
         else:
-            files = askable(budget, commercial_only)
+            files = library(budget, commercial_only)
             settings = DetectionSettings(
                 detector, score, max_faces, min_face, max_face, "always" if turned else "auto", tiled, files.detector
             )

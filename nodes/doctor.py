@@ -33,8 +33,8 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def execute(cls, hash_models: bool) -> io.NodeOutput:
-        from ..engines.doctor import as_text, examine
-        from ..faces.model_findings import model_findings
+        from ..doctor.examine import as_text, examine
+        from ..doctor.model_findings import model_findings
 
         text = as_text(examine(lambda: model_findings(model_folders(), hash_models, ComfyHost())))
         return io.NodeOutput(text, ui={"text": [text]})

@@ -49,7 +49,5 @@ class MemoryGuard(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, mode: Mode, budget_gib: float, on_low_memory: OnLowMemory, keep_loaded: bool
-    ) -> io.NodeOutput:
+    def execute(cls, mode: Mode, budget_gib: float, on_low_memory: OnLowMemory, keep_loaded: bool) -> io.NodeOutput:
         return io.NodeOutput(budget_from_gib(budget_gib, mode, on_low_memory, keep_loaded))

@@ -24,7 +24,7 @@ from ..catalog.known import MODEL_SUBFOLDERS
 from ..engines.memory import meter
 from ..engines.session import Session
 from ..errors import BudgetError, SlimFusionError
-from ..faces.identity import saved_identities
+from ..faces.identity.identity import saved_identities
 
 # Where users have face restorers, upscalers and swappers already.
 MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hyperswap", "reswapper")

@@ -11,7 +11,7 @@ from ..engines.memory.budget import MemoryBudget
 from ..errors import printable
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
-from ..faces.identity import (
+from ..faces.identity.identity import (
     COMBINE,
     Combine,
     Identity,
@@ -24,7 +24,7 @@ from ..faces.identity import (
     saved_identity,
 )
 from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, said, schema
-from .networks import askable, detection_inputs, network_inputs
+from .networks import detection_inputs, library, network_inputs
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4
@@ -68,10 +68,10 @@ class MakeIdentity(io.ComfyNode):
         turned: Turned = "auto",
         min_face: int = 0,
     ) -> io.NodeOutput:
-        from ..faces.ask import embedded
-        from ..faces.detection import detect_faces
+        from ..faces.detect.detection import detect_faces
         from ..faces.frames import checked_frames
-        from ..faces.select import Choice, require_face, select
+        from ..faces.identity.library import add_embeddings
+        from ..faces.identity.select import Choice, require_face, select
 
         frames = checked_frames(frames_in(image))
         if faces is None:
@@ -81,7 +81,7 @@ class MakeIdentity(io.ComfyNode):
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]
-        known = embedded(frames, every, askable(budget, commercial_only))
+        known = add_embeddings(frames, every, library(budget, commercial_only))
         return io.NodeOutput(identity_from_faces(name.strip() or "somebody", known, combine))
 
 

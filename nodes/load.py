@@ -32,7 +32,7 @@ def model_from(value: Any) -> FusionModel:
     """Either of the two model types a node takes: ours as it is, core's UPSCALE_MODEL wrapped."""
     if isinstance(value, FusionModel):
         return value
-    from ..engines.backends.torch_backend import blueprint_from_descriptor
+    from ..models.torch_model import blueprint_from_descriptor
 
     return FusionModel(blueprint_from_descriptor(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
 
@@ -92,7 +92,7 @@ class LoadModel(io.ComfyNode):
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
     ) -> io.NodeOutput:
-        from ..faces.networks import blueprint_from_path
+        from ..models.opening import blueprint_from_path
 
         budget = budget or MemoryBudget()
         path = offered_model(model, model_folders())

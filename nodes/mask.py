@@ -9,7 +9,7 @@ import torch
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import FaceList, frames_in, frames_out, io, schema
-from .networks import askable, network_inputs
+from .networks import library, network_inputs
 
 SIDES = ("top", "right", "bottom", "left")
 
@@ -84,18 +84,18 @@ class FaceMask(io.ComfyNode):
         commercial_only: bool = False,
         **margins: float,
     ) -> io.NodeOutput:
-        from ..faces.ask import OCCLUDERS, PARSERS, landmarked, mask_network
-        from ..faces.face_masks import MaskChoice, face_masks
         from ..faces.frames import checked_frames
+        from ..faces.identity.library import OCCLUDERS, PARSERS, add_landmarks68, mask_network
+        from ..faces.masks.face_masks import MaskChoice, face_masks
 
         top, right, bottom, left = (margins[f"{side}_margin"] for side in SIDES)
         choice = MaskChoice((top, right, bottom, left), names(areas), names(regions), occlusion, feather)
         frames = None if image is None else checked_frames(frames_in(image))
-        networks = askable(budget, commercial_only)
+        networks = library(budget, commercial_only)
         asked: dict[str, Any] = {}
         if frames is not None and faces.count:
             faces.check_size(frames)
-            asked["landmarks"] = lambda some: landmarked(frames, some, networks)
+            asked["landmarks"] = lambda some: add_landmarks68(frames, some, networks)
             if choice.occlusion:
                 asked["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:

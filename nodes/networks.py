@@ -9,7 +9,7 @@ from ..faces.detect.settings import TURNED
 from .host import Budget, ComfyHost, catalogue_folders, io
 
 if TYPE_CHECKING:
-    from ..faces.ask import Askable
+    from ..faces.identity.library import ModelLibrary
 
 
 def network_inputs() -> list[io.Input]:
@@ -25,13 +25,13 @@ def network_inputs() -> list[io.Input]:
     ]
 
 
-def askable(budget: MemoryBudget | None, commercial_only: bool) -> Askable:
+def library(budget: MemoryBudget | None, commercial_only: bool) -> ModelLibrary:
     """The networks that lie in the user's folders; they are looked for when one is needed."""
-    from ..faces.ask import Askable
-    from ..faces.model_files import search
+    from ..faces.identity.library import ModelLibrary
+    from ..models.library import search
 
     host = ComfyHost()
-    return Askable(lambda: search(catalogue_folders(), host=host), budget or MemoryBudget(), host, commercial_only)
+    return ModelLibrary(lambda: search(catalogue_folders(), host=host), budget or MemoryBudget(), host, commercial_only)
 
 
 def detection_inputs() -> list[io.Input]:

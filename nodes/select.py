@@ -8,10 +8,10 @@ import torch
 
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
-from ..faces.identity import Identity
-from ..faces.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
+from ..faces.identity.identity import Identity
+from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
 from .host import FaceList, IdentityType, frames_in, io, schema
-from .networks import askable, network_inputs
+from .networks import library, network_inputs
 
 IF_NONE = ("pass on", "stop")
 
@@ -37,9 +37,7 @@ class SelectFaces(io.ComfyNode):
                     default="as found",
                     tooltip="By the box's middle, its area, or the detector's score.",
                 ),
-                io.Int.Input(
-                    "count", default=0, min=0, max=1000, tooltip="The first so many in that order; 0: all."
-                ),
+                io.Int.Input("count", default=0, min=0, max=1000, tooltip="The first so many in that order; 0: all."),
                 io.Float.Input("score", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Least certainty."),
                 io.Combo.Input(
                     "gender",
@@ -91,19 +89,17 @@ class SelectFaces(io.ComfyNode):
         commercial_only: bool = False,
     ) -> io.NodeOutput:
         reference = None if identity is None else identity.embedding
-        choice = Choice(
-            parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness
-        )
+        choice = Choice(parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness)
         asked: dict[str, Any] = {}
         if image is not None:
-            from ..faces.ask import embedded
-            from ..faces.attributes import attributed
             from ..faces.frames import checked_frames
+            from ..faces.identity.attributes import add_attributes
+            from ..faces.identity.library import add_embeddings
 
-            frames, networks = checked_frames(frames_in(image)), askable(budget, commercial_only)
+            frames, networks = checked_frames(frames_in(image)), library(budget, commercial_only)
             faces.check_size(frames)
-            asked["attributes"] = lambda some: attributed(frames, some, networks)
-            asked["embeddings"] = lambda some: embedded(frames, some, networks)
+            asked["attributes"] = lambda some: add_attributes(frames, some, networks)
+            asked["embeddings"] = lambda some: add_embeddings(frames, some, networks)
         chosen = select(faces, choice, **asked)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")

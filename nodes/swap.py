@@ -13,10 +13,10 @@ from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
-from ..faces.identity import Identity
+from ..faces.identity.identity import Identity
 from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
 from .load import FusionModel
-from .networks import askable, detection_inputs, network_inputs
+from .networks import detection_inputs, library, network_inputs
 from .restore import report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
@@ -96,12 +96,12 @@ class SwapFaces(io.ComfyNode):
         min_face: int = 0,
     ) -> io.NodeOutput:
         from ..engines.planning import Options
-        from ..faces.swap import Swapping, swap_faces
-        from ..faces.swap_networks import networks_for, people_from
+        from ..faces.swap.networks import networks_for, people_from
+        from ..faces.swap.swap import Swapping, swap_faces
 
         swapping = Swapping(strength, colour, boost_px(boost), shape, texture, people)
         budget = budget or (MemoryBudget() if model is None else model.budget)
-        files, detection = askable(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
+        files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
         pictures = None if source_image is None else frames_in(source_image)
         identities = [identity, identity_b, identity_c, identity_d]
         everybody = people_from(identities, pictures, source_faces, files, detection)

@@ -67,9 +67,7 @@ def measuring_blueprint(name: str = "measuring", largest_batch: int | None = Non
     """A network that is not picture to picture."""
     ports = (Port("picture", (3, 8, 8)), Port("vector", (3,)))
     contract = Contract("Measuring", "tensors", "Apache-2.0")
-    spec = ModelSpec(
-        name, None, contract, 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch
-    )
+    spec = ModelSpec(name, None, contract, 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch)
 
     class Running(Loaded):
         def __call__(self, *inputs):
@@ -80,13 +78,13 @@ def measuring_blueprint(name: str = "measuring", largest_batch: int | None = Non
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Loaded:
         return Running(Measuring(dtype).to(device))
 
-    def twin(dtype: torch.dtype):
+    def meta_model(dtype: torch.dtype):
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with mode:
             module = Measuring(dtype)
         return module, mode
 
-    return Blueprint(spec, (name,), build, twin)
+    return Blueprint(spec, (name,), build, meta_model)
 
 
 def face_blueprint(name: str = "bright face", size: int = 64) -> Blueprint:
@@ -96,10 +94,10 @@ def face_blueprint(name: str = "bright face", size: int = 64) -> Blueprint:
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Loaded:
         return Loaded(BrightFace(dtype).to(device))
 
-    def twin(dtype: torch.dtype):
+    def meta_model(dtype: torch.dtype):
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with mode:
             module = BrightFace(dtype)
         return module, mode
 
-    return Blueprint(spec, (name,), build, twin)
+    return Blueprint(spec, (name,), build, meta_model)

@@ -49,9 +49,7 @@ class MemoryBudget:
         if self.mode not in MODES:
             raise SettingError(f"There is no mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
         if self.on_low_memory not in ON_LOW_MEMORY:
-            raise SettingError(
-                f"On low memory the choice is {' or '.join(ON_LOW_MEMORY)}, not {self.on_low_memory!r}."
-            )
+            raise SettingError(f"On low memory the choice is {' or '.join(ON_LOW_MEMORY)}, not {self.on_low_memory!r}.")
 
     def __str__(self) -> str:
         amount = "automatic" if self.limit is None else format_bytes(self.limit)

@@ -1,6 +1,6 @@
 """How many bytes a network will take, known before the first one is taken.
 
-The network's twin on tensors without data is run once or twice while every storage that comes to life is
+The network's meta model on tensors without data is run once or twice while every storage that comes to life is
 counted until it dies: the highest sum is what torch's allocator will be asked for. On a CPU, convolutions copy what
 they take and give where it is not laid out as they like it: that is counted too. A convolutional network's peak is
 exactly linear in the pixels of its batch, so two probes give every size.
@@ -103,14 +103,12 @@ def copied_by_convolution(given: torch.Tensor, result: torch.Tensor) -> int:
     return 0 if given.is_contiguous(memory_format=torch.channels_last) else sizes[0]
 
 
-def live_peak(
-    blueprint: Blueprint, precision: str, batch: int, height: int, width: int, copies: bool = False
-) -> int:
+def live_peak(blueprint: Blueprint, precision: str, batch: int, height: int, width: int, copies: bool = False) -> int:
     """Bytes of activations that one forward pass holds at most, input and output included.
 
     copies: also what convolutions on a CPU copy meanwhile.
     """
-    forward, mode = blueprint.twin(PRECISIONS[precision])
+    forward, mode = blueprint.meta_model(PRECISIONS[precision])
     with mode, torch.no_grad():
         given = _sample(blueprint.spec, batch, height, width)
         tracker = LivePeak(given, copies)

@@ -2,7 +2,7 @@
 
 The ladder is walked from the best plan to the cheapest, the cheapest loss first: a smaller batch, then a
 smaller tile, then another precision. What costs nothing to the picture, such as letting other models go, is
-the host's and asked for before, so it is no rung here; another device is tried by the caller.
+the host's and asked for before, so it is no degradation here; another device is tried by the caller.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Need:
+class Requirement:
     """What a network takes in one precision: bytes of weights, and of activations by pixels.
 
     elsewhere: in a process of its own, which gives back at once what it frees.
@@ -73,7 +73,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Room:
+class Available:
     """What a device offers: bytes that we may use, and bytes that are free at all."""
 
     device_type: str
@@ -99,7 +99,7 @@ class Plan:
     keeps_freed: bool
     predicted_peak: int
     allowed: int
-    rungs: tuple[str, ...] = ()
+    degradations: tuple[str, ...] = ()
     doubts: bool = False
 
     @property
@@ -135,8 +135,8 @@ def precisions(
 def ladder(
     work: Work,
     spec: ModelSpec,
-    needs: Mapping[str, Need],
-    room: Room,
+    needs: Mapping[str, Requirement],
+    room: Available,
     budget: MemoryBudget,
     tile: int = 0,
     overlap: int = 32,
@@ -156,7 +156,7 @@ def ladder(
     candidates = list(_candidates(work, spec, needs, room, budget, tile, overlap, working_size))
     tried = candidates[:1] if budget.on_low_memory == "fail" else candidates
     fitting = tuple(
-        replace(plan, rungs=_rungs(best, plan)) for plan in tried if plan.predicted_peak <= room.allowed
+        replace(plan, degradations=_degradations(best, plan)) for plan in tried if plan.predicted_peak <= room.allowed
     )
     if not fitting:
         raise _refusal(spec, min(tried, key=lambda plan: plan.predicted_peak), budget)
@@ -171,7 +171,7 @@ def fitted(height: int, width: int, size: tuple[int, int] | None) -> tuple[int, 
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def peak_bytes(work: Work, spec: ModelSpec, plan: Plan, need: Need, device_type: str) -> int:
+def peak_bytes(work: Work, spec: ModelSpec, plan: Plan, need: Requirement, device_type: str) -> int:
     """Bytes on the device at the worst moment of a plan."""
     running = need.activations.bytes_for(plan.pixels)
     if plan.keeps_freed:
@@ -189,7 +189,7 @@ def staging_bytes(work: Work, spec: ModelSpec, plan: Plan) -> int:
     return plan.pixels * FLOAT_PIXEL * (1 + 2 * spec.scale**2) + work.held_bytes
 
 
-def _working_size(work: Work, room: Room, budget: MemoryBudget) -> tuple[int, int] | None:
+def _working_size(work: Work, room: Available, budget: MemoryBudget) -> tuple[int, int] | None:
     may_shrink = work.tiled and budget.mode != "quality" and budget.on_low_memory == "degrade"
     if not may_shrink or room.free >= LITTLE:
         return None
@@ -200,8 +200,8 @@ def _working_size(work: Work, room: Room, budget: MemoryBudget) -> tuple[int, in
 def _candidates(
     work: Work,
     spec: ModelSpec,
-    needs: Mapping[str, Need],
-    room: Room,
+    needs: Mapping[str, Requirement],
+    room: Available,
     budget: MemoryBudget,
     tile: int,
     overlap: int,
@@ -217,7 +217,7 @@ def _candidates(
                     yield each
 
 
-def _batched(plan: Plan, count: int, spec: ModelSpec, need: Need, device_type: str) -> Iterator[Plan]:
+def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_type: str) -> Iterator[Plan]:
     """The plan with each batch that is worth trying, best first: on a CPU those that keep what is freed before the
     others. count: of items or tiles."""
 
@@ -264,7 +264,7 @@ def _shapes(
             yield (height, width), halo, fade
 
 
-def _has_room_to_keep(work: Work, spec: ModelSpec, plan: Plan, need: Need) -> bool:
+def _has_room_to_keep(work: Work, spec: ModelSpec, plan: Plan, need: Requirement) -> bool:
     returning = peak_bytes(work, spec, replace(plan, keeps_freed=False), need, "cpu")
     more = (KEPT_AT_MOST - 1) * need.activations.bytes_for(plan.pixels)
     return returning + more <= plan.allowed
@@ -276,7 +276,7 @@ def _batches(largest: int) -> Iterator[int]:
         yield 1 << exponent
 
 
-def _rungs(best: Plan, plan: Plan) -> tuple[str, ...]:
+def _degradations(best: Plan, plan: Plan) -> tuple[str, ...]:
     """What was given up on the way from the best plan to this one, as sentences for the report."""
     steps = []
     if plan.batch < best.batch:

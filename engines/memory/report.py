@@ -53,7 +53,7 @@ class Report:
     frames: int = 0
     faces: int = 0
     sessions_built: int = 0
-    rungs: list[str] = field(default_factory=list)
+    degradations: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     timeline: list[Span] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -65,10 +65,10 @@ class Report:
     def begin(self, budget: MemoryBudget) -> None:
         self.budget, self.mode = budget.limit, budget.mode
 
-    def give_up(self, rung: str) -> None:
+    def note_degradation(self, degradation: str) -> None:
         """Notes a step down the ladder, once."""
-        if rung not in self.rungs:
-            self.rungs.append(rung)
+        if degradation not in self.degradations:
+            self.degradations.append(degradation)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -119,7 +119,7 @@ class Report:
     def as_text(self) -> str:
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in self.seconds.items())
         lines = [self._what_ran(), self._how_much(), self._memory(), f"time: {stages}" if stages else ""]
-        lines += [f"given up: {rung}" for rung in self.rungs]
+        lines += [f"given up: {degradation}" for degradation in self.degradations]
         return "\n".join([line for line in lines if line] + self.notes)
 
     @property

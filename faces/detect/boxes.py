@@ -3,20 +3,20 @@
 import numpy as np
 
 
-def squared(boxes: np.ndarray, scale: float = 1.0) -> np.ndarray:
+def to_square(boxes: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """Squares with the boxes' centres and their longer sides times `scale`, at least 1 px."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     side = np.maximum(1, (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * scale)
     return np.concatenate([centre - side / 2, centre + side / 2], 1)
 
 
-def moved(boxes: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def apply_deltas(boxes: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Boxes with each edge moved by a fraction of the box's width or height."""
     size = boxes[:, 2:] - boxes[:, :2]
     return boxes + moves * np.concatenate([size, size], 1)
 
 
-def overlaps(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray:
+def iou(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray:
     """The area that `box` shares with each of `boxes`, as a part of their union or of the smaller one."""
     x0, y0, x1, y1 = boxes.T
     width = np.minimum(box[2], x1) - np.maximum(box[0], x0)
@@ -26,13 +26,13 @@ def overlaps(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray
     return shared / np.maximum(np.minimum(area, areas) if of_smaller else area + areas - shared, 1e-9)
 
 
-def kept(boxes: np.ndarray, scores: np.ndarray, limit: float, of_smaller: bool = False) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, limit: float, of_smaller: bool = False) -> np.ndarray:
     """Greedy non-maximum suppression: indices of the boxes kept, best first, ties in the order given."""
     order = np.argsort(-scores, kind="stable")
     boxes = boxes[order]
     result = []
     while len(order):
         result.append(order[0])
-        apart = overlaps(boxes[0], boxes[1:], of_smaller) <= limit
+        apart = iou(boxes[0], boxes[1:], of_smaller) <= limit
         order, boxes = order[1:][apart], boxes[1:][apart]
     return np.array(result, int)

@@ -13,7 +13,7 @@ from ..align import can_align
 from ..face import Face, Faces
 from .mtcnn import Check
 from .settings import DetectionSettings
-from .views import Candidates, Look, as_faces, joined, merged
+from .views import Detections, Look, as_faces, joined, merged
 
 FRAMES_AT_ONCE = 8
 ALL_TURNS = (0, 1, 2, 3)  # quarters
@@ -69,7 +69,7 @@ class _Search:
     last: int = 0
     empty: int = 0
 
-    def turned(self, frame: torch.Tensor, look: Look) -> Candidates:
+    def turned(self, frame: torch.Tensor, look: Look) -> Detections:
         """The candidates of a frame (H, W, C) whose upright look is known."""
         found = look.found
         if len(found) and not look.dropped:
@@ -87,7 +87,7 @@ class _Search:
         self.empty = 0 if len(found) else self.empty + 1
         return found
 
-    def _look(self, frame: torch.Tensor, turn: int) -> Candidates:
+    def _look(self, frame: torch.Tensor, turn: int) -> Detections:
         least = max(TURNED_SCORE, self.settings.score)
         (look,) = self.detector.look(frame[None], (turn,), least, self.settings.min_face or None, self.check)
         return look.found

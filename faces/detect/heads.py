@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...errors import ModelFileError
-from .views import Candidates, joined
+from .views import Detections, joined
 
 STRIDES = (8, 16, 32)
 YOLO_NUMBERS = 20  # of one place: centre, size, score, five times x, y and certainty
 
-Decode = Callable[[Sequence[np.ndarray], tuple[int, int], float], Candidates]
+Decode = Callable[[Sequence[np.ndarray], tuple[int, int], float], Detections]
 
 
-def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Detections:
     """SCRFD, det_10g and RetinaFace-10g: distances from a place to the box's edges, in strides.
 
     outputs: nine in any order, (places, 1), (places, 4) and (places, 10) for each stride. size: height and width of
@@ -30,16 +30,16 @@ def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_sco
     scores, distances, offsets = (_by_stride(outputs, width, 1)[0] for width in (1, 4, 10))
     found = []
     for stride, score, distance, offset in zip(STRIDES, scores, distances, offsets, strict=True):
-        places = _places(size, stride, len(score))
+        places = _anchors(size, stride, len(score))
         sure = np.flatnonzero(score[:, 0] >= least_score)
         centre, distance = places[sure], distance[sure] * stride
         boxes = np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], 1)
         points = centre[:, None] + offset[sure].reshape(-1, 5, 2) * stride
-        found.append(Candidates(boxes, points, score[sure, 0]))
+        found.append(Detections(boxes, points, score[sure, 0]))
     return joined(found)
 
 
-def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Detections:
     """YOLOface 8n: (20, places) with centre, size, score and five points with their certainty, in pixels.
 
     Raises ModelFileError for an output of another shape.
@@ -52,10 +52,10 @@ def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_
     rows = rows[rows[:, 4] >= least_score]
     centre, extent = rows[:, :2], rows[:, 2:4]
     boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
-    return Candidates(boxes, rows[:, 5:].reshape(-1, 5, 3)[:, :, :2], rows[:, 4])
+    return Detections(boxes, rows[:, 5:].reshape(-1, 5, 3)[:, :, :2], rows[:, 4])
 
 
-def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Candidates:
+def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Detections:
     """YuNet: an offset and the logarithm of a size for each place, in strides; the score is a product of two.
 
     outputs: twelve in any order, twice (places, 1), (places, 4) and (places, 10) for each stride. The rest is as
@@ -67,13 +67,13 @@ def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_sco
     found = []
     for stride, one, other, shape, offset in zip(STRIDES, first, second, shapes, offsets, strict=True):
         score = one[:, 0] * other[:, 0]
-        places = _places(size, stride, len(score))
+        places = _anchors(size, stride, len(score))
         sure = np.flatnonzero(score >= least_score)
         corner = places[sure]
         centre, extent = corner + shape[sure, :2] * stride, np.exp(shape[sure, 2:]) * stride
         points = corner[:, None] + offset[sure].reshape(-1, 5, 2) * stride
         boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
-        found.append(Candidates(boxes, points, score[sure]))
+        found.append(Detections(boxes, points, score[sure]))
     return joined(found)
 
 
@@ -92,7 +92,7 @@ def _by_stride(outputs: Sequence[np.ndarray], width: int, times: int) -> list[li
     return [tables[index::times] for index in range(times)]
 
 
-def _places(size: tuple[int, int], stride: int, count: int) -> np.ndarray:
+def _anchors(size: tuple[int, int], stride: int, count: int) -> np.ndarray:
     """x y of each place (count, 2) in pixels, row by row, each as often as the network has anchors there."""
     rows, columns = (-(-length // stride) for length in size)
     if not rows * columns or count % (rows * columns):

@@ -12,7 +12,7 @@ import torch
 from ...errors import ImageError, SettingError
 from ..face import Face
 from .area import Sums, exposure_gain, level, patches, sums
-from .boxes import kept, moved, squared
+from .boxes import apply_deltas, nms, to_square
 from .mtcnn_networks import channels_last, phased, run_onet, run_pnet, run_rnet
 from .mtcnn_weights import load_weights
 from .rereading import checked
@@ -102,9 +102,7 @@ class Mtcnn:
             looks.append(Look(merged(joined(parts)), dropped))
         return looks
 
-    def _found(
-        self, views: list[Sums], smallest: int, score: float, first: int, check: Check
-    ) -> list[list[Face]]:
+    def _found(self, views: list[Sums], smallest: int, score: float, first: int, check: Check) -> list[list[Face]]:
         """The faces of frames of one size, the first of which has the index `first`."""
         boxes, owners = self._proposed(views, smallest, check)
         boxes, owners = self._refined(views, boxes, owners, check)
@@ -128,9 +126,9 @@ class Mtcnn:
         views = [sums(picture, max(1, min(frame.shape[:2]) // 1024), exposure_gain(picture))]
         tries = []
         for scale in FOREIGN_BOX_SCALES:
-            box = squared(boxes, scale)
-            box = squared(moved(box, run_patches(run_rnet, self.rnet, 24, views, box, owners, nothing)[1]))
-            box = squared(moved(box, run_patches(run_onet, self.onet, 48, views, box, owners, nothing)[1]))
+            box = to_square(boxes, scale)
+            box = to_square(apply_deltas(box, run_patches(run_rnet, self.rnet, 24, views, box, owners, nothing)[1]))
+            box = to_square(apply_deltas(box, run_patches(run_onet, self.onet, 48, views, box, owners, nothing)[1]))
             scores, _, places = run_patches(run_onet, self.onet, 48, views, box, owners, nothing)
             tries.append((scores, in_pixels(np.floor(box), places)))
         all_scores = np.stack([scores for scores, _ in tries])
@@ -138,24 +136,20 @@ class Mtcnn:
         points = np.stack([points for _, points in tries])[best]
         return points.astype(np.float32), all_scores[best].astype(np.float32)
 
-    def _proposed(
-        self, views: list[Sums], min_face: int, check: Check
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _proposed(self, views: list[Sums], min_face: int, check: Check) -> tuple[np.ndarray, np.ndarray]:
         """P-net over the pyramid: square boxes (N, 4) and the index of each box's frame (N,)."""
         found: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
         for scale, height, width in levels(views[0].height, views[0].width, min_face):
             for owner, cells in enumerate(self._cells(views, scale, height, width, check)):
-                found[owner].append(cells[kept(cells[:, :4], cells[:, 4], 0.5)])
+                found[owner].append(cells[nms(cells[:, :4], cells[:, 4], 0.5)])
         boxes = []
         for parts in found:
             cells = np.concatenate(parts)
-            cells = cells[kept(cells[:, :4], cells[:, 4], 0.7)]
-            boxes.append(squared(cells_moved(cells[:, :4], cells[:, 5:])))
+            cells = cells[nms(cells[:, :4], cells[:, 4], 0.7)]
+            boxes.append(to_square(apply_cell_deltas(cells[:, :4], cells[:, 5:])))
         return np.concatenate(boxes), np.repeat(np.arange(len(views)), [len(part) for part in boxes])
 
-    def _cells(
-        self, views: list[Sums], scale: float, height: int, width: int, check: Check
-    ) -> list[np.ndarray]:
+    def _cells(self, views: list[Sums], scale: float, height: int, width: int, check: Check) -> list[np.ndarray]:
         """P-net's candidates on one pyramid level: for each frame (N, 9) cell, score, moves.
 
         The level is cut into bands of rows that overlap by the window less the step, so that memory stays
@@ -185,7 +179,7 @@ class Mtcnn:
         sure = np.flatnonzero(scores > R_THRESHOLD)
         # Compared before they are refined: MTCNN's authors do so, and which of many equals wins depends on it.
         chosen = sure[kept_by_frame(boxes[sure], scores[sure], owners[sure], len(views))]
-        return squared(moved(boxes[chosen], moves[chosen])), owners[chosen]
+        return to_square(apply_deltas(boxes[chosen], moves[chosen])), owners[chosen]
 
     def _decided(
         self,
@@ -200,7 +194,7 @@ class Mtcnn:
         scores, moves, places = run_patches(run_onet, self.onet, 48, views, boxes, owners, check)
         sure = scores >= score
         points = in_pixels(np.floor(boxes), places)[sure].astype(np.float32)
-        boxes, owners, scores = moved(np.floor(boxes), moves)[sure], owners[sure], scores[sure]
+        boxes, owners, scores = apply_deltas(np.floor(boxes), moves)[sure], owners[sure], scores[sure]
         height, width = views[0].frame.shape[:2]
         found: list[list[Face]] = [[] for _ in views]
         for i in kept_by_frame(boxes, scores, owners, len(views), of_smaller=True):
@@ -223,7 +217,7 @@ def kept_by_frame(
 ) -> np.ndarray:
     """Non-maximum suppression within each frame: indices of the boxes kept."""
     groups = [np.flatnonzero(owners == frame) for frame in range(frames)]
-    return np.concatenate([group[kept(boxes[group], scores[group], 0.7, of_smaller)] for group in groups])
+    return np.concatenate([group[nms(boxes[group], scores[group], 0.7, of_smaller)] for group in groups])
 
 
 def in_pixels(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -269,9 +263,9 @@ def cell_boxes(x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
     return np.concatenate([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale)], 1)
 
 
-def cells_moved(cells: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def apply_cell_deltas(cells: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """P-net's cells with their moves, as boxes (N, 4) in pixel edges."""
-    return moved(cells, moves) - [1, 1, 0, 0]
+    return apply_deltas(cells, moves) - [1, 1, 0, 0]
 
 
 def network_input(images: np.ndarray) -> torch.Tensor:

@@ -40,8 +40,7 @@ def checked_bytes(folder: Path, name: str) -> bytes:
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256[name]:
         raise DependencyError(
-            f"{path} is not the file of mtcnn 1.0.0 (SHA-256 {digest[:12]}...), so it was not opened: "
-            f"run `{INSTALL}`."
+            f"{path} is not the file of mtcnn 1.0.0 (SHA-256 {digest[:12]}...), so it was not opened: run `{INSTALL}`."
         )
     return content
 

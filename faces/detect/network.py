@@ -14,12 +14,12 @@ import torch
 from ...catalog.families import Family
 from ...engines.session import Infer, Tensors
 from ...opencv import cv2
-from ..face_masks import network_input
+from ..masks.face_masks import network_input
 from .area import exposure_gain
-from .boxes import kept
+from .boxes import nms
 from .heads import DECODERS
 from .mtcnn import Check, check_frames, check_settings, nothing
-from .views import SAME_FACE, Candidates, Look, joined, merged, turned_back, turned_shape
+from .views import SAME_FACE, Detections, Look, joined, merged, turned_back, turned_shape
 
 SIDE = 640  # of the input where the network takes any
 # Of a face's size: the least distance from eyes to mouth, how far the nose may lie beyond them, and how far the points
@@ -91,14 +91,14 @@ class NetworkDetector:
             found += [View(turn, *part, self._scale(part)) for part in self._parts(*shape)]
         return found
 
-    def decoded(self, outputs: Tensors, view: View, shape: Sequence[int], score: float) -> Candidates:
+    def decoded(self, outputs: Tensors, view: View, shape: Sequence[int], score: float) -> Detections:
         """The network's outputs for a view, as candidates in pixels of the frame (height, width)."""
         arrays = [each.numpy() for each in outputs]
         found = DECODERS[self.family.name](arrays, self.size, score)
         found = found[(np.isfinite(found.boxes).all(1) & np.isfinite(found.landmarks).all((1, 2)))]
-        found = found[kept(found.boxes, found.scores, SAME_FACE)]
+        found = found[nms(found.boxes, found.scores, SAME_FACE)]
         shift = np.array([view.x0, view.y0], np.float32)
-        placed = Candidates(
+        placed = Detections(
             found.boxes / view.scale + np.tile(shift, 2), found.landmarks / view.scale + shift, found.scores
         )
         return turned_back(whole_only(placed, view, turned_shape(shape, view.turns)), shape, view.turns)
@@ -152,7 +152,7 @@ def starts(length: int, tile: int) -> list[int]:
     return [round(index * (length - tile) / (count - 1)) for index in range(count)] if count > 1 else [0]
 
 
-def whole_only(found: Candidates, view: View, shape: tuple[int, int]) -> Candidates:
+def whole_only(found: Detections, view: View, shape: tuple[int, int]) -> Detections:
     """Without the faces that the view's edges cut off; edges of the frame (height, width) cut nothing off."""
     edge = 2 / view.scale
     height, width = shape

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..face import Face
-from .boxes import kept, overlaps
+from .boxes import iou, nms
 
 SAME_FACE = 0.4  # boxes that overlap more are one face
 FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class Detections:
     """Boxes (n, 4) x0 y0 x1 y1, landmarks (n, 5, 2), scores (n,)."""
 
     boxes: np.ndarray
@@ -25,30 +25,30 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, chosen: np.ndarray) -> Candidates:
-        return Candidates(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
+    def __getitem__(self, chosen: np.ndarray) -> Detections:
+        return Detections(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
 
 
-def joined(parts: Sequence[Candidates]) -> Candidates:
+def joined(parts: Sequence[Detections]) -> Detections:
     """All of them, in order."""
     boxes, landmarks, scores = zip(*((part.boxes, part.landmarks, part.scores) for part in parts), strict=True)
-    return Candidates(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
+    return Detections(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
     """What a detector has seen in one frame: faces whose points are right, and how many it dropped for theirs."""
 
-    found: Candidates
+    found: Detections
     dropped: int = 0
 
 
-def as_candidates(faces: Iterable[Face]) -> Candidates:
+def as_candidates(faces: Iterable[Face]) -> Detections:
     """Faces as arrays."""
     faces = list(faces)
     boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
     points = np.array([face.landmarks for face in faces], np.float64).reshape(-1, 5, 2)
-    return Candidates(boxes, points, np.array([face.score for face in faces]))
+    return Detections(boxes, points, np.array([face.score for face in faces]))
 
 
 def turned_shape(shape: Sequence[int], turns: int) -> tuple[int, int]:
@@ -56,8 +56,8 @@ def turned_shape(shape: Sequence[int], turns: int) -> tuple[int, int]:
     return (shape[1], shape[0]) if turns % 2 else (shape[0], shape[1])
 
 
-def turned_back(found: Candidates, shape: Sequence[int], turns: int) -> Candidates:
-    """Candidates in the pixels of a frame (height, width) that np.rot90 had turned `turns` times.
+def turned_back(found: Detections, shape: Sequence[int], turns: int) -> Detections:
+    """Detections in the pixels of a frame (height, width) that np.rot90 had turned `turns` times.
 
     The points keep their order: the left eye is the one on the left when the face is upright.
     """
@@ -67,21 +67,21 @@ def turned_back(found: Candidates, shape: Sequence[int], turns: int) -> Candidat
         boxes = np.stack([height - boxes[..., 1], boxes[..., 0]], -1)
         points = np.stack([height - 1 - points[..., 1], points[..., 0]], -1)
     boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1) if len(boxes) else boxes.reshape(0, 4)
-    return Candidates(boxes, points, found.scores)
+    return Detections(boxes, points, found.scores)
 
 
-def merged(found: Candidates) -> Candidates:
+def merged(found: Detections) -> Detections:
     """One candidate for each face: the best of those that overlap, and no part of a larger one."""
-    found = found[kept(found.boxes, found.scores, SAME_FACE)]
+    found = found[nms(found.boxes, found.scores, SAME_FACE)]
     areas = np.ptp(found.boxes.reshape(-1, 2, 2), 1).prod(1)
     inside = np.zeros(len(found), bool)
     for index, box in enumerate(found.boxes):
         better = (areas > areas[index]) & (found.scores > found.scores[index])
-        inside[index] = (better & (overlaps(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
+        inside[index] = (better & (iou(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
     return found[~inside]
 
 
-def as_faces(found: Candidates, frame: int, shape: Sequence[int]) -> list[Face]:
+def as_faces(found: Detections, frame: int, shape: Sequence[int]) -> list[Face]:
     """Sorted faces with their boxes inside the frame (height, width)."""
     limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
     faces = [

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from slimfusion.bench.host_driver import HostError
 from slimfusion.catalog.files import BUNDLED_FILE
-from slimfusion.engines.backends.weights_file import metadata
+from slimfusion.engines.torch.weights_file import metadata
 
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
 

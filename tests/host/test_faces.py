@@ -53,9 +53,7 @@ def test_an_identity_is_made_saved_loaded_and_itself(lab, portrait, networks):
         assert file.get_tensor("embedding").shape == (512,) and file.get_tensor("kps").shape == (5, 2)
     again = {
         "load": lab.node("SlimFusionLoadIdentity", name="Eileen"),
-        "blend": lab.node(
-            "SlimFusionBlendIdentities", identity_1=["load", 0], identity_2=["load", 0], weight_2=3.0
-        ),
+        "blend": lab.node("SlimFusionBlendIdentities", identity_1=["load", 0], identity_2=["load", 0], weight_2=3.0),
         "alike": lab.node("SlimFusionLikeness", identity_1=["load", 0], identity_2=["blend", 0]),
     }
     assert lab.run(again).outputs["alike"]["text"] == ["Eileen and blend: 1.000"]

@@ -9,13 +9,20 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError
 from slimfusion.faces import align
-from slimfusion.faces.ask import OCCLUDERS, PARSERS, Askable, embedded, landmarked, mask_network
-from slimfusion.faces.attributes import attributed
-from slimfusion.faces.detection import detect_faces
+from slimfusion.faces.detect.detection import detect_faces
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.face_masks import MaskChoice, face_masks
-from slimfusion.faces.model_files import search
-from slimfusion.faces.select import Choice, select
+from slimfusion.faces.identity.attributes import add_attributes
+from slimfusion.faces.identity.library import (
+    OCCLUDERS,
+    PARSERS,
+    ModelLibrary,
+    add_embeddings,
+    add_landmarks68,
+    mask_network,
+)
+from slimfusion.faces.identity.select import Choice, select
+from slimfusion.faces.masks.face_masks import MaskChoice, face_masks
+from slimfusion.models.library import search
 
 onnx_files = pytest.importorskip("onnx_files")
 SIDE = 200
@@ -46,11 +53,11 @@ def counting(folder):
         searches.append(folder)
         return search([folder])
 
-    return Askable(counted, MemoryBudget(), StandaloneHost("cpu")), searches
+    return ModelLibrary(counted, MemoryBudget(), StandaloneHost("cpu")), searches
 
 
 @pytest.fixture
-def askable(counting):
+def library(counting):
     return counting[0]
 
 
@@ -67,78 +74,78 @@ def two_faces():
     return frames, Faces(((face_at(20, 20, 150), face_at(SIDE + 20, 20, 150)),), SIDE, 2 * SIDE)
 
 
-def test_a_recogniser_is_found_by_its_shapes_and_looks_at_all_faces(askable):
+def test_a_recogniser_is_found_by_its_shapes_and_looks_at_all_faces(library):
     frames, faces = two_faces()
-    known = embedded(frames, faces.frames[0], askable)
+    known = add_embeddings(frames, faces.frames[0], library)
     weight = np.random.default_rng(5).standard_normal((3, 512)).astype(np.float32)
     for face, colour in zip(known, ([1, -1, -1], [-1, -1, 1]), strict=True):
         assert np.abs(face.embedding - np.float32(colour) @ weight).max() < 1e-3
-    assert askable.report.model == "b.onnx"
+    assert library.report.model == "b.onnx"
 
 
 def test_likeness_selects_and_the_folders_are_searched_only_for_it(counting):
-    askable, searches = counting
+    library, searches = counting
     frames, faces = two_faces()
 
     def embeddings(some):
-        return embedded(frames, some, askable)
+        return add_embeddings(frames, some, library)
 
     assert select(faces, Choice(order="large"), None, embeddings).count == 2
     assert searches == []
-    reference = embedded(frames, faces.frames[0][1:], askable)[0].embedding
+    reference = add_embeddings(frames, faces.frames[0][1:], library)[0].embedding
     chosen = select(faces, Choice(reference=reference, likeness=0.9), None, embeddings)
     assert [float(face.box[0]) for face in chosen.frames[0]] == [SIDE + 20]
     assert len(searches) == 2
 
 
-def test_masks_see_what_their_networks_see(askable):
+def test_masks_see_what_their_networks_see(library):
     frames, faces = two_faces()
     frames[0, 100:, :, 0] = 0.0
     occlusion = face_masks(
-        faces, MaskChoice(occlusion=True), frames, mask_network(askable, "mask", OCCLUDERS, faces.count)
+        faces, MaskChoice(occlusion=True), frames, mask_network(library, "mask", OCCLUDERS, faces.count)
     )[0]
     assert occlusion[80, 95] == 1 and not occlusion[101:].any() and not occlusion[:, SIDE:].any()
     skin = face_masks(
-        faces, MaskChoice(regions=("skin",)), frames, parser=mask_network(askable, "parser", PARSERS, faces.count)
+        faces, MaskChoice(regions=("skin",)), frames, parser=mask_network(library, "parser", PARSERS, faces.count)
     )[0]
     assert skin[80, 95] == 1 and not skin[:, SIDE:].any()
 
 
-def test_gender_and_age_select(askable):
+def test_gender_and_age_select(library):
     frames, faces = two_faces()
-    chosen = select(faces, Choice(gender="male", youngest=40), lambda some: attributed(frames, some, askable))
+    chosen = select(faces, Choice(gender="male", youngest=40), lambda some: add_attributes(frames, some, library))
     assert [(float(face.box[0]), face.gender) for face in chosen.frames[0]] == [(20, "male")]
     (_, years), *_ = (face.age for face in chosen.frames[0])
     assert 40 <= years <= 100
 
 
-def test_areas_are_made_from_points_that_a_network_finds(askable):
+def test_areas_are_made_from_points_that_a_network_finds(library):
     frames, faces = two_faces()
     choice = MaskChoice(areas=("mouth",))
-    mask = face_masks(faces, choice, frames, landmarks=lambda some: landmarked(frames, some, askable))[0]
+    mask = face_masks(faces, choice, frames, landmarks=lambda some: add_landmarks68(frames, some, library))[0]
     x, y = faces.frames[0][0].landmarks[2]  # the area is a part of the ring around the nose, to its upper right
     assert mask[int(y) - 20, int(x) + 13] > 0.5 and mask[int(y) + 20, int(x) - 13] == 0
 
 
 def test_a_network_that_is_not_there_says_where_to_get_it(tmp_path):
-    empty = Askable(lambda: search([tmp_path]), MemoryBudget(), StandaloneHost("cpu"))
+    empty = ModelLibrary(lambda: search([tmp_path]), MemoryBudget(), StandaloneHost("cpu"))
     frames, faces = two_faces()
     with pytest.raises(ModelFileError, match=r"No recogniser was found.*w600k_r50\.onnx from https.*buffalo_l"):
-        embedded(frames, faces.frames[0], empty)
-    assert embedded(frames, [], empty) == []
+        add_embeddings(frames, faces.frames[0], empty)
+    assert add_embeddings(frames, [], empty) == []
 
 
 def test_commercial_use_only_refuses_what_is_not_known_to_be_free(folder):
-    strict = Askable(lambda: search([folder]), MemoryBudget(), StandaloneHost("cpu"), commercial_only=True)
+    strict = ModelLibrary(lambda: search([folder]), MemoryBudget(), StandaloneHost("cpu"), commercial_only=True)
     frames, faces = two_faces()
     with pytest.raises(ModelFileError, match=r"free for commercial use.*No such file is known"):
-        embedded(frames, faces.frames[0], strict)
+        add_embeddings(frames, faces.frames[0], strict)
 
 
 def test_without_a_landmark_file_the_bundled_network_gives_the_points():
     frames = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)[None]
     faces = detect_faces(frames, StandaloneHost("cpu")).frames[0]
-    (face,) = landmarked(frames, faces, Askable(lambda: (), MemoryBudget(), StandaloneHost("cpu")))
+    (face,) = add_landmarks68(frames, faces, ModelLibrary(lambda: (), MemoryBudget(), StandaloneHost("cpu")))
     eyes = np.stack([face.landmarks68[36:42].mean(0), face.landmarks68[42:48].mean(0)])
     distance = np.linalg.norm(face.landmarks[1] - face.landmarks[0])
     assert np.abs(eyes - face.landmarks[:2]).max() < 0.1 * distance

@@ -8,9 +8,14 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError
 from slimfusion.faces.align import template_points
-from slimfusion.faces.ask import Askable
-from slimfusion.faces.attributes import attributed, decoded_fairface, decoded_genderage, with_attributes
 from slimfusion.faces.face import Face
+from slimfusion.faces.identity.attributes import (
+    add_attributes,
+    decoded_fairface,
+    decoded_genderage,
+    with_attributes,
+)
+from slimfusion.faces.identity.library import ModelLibrary
 
 POINTS = (template_points("arcface_112_v2", 224) + np.array([50, 40])).astype(np.float32)
 FACE = Face(1, np.array([90, 60, 218, 188], np.float32), POINTS, 0.9)
@@ -74,10 +79,12 @@ def test_without_faces_no_network_is_looked_for():
     def search():
         raise AssertionError
 
-    assert attributed(torch.zeros(1, 8, 8, 3), [], Askable(search, MemoryBudget(), StandaloneHost("cpu"))) == []
+    assert (
+        add_attributes(torch.zeros(1, 8, 8, 3), [], ModelLibrary(search, MemoryBudget(), StandaloneHost("cpu"))) == []
+    )
 
 
 def test_without_a_network_it_is_said_which_is_missing():
-    askable = Askable(lambda: (), MemoryBudget(), StandaloneHost("cpu"))
+    library = ModelLibrary(lambda: (), MemoryBudget(), StandaloneHost("cpu"))
     with pytest.raises(ModelFileError, match="attributes"):
-        attributed(torch.zeros(2, 300, 300, 3), [FACE], askable)
+        add_attributes(torch.zeros(2, 300, 300, 3), [FACE], library)

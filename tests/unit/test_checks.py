@@ -11,11 +11,11 @@ from slimfusion.engines.planning import Options
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.face_masks import MaskChoice, face_masks
 from slimfusion.faces.frames import checked_frames
-from slimfusion.faces.people import parse_map
-from slimfusion.faces.select import Choice
-from slimfusion.faces.swap import Swapping
+from slimfusion.faces.identity.people import parse_map
+from slimfusion.faces.identity.select import Choice
+from slimfusion.faces.masks.face_masks import MaskChoice, face_masks
+from slimfusion.faces.swap.swap import Swapping
 
 POINTS = np.array([[24, 28], [40, 28], [32, 36], [26, 44], [38, 44]], np.float32)
 BOX = np.array([8, 8, 56, 56], np.float32)
@@ -58,8 +58,8 @@ def test_a_face_of_another_frame_and_one_of_four_points():
 
 def test_a_picture_that_wants_gradients_is_worked_on_without():
     from slimfusion.catalog.files import BUNDLED_FILE
-    from slimfusion.faces.networks import blueprint_from_path
     from slimfusion.faces.restore import restore_image
+    from slimfusion.models.opening import blueprint_from_path
 
     host = StandaloneHost("cpu")
     picture = torch.rand(1, 16, 16, 3, requires_grad=True)

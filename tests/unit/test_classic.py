@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import warp
-from slimfusion.faces.classic import OUTER_FEATHER, Source, Weights, fuse, opening_mask
+from slimfusion.faces.fuse.classic import OUTER_FEATHER, Source, Weights, fuse, opening_mask
 from slimfusion.opencv import cv2
 
 HEIGHT, WIDTH = 200, 180

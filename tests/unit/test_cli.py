@@ -18,7 +18,7 @@ from slimfusion.commands.pictures import Chosen, Source, check_writable, targets
 from slimfusion.commands.progress import ProgressBar
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.errors import BudgetError, OutputError
-from slimfusion.faces.picture_files import read_picture, write_picture
+from slimfusion.faces.pictures.files import read_picture, write_picture
 
 ROOT = Path(slimfusion.__file__).parent
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from slimfusion.faces.colour import matched_colour
-from slimfusion.faces.pyramid import blended
+from slimfusion.faces.fuse.colour import matched_colour
+from slimfusion.faces.fuse.pyramid import blended
 
 
 def skin(red: float, green: float, blue: float, seed: int = 0, size: int = 64) -> np.ndarray:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from networks import face_blueprint, save_upscaler
 from slimfusion.bench import twins
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.engines.memory.cost import Cost
 from slimfusion.engines.memory.costs import (
@@ -19,6 +18,7 @@ from slimfusion.engines.memory.costs import (
     live_cost,
     live_peak,
 )
+from slimfusion.models.torch_model import blueprint_from_file
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 CPU = torch.device("cpu")

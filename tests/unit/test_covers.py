@@ -5,19 +5,19 @@ import pytest
 import torch
 from slimfusion.bench.swap_twins import save_swapper
 from slimfusion.catalog.families import FAMILIES
-from slimfusion.engines.backends.onnx_backend import blueprint_from_onnx
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.faces import align, warp
-from slimfusion.faces.ask import Askable
-from slimfusion.faces.covers import Hidden, cover_of
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.identity import Identity
-from slimfusion.faces.model_files import search
-from slimfusion.faces.people import Person
-from slimfusion.faces.swap import Networks, swap_faces
-from slimfusion.faces.swap_networks import networks_for, occlusion
+from slimfusion.faces.identity.identity import Identity
+from slimfusion.faces.identity.library import ModelLibrary
+from slimfusion.faces.identity.people import Person
+from slimfusion.faces.masks.covers import Hidden, cover_of
+from slimfusion.faces.swap.networks import networks_for, occlusion
+from slimfusion.faces.swap.swap import Networks, swap_faces
+from slimfusion.models.library import search
+from slimfusion.models.onnx_model import blueprint_from_onnx
 from slimfusion.opencv import cv2
 
 onnx_files = pytest.importorskip("onnx_files")
@@ -71,8 +71,8 @@ ANNA = Person("Anna", Identity("Anna", np.ones(512, np.float32)), other_skin(), 
 RED = (0.9, 0.0, 0.0)
 
 
-def files(folder) -> Askable:
-    return Askable(lambda: search([folder]), FULL, HOST)
+def files(folder) -> ModelLibrary:
+    return ModelLibrary(lambda: search([folder]), FULL, HOST)
 
 
 def changed(frames, networks):

@@ -9,12 +9,12 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import ModelFileError, SettingError
-from slimfusion.faces.ask import Askable
+from slimfusion.faces.detect.detection import detect_faces
+from slimfusion.faces.detect.detectors import opened_detector
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DETECTORS, DetectionSettings
-from slimfusion.faces.detection import detect_faces
-from slimfusion.faces.detectors import opened_detector
-from slimfusion.faces.model_files import search
+from slimfusion.faces.identity.library import ModelLibrary
+from slimfusion.models.library import search
 
 onnx_files = pytest.importorskip("onnx_files")
 FRAMES = torch.zeros(2, 64, 64, 3)
@@ -52,7 +52,7 @@ def a_detector(path, family, batch):
 def test_heads_planted_in_a_file_come_back(tmp_path, family, batch):
     a_detector(tmp_path / "anything.onnx", family, batch)
     frames = torch.rand(2, 1280, 960, 3)
-    files = askable(lambda: search([tmp_path]))
+    files = library(lambda: search([tmp_path]))
     settings = DetectionSettings(family, 0.5, turned="never", find_file=files.detector)
     faces = detect_faces(frames, StandaloneHost("cpu"), settings)
     for index, of_frame in enumerate(faces.frames):
@@ -65,8 +65,8 @@ def searched():
     raise AssertionError("no file is needed")
 
 
-def askable(search=searched) -> Askable:
-    return Askable(search, MemoryBudget(), StandaloneHost("cpu"))
+def library(search=searched) -> ModelLibrary:
+    return ModelLibrary(search, MemoryBudget(), StandaloneHost("cpu"))
 
 
 def opened(settings):
@@ -80,7 +80,7 @@ def test_mtcnn_needs_no_file():
 
 @pytest.mark.parametrize("name", DETECTORS[1:])
 def test_a_detector_without_its_file_says_so(name):
-    with pytest.raises(ModelFileError), opened(DetectionSettings(name, find_file=askable(lambda: ()).detector)):
+    with pytest.raises(ModelFileError), opened(DetectionSettings(name, find_file=library(lambda: ()).detector)):
         pass
     with pytest.raises(SettingError, match=rf"{name} needs a model file.*find_file"), opened(DetectionSettings(name)):
         pass

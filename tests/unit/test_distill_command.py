@@ -10,7 +10,7 @@ from networks import save_upscaler
 from safetensors.torch import load_file
 from slimfusion import cli
 from slimfusion.distill import footprint, perceptual, recipe
-from slimfusion.engines.backends.architectures import slim_unet
+from slimfusion.engines.torch.architectures import slim_unet
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +42,7 @@ def run(folder: Path, *more: object) -> int:
     return cli.main([str(word) for word in (*words, *more)])
 
 
-def test_a_teacher_that_enlarges_teaches_a_network_that_loads(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_teacher_that_enlarges_teaches_a_network_that_loads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     teacher = save_upscaler(folder / "teacher.pth", scale=4)
     (folder / "data" / "torn.jpg").write_bytes(b"not a picture")
     assert run(folder, "--teacher", teacher, "--steps", 2) == 0

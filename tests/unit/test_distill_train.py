@@ -26,7 +26,7 @@ from slimfusion.distill.training_run import (
     share_gradient,
     weights_of,
 )
-from slimfusion.engines.backends.architectures import slim_unet
+from slimfusion.engines.torch.architectures import slim_unet
 from slimfusion.errors import ImageError, ModelFileError, OutputError, SettingError
 
 TINY = Recipe(steps=4, widths=(8, 8), depths=(1, 1), patch=32, batch=2, sharp_share=0.0)
@@ -71,9 +71,7 @@ def test_an_interrupted_run_goes_on_along_the_same_curve(pictures: data.Pictures
         assert torch.equal(one, other)
 
 
-def test_a_joint_run_moves_everything_and_goes_on_along_the_same_curve(
-    pictures: data.Pictures, tmp_path: Path
-) -> None:
+def test_a_joint_run_moves_everything_and_goes_on_along_the_same_curve(pictures: data.Pictures, tmp_path: Path) -> None:
     judges, recipe = train.Judges(alex=random_lpips()), replace(TINY, patch=64, steps=6, joint=True, weave=0.1)
     whole, before = new_run(recipe), new_run(recipe)
     expected = curve(whole, recipe, pictures, judges)
@@ -224,9 +222,9 @@ def test_a_teacher_answers_at_the_size_it_was_asked_in() -> None:
     enlarging = Teacher("x4", 4, 8, None, lambda x: torch.nn.functional.interpolate(x, scale_factor=4))
     damaged = torch.rand(2, 3, 48, 80)
     assert enlarging.taught(damaged).shape == damaged.shape
-    assert torch.allclose(enlarging.taught(damaged)[..., :4, :4], damaged[..., :4, :4].mean((-1, -2), True).expand(
-        -1, -1, 4, 4
-    ))
+    assert torch.allclose(
+        enlarging.taught(damaged)[..., :4, :4], damaged[..., :4, :4].mean((-1, -2), True).expand(-1, -1, 4, 4)
+    )
 
 
 @pytest.mark.parametrize(("scale", "patch"), [(16, 128), (3, 128)])

@@ -16,12 +16,12 @@ from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.found import Found
 from slimfusion.catalog.known import KNOWN
 from slimfusion.commands.doctor import PROBLEM
-from slimfusion.engines import doctor
-from slimfusion.engines.backends.probing import Probe
-from slimfusion.engines.backends.runtime import Installation, Wheel
-from slimfusion.engines.doctor import GIB, Finding, Level, Torch
-from slimfusion.faces import model_findings as model_findings_module
-from slimfusion.faces.model_findings import model_finding, model_findings
+from slimfusion.doctor import examine as doctor
+from slimfusion.doctor import model_findings as model_findings_module
+from slimfusion.doctor.examine import GIB, Finding, Level, Torch
+from slimfusion.doctor.model_findings import model_finding, model_findings
+from slimfusion.engines.ort.probe import Probe
+from slimfusion.engines.ort.runtime import Installation, Wheel
 
 PIP = f"{sys.executable} -m pip "
 RTX = Torch("2.13.0+cu130", "CUDA 13.0", "13.0", 9, "RTX 3060", (8, 6))

@@ -7,8 +7,8 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import align
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.face_masks import MaskChoice, MaskNetwork, face_masks, network_input
-from slimfusion.faces.masks import AREAS
+from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, face_masks, network_input
+from slimfusion.faces.masks.soft import AREAS
 
 XSEG, PARSER = FAMILIES["xseg"], FAMILIES["bisenet"]
 
@@ -93,9 +93,7 @@ def test_the_smallest_mask_counts():
     box = face_masks(one(face), MaskChoice())
     free = face_masks(one(face), MaskChoice(occlusion=True), frames, halves(XSEG, 0.5))
     skin = face_masks(one(face), MaskChoice(regions=("skin",)), frames, parser=classes(1))
-    both = face_masks(
-        one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, halves(XSEG, 0.5), classes(1)
-    )
+    both = face_masks(one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, halves(XSEG, 0.5), classes(1))
     assert torch.equal(both, torch.minimum(free, skin))
     assert (free <= box).all() and not free[:, :, 151:].any()
     user = torch.rand(1, 300, 300)

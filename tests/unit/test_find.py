@@ -9,13 +9,13 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import BudgetError
-from slimfusion.faces import detectors
+from slimfusion.faces.detect import detectors
 from slimfusion.faces.detect.area import exposure_gain
+from slimfusion.faces.detect.detection import changeable, detect_faces, detection_bytes, most_detection_bytes
 from slimfusion.faces.detect.find import EMPTY_FRAMES, by_place, find_faces
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.detect.views import Look, as_candidates
-from slimfusion.faces.detection import changeable, detect_faces, detection_bytes, most_detection_bytes
 from slimfusion.faces.face import Face
 
 HOST = StandaloneHost("cpu")

@@ -8,12 +8,12 @@ import torch
 from networks import face_blueprint
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill.degrade import degrade, severity
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.planning import Options
-from slimfusion.faces.grey import is_grey, without_colour
+from slimfusion.faces.pictures.grey import is_grey, without_colour
 from slimfusion.faces.restore import restore_faces, restore_image
+from slimfusion.models.torch_model import blueprint_from_file
 
 HOST, FULL = StandaloneHost("cpu"), MemoryBudget(mode="quality")
 SHARP = Options(fidelity=0.0)

@@ -136,7 +136,7 @@ def test_turned_faces_are_found_with_their_points_in_order(turns):
 def test_a_turned_frame_and_back_is_the_same():
     generator = np.random.default_rng(0)
     for turns in range(4):
-        found = heads.Candidates(np.array([[3.0, 5, 20, 40]]), generator.random((1, 5, 2)) * 20, np.ones(1))
+        found = heads.Detections(np.array([[3.0, 5, 20, 40]]), generator.random((1, 5, 2)) * 20, np.ones(1))
         once = turned_back(found, (70, 90), turns)
         shape = (90, 70) if turns % 2 else (70, 90)
         again = turned_back(once, shape, (4 - turns) % 4)

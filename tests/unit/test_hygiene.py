@@ -16,7 +16,7 @@ NEVER_CALLED = {"eval", "exec", "__import__", "os.system", "os.popen", "pickle.l
 NEVER_IMPORTED = {"urllib", "requests", "http", "httpx", "aiohttp", "socket", "ftplib", "subprocess", "ctypes.util"}
 JOBLIB = Path("faces/detect/mtcnn_weights.py")  # reads nothing whose SHA-256 it does not know
 # The only files that start processes, and of this package alone.
-CHILDREN = {Path("engines/backends/child.py"), Path("engines/backends/worker.py")}
+CHILDREN = {Path("engines/worker/child_process.py"), Path("engines/worker/parent.py")}
 HOSTS_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution"}
 HOSTS_DOOR = Path("nodes/host.py")
 
@@ -25,10 +25,12 @@ FOR_ALL = {"errors", "opencv", ""}
 MAY_SEE = {
     "catalog": {"catalog"},
     "engines": {"engines", "catalog"},
-    "faces": {"faces", "engines", "catalog"},
-    "nodes": {"nodes", "faces", "engines", "catalog"},
-    "distill": {"distill", "faces", "engines", "catalog"},
-    "commands": {"commands", "distill", "faces", "engines", "catalog"},
+    "models": {"models", "engines", "catalog"},
+    "faces": {"faces", "models", "engines", "catalog"},
+    "doctor": {"doctor", "models", "engines", "catalog"},
+    "nodes": {"nodes", "doctor", "faces", "models", "engines", "catalog"},
+    "distill": {"distill", "faces", "models", "engines", "catalog"},
+    "commands": {"commands", "distill", "doctor", "faces", "models", "engines", "catalog"},
     "cli": {"commands"},
     "__init__": {"nodes"},
     "__main__": set(),

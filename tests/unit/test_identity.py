@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from slimfusion.errors import FacesError, ModelFileError, OutputError, SettingError
 from slimfusion.faces.face import Face
-from slimfusion.faces.identity import (
+from slimfusion.faces.identity.identity import (
     Identity,
     alike,
     combined,

@@ -7,7 +7,13 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.errors import ModelFileError
 from slimfusion.faces.align import template_points
 from slimfusion.faces.face import Face
-from slimfusion.faces.landmarks import box_affine, decoded, five_from_68, landmarker_crop, with_landmarks
+from slimfusion.faces.landmarks.network import (
+    box_affine,
+    decoded,
+    five_from_68,
+    landmarker_crop,
+    with_landmarks,
+)
 from slimfusion.faces.warp import MEAN_FACE
 
 POINTS = (MEAN_FACE / 3.2 + [0.5, 0.45]).astype(np.float32)  # as parts of a box

@@ -6,11 +6,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from slimfusion.bench.portraits import astronaut
-from slimfusion.engines.backends.architectures import slim_landmarks
+from slimfusion.engines.torch.architectures import slim_landmarks
 from slimfusion.errors import FacesError, ModelFileError
-from slimfusion.faces import landmarks68
 from slimfusion.faces.align import warped
 from slimfusion.faces.face import Face
+from slimfusion.faces.landmarks import bundled as landmarks68
 
 FIVE = np.array([[203.1, 99.7], [246.4, 102.9], [224.4, 127.9], [201.8, 139.1], [244.9, 141.2]], np.float32)
 EYES = 42  # px between the astronaut's eyes

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slimfusion.errors import FacesError, SettingError
-from slimfusion.faces.masks import area_inside, box_mask, crop_mask, feathered, region_inside, region_mask
+from slimfusion.faces.masks.soft import area_inside, box_mask, crop_mask, feathered, region_inside, region_mask
 
 
 @given(width=st.integers(3, 90), height=st.integers(3, 90), feather=st.floats(0, 0.5))

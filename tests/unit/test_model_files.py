@@ -6,7 +6,7 @@ import pytest
 from slimfusion import cli
 from slimfusion.commands import models
 from slimfusion.errors import ModelFileError, SettingError
-from slimfusion.faces.model_files import identified, search, signature
+from slimfusion.models.library import identified, search, signature
 
 onnx_files = pytest.importorskip("onnx_files")
 

@@ -10,7 +10,7 @@ import skimage.data
 import torch
 from slimfusion.errors import DependencyError, ImageError, SettingError
 from slimfusion.faces.detect import area, mtcnn, mtcnn_weights
-from slimfusion.faces.detect.boxes import kept
+from slimfusion.faces.detect.boxes import nms
 from slimfusion.faces.detect.mtcnn import Mtcnn
 
 ASTRONAUT = skimage.data.astronaut().astype(np.float32) / 255
@@ -44,9 +44,7 @@ def test_a_mirrored_face_has_mirrored_points(detector):
     offsets = []
     for size in (200, 256, 330, 400, 512):
         picture = cv2.resize(ASTRONAUT, (size, size), interpolation=cv2.INTER_AREA)
-        (face,), (other,) = detector.detect(
-            batch(picture, np.ascontiguousarray(picture[:, ::-1])), min_face=24
-        )
+        (face,), (other,) = detector.detect(batch(picture, np.ascontiguousarray(picture[:, ::-1])), min_face=24)
         mirrored = other.landmarks[MIRRORED] * [-1, 1] + [size - 1, 0]
         assert np.abs(face.landmarks - mirrored).max() < 0.006 * size
         offsets.append((face.landmarks - mirrored)[:, 0].mean())
@@ -94,9 +92,7 @@ def test_a_face_cut_by_the_border(detector, cut):
 
 def test_alpha_is_not_looked_at(detector):
     alpha = np.random.default_rng(0).random((512, 512, 1), np.float32)
-    (face,), (plain,) = (
-        detector.detect(batch(p))[0] for p in (np.concatenate([ASTRONAUT, alpha], 2), ASTRONAUT)
-    )
+    (face,), (plain,) = (detector.detect(batch(p))[0] for p in (np.concatenate([ASTRONAUT, alpha], 2), ASTRONAUT))
     assert np.abs(face.landmarks - plain.landmarks).max() < 1e-2
 
 
@@ -118,9 +114,7 @@ def test_pieces_of_a_level_give_the_whole(detector, monkeypatch):
     assert np.abs(whole[0].landmarks - pieces[0].landmarks).max() < 1e-2
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 3), (2, 1, 1, 4), (1, 5, 300, 3), (1, 23, 23, 3), (1, 24, 24, 3)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 1, 1, 4), (1, 5, 300, 3), (1, 23, 23, 3), (1, 24, 24, 3)])
 def test_tiny_frames_hold_no_face(detector, shape):
     assert detector.detect(torch.rand(shape, generator=torch.Generator().manual_seed(0))) == [[]] * shape[0]
 
@@ -186,9 +180,7 @@ def test_wrong_layout_is_refused(detector, frames):
         detector.detect(frames)
 
 
-@pytest.mark.parametrize(
-    "setting", [{"score": 1.5}, {"score": float("nan")}, {"min_face": 8}, {"max_faces": -1}]
-)
+@pytest.mark.parametrize("setting", [{"score": 1.5}, {"score": float("nan")}, {"min_face": 8}, {"max_faces": -1}])
 def test_settings_outside_their_range(detector, setting):
     with pytest.raises(SettingError):
         detector.detect(batch(ASTRONAUT), **setting)
@@ -197,10 +189,10 @@ def test_settings_outside_their_range(detector, setting):
 def test_suppression_keeps_the_best_and_what_is_apart():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [2, 2, 8, 8]], float)
     scores = np.array([0.8, 0.9, 0.7, 0.6])
-    assert kept(boxes, scores, 0.5).tolist() == [1, 2, 3]
-    assert kept(boxes, scores, 0.5, of_smaller=True).tolist() == [1, 2]
-    assert kept(boxes[:0], scores[:0], 0.5).tolist() == []
-    assert kept(boxes[[0, 0]], np.array([0.5, 0.5]), 0.5).tolist() == [0]  # ties: the first
+    assert nms(boxes, scores, 0.5).tolist() == [1, 2, 3]
+    assert nms(boxes, scores, 0.5, of_smaller=True).tolist() == [1, 2]
+    assert nms(boxes[:0], scores[:0], 0.5).tolist() == []
+    assert nms(boxes[[0, 0]], np.array([0.5, 0.5]), 0.5).tolist() == [0]  # ties: the first
 
 
 def test_weights_need_no_tensorflow(detector):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from slimfusion.bench import ncnn_files
-from slimfusion.engines.backends import ncnn_file, weights_file
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.torch import ncnn_file, weights_file
 from slimfusion.errors import ModelFileError
+from slimfusion.models.torch_model import blueprint_from_file
 
 
 def save(folder, layers, flag=ncnn_file.HALVES, extra=b""):

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from slimfusion.engines.backends import onnx_as_torch, onnx_file
-from slimfusion.engines.backends.onnx_precision import summed_in_float32
 from slimfusion.engines.memory.costs import LivePeak
+from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.onnx import module as onnx_as_torch
+from slimfusion.engines.onnx.precision import summed_in_float32
 from slimfusion.errors import ModelFileError
 
 onnx = pytest.importorskip("onnx")
@@ -73,7 +74,7 @@ def check(folder, nodes, inputs, constants=None, opset=17, outputs=("y",), toler
     for tensor, array in zip(given, inputs.values(), strict=True):
         assert np.array_equal(tensor.numpy(), array, equal_nan=array.dtype.kind == "f"), "an input was overwritten"
     if not any(node.op_type in ("NonZero", "Compress") for node in nodes):
-        module, mode = onnx_as_torch.twin(graph, torch.float32)
+        module, mode = onnx_as_torch.meta_model(graph, torch.float32)
         with mode:
             fakes = module(*(torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in given))
         assert [tuple(fake.shape) for fake in fakes] == [wanted.shape for wanted in expected]
@@ -604,7 +605,7 @@ def test_a_chain_takes_the_memory_of_one_value(tmp_path):
     nodes, inputs = chain(20)
     graph = loaded(tmp_path, model(nodes, inputs, {"w": real(16, 1, 1, 1), "c": np.float32(0.9)}))
     for count in (1, 4):
-        module, mode = onnx_as_torch.twin(graph, torch.float32)
+        module, mode = onnx_as_torch.meta_model(graph, torch.float32)
         with mode, torch.no_grad():
             x = torch.empty(count, 1, 64, 64)
             with LivePeak([x]) as live:
@@ -658,7 +659,7 @@ def test_an_operator_set_that_is_too_new_is_named(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 4, 9, 8)])
 def test_a_picture_that_does_not_fit_is_called_so(tmp_path, shape):
     graph = loaded(tmp_path, model(*network()))
-    module, mode = onnx_as_torch.twin(graph, torch.float32)
+    module, mode = onnx_as_torch.meta_model(graph, torch.float32)
     with mode, pytest.raises(ModelFileError, match=r"model\.onnx does not fit together at"):
         module(torch.empty(shape))
 
@@ -681,7 +682,7 @@ def test_graphs_that_do_not_fit_together(tmp_path, nodes):
     constants = {"huge": whole(1 << 20, 1 << 20), "c": whole([1, 2], [3, 4]), "far": np.array(9)}
     graph = loaded(tmp_path, model(nodes, {"x": real(4, 4)}, constants))
     with pytest.raises(ModelFileError, match=r"model\.onnx|operator"):
-        module, mode = onnx_as_torch.twin(graph, torch.float32)
+        module, mode = onnx_as_torch.meta_model(graph, torch.float32)
         with mode:
             module(torch.empty(4, 4))
 
@@ -698,7 +699,7 @@ def test_a_damaged_graph_is_refused_or_run_but_nothing_else(tmp_path, flips):
     path = tmp_path / "model.onnx"
     path.write_bytes(bytes(content))
     try:
-        module, mode = onnx_as_torch.twin(onnx_file.read(path), torch.float32)
+        module, mode = onnx_as_torch.meta_model(onnx_file.read(path), torch.float32)
         with mode:
             module(torch.empty(1, 4, 8, 8))
     except ModelFileError as error:

@@ -6,20 +6,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
-from slimfusion.engines.backends import onnx_backend, onnx_file, onnx_sessions
-from slimfusion.engines.backends import worker as worker_module
-from slimfusion.engines.backends.providers import PROVIDERS
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
+from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.ort.providers import PROVIDERS
 from slimfusion.engines.planning import Job, Options
 from slimfusion.engines.run import open_run
+from slimfusion.engines.worker import parent as worker_module
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
-from slimfusion.faces.networks import blueprint_from_path
 from slimfusion.faces.restore import restore_faces, restore_image
+from slimfusion.models import onnx_model as onnx_backend
+from slimfusion.models import onnx_networks as onnx_sessions
+from slimfusion.models.opening import blueprint_from_path
 
 HOST = StandaloneHost("cpu")
 ENGINES = ["torch", "onnxruntime"]
@@ -127,8 +129,9 @@ def test_a_network_that_restores_nothing_is_refused(tmp_path):
 def test_what_does_not_fit_is_said_before_anything_is_loaded(tmp_path):
     made, sessions = blueprint(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
     tight = MemoryBudget(2 * MIB, mode="quality")
-    with pytest.raises(BudgetError, match="needs"), open_run(
-        job(made, Work(512, 512, 1, False), tight), Report(), sessions, CostStore()
+    with (
+        pytest.raises(BudgetError, match="needs"),
+        open_run(job(made, Work(512, 512, 1, False), tight), Report(), sessions, CostStore()),
     ):
         pass
     assert sessions.opened == 0
@@ -229,7 +232,7 @@ def test_the_first_provider_that_runs_is_taken_and_the_others_are_explained(monk
     monkeypatch.setattr(onnx_backend.runtime, "installed", lambda: SimpleNamespace(offered=("cuda", "webgpu")))
     probes = {"cuda": "no driver", "webgpu": "no device", "cpu": ""}
     monkeypatch.setattr(
-        "slimfusion.engines.backends.probing.probed",
+        "slimfusion.engines.ort.probe.probed",
         lambda key: SimpleNamespace(ran=not probes[key], reason=probes[key]),
     )
     provider, refused = onnx_backend.provider_for("performance")

@@ -10,13 +10,13 @@ import torch
 from networks import face_blueprint, save_upscaler
 from slimfusion import cli
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
-from slimfusion.engines.backends import onnx_export
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError, OutputError, SettingError
-from slimfusion.faces.networks import blueprint_from_path
 from slimfusion.faces.restore import restore_image
+from slimfusion.models import export as onnx_export
+from slimfusion.models.opening import blueprint_from_path
+from slimfusion.models.torch_model import blueprint_from_file
 
 
 def ran(path, picture):

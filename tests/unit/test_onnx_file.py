@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from slimfusion.engines.backends import onnx_file
+from slimfusion.engines.onnx import file as onnx_file
 from slimfusion.errors import ModelFileError
 
 onnx = pytest.importorskip("onnx")

@@ -8,10 +8,15 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from slimfusion.engines.backends import onnx_as_torch, onnx_constants, onnx_file, onnx_limits, onnx_plan, protobuf
-from slimfusion.engines.backends.onnx_tensors import OnnxTensor
+from slimfusion.engines.onnx import compile as onnx_plan
+from slimfusion.engines.onnx import constants as onnx_constants
+from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.onnx import limits as onnx_limits
+from slimfusion.engines.onnx import module as onnx_as_torch
+from slimfusion.engines.onnx import protobuf
+from slimfusion.engines.onnx.tensors import OnnxTensor
 from slimfusion.errors import ModelFileError
-from slimfusion.faces import model_files
+from slimfusion.models import library as model_files
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 MIB = 1 << 20
@@ -52,7 +57,7 @@ def test_sizes_that_double_and_double_are_refused_before_they_are_made(tmp_path,
     before = grown_by()
     nodes = [*doubling(op), node("Reshape", ["x", "v40"], "y")]
     with pytest.raises(ModelFileError, match="makes a table of the shape"):
-        onnx_as_torch.twin(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
+        onnx_as_torch.meta_model(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
     assert grown_by() - before < 256 * MIB
 
 
@@ -60,7 +65,7 @@ def test_broadcasting_is_no_way_around(tmp_path):
     weights = [("a", np.arange(1 << 13)[:, None]), ("b", np.arange(1 << 13)[None])]
     nodes = [node("Add", ["a", "b"], "c"), node("ReduceSum", ["c"], "d"), node("Reshape", ["x", "d"], "y")]
     with pytest.raises(ModelFileError, match=r"\[8192, 8192\]"):
-        onnx_as_torch.twin(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
+        onnx_as_torch.meta_model(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
 
 
 def test_many_tables_are_together_no_larger_than_one_model_needs(tmp_path):
@@ -68,7 +73,9 @@ def test_many_tables_are_together_no_larger_than_one_model_needs(tmp_path):
     zero = numpy_helper.from_array(np.int64([0]))
     nodes = [node("ConstantOfShape", ["s"], f"t{k}", value=zero) for k in range(20)]
     with pytest.raises(ModelFileError, match="128 MiB of sizes and indices"):
-        onnx_as_torch.twin(graph(tmp_path / "m.onnx", [*nodes, node("Identity", ["x"], "y")], shape), torch.float32)
+        onnx_as_torch.meta_model(
+            graph(tmp_path / "m.onnx", [*nodes, node("Identity", ["x"], "y")], shape), torch.float32
+        )
 
 
 def test_tables_that_hang_on_the_picture_are_counted_while_they_are_held(tmp_path):
@@ -76,7 +83,9 @@ def test_tables_that_hang_on_the_picture_are_counted_while_they_are_held(tmp_pat
     nodes = [node("Shape", ["x"], "s"), node("ReduceProd", ["s"], "n"), node("Mul", ["n", "many"], "m")]
     nodes += [node("ConstantOfShape", ["m"], f"t{k}", value=zero) for k in range(20)]
     nodes += [node("Concat", [f"t{k}" for k in range(20)], "all", axis=0), node("Reshape", ["x", "all"], "y")]
-    module, mode = onnx_as_torch.twin(graph(tmp_path / "m.onnx", nodes, [("many", np.int64([128]))]), torch.float32)
+    module, mode = onnx_as_torch.meta_model(
+        graph(tmp_path / "m.onnx", nodes, [("many", np.int64([128]))]), torch.float32
+    )
     before = grown_by()
     with mode, pytest.raises(ModelFileError, match="128 MiB of sizes and indices"):
         module(torch.empty(1, 3, 64, 64))
@@ -103,7 +112,7 @@ def test_folding_stops_where_it_would_fill_the_memory(tmp_path):
     nodes += [node("Add", ["w", "w"], f"w{k}") for k in range(8)]
     nodes += [node("Sum", [f"w{k}" for k in range(8)], "z"), node("ReduceMean", ["z"], "q")]
     read = graph(tmp_path / "m.onnx", [*nodes, node("Add", ["x", "q"], "y")], weights)
-    module, _ = onnx_as_torch.twin(read, torch.float32)
+    module, _ = onnx_as_torch.meta_model(read, torch.float32)
     assert sum(each.nbytes for each in module.parameters()) <= onnx_limits.FOLDED_BYTES
     assert any(step.call.op == "Add" for step in module._plan.steps)
 
@@ -114,7 +123,7 @@ def test_what_opening_takes_for_the_moment_is_predicted(tmp_path, monkeypatch):
     weights = [("v", np.float32([[1.0]])), ("a", np.int64([1, 1 << 24])), ("axis", np.int64([1]))]
     nodes = [node("Expand", ["v", "a"], "w"), node("Sqrt", ["w"], "r"), node("Sqrt", ["r"], "s")]
     nodes += [node("ReduceSum", ["s", "axis"], "q"), node("Add", ["x", "q"], "y")]
-    module, _ = onnx_as_torch.twin(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
+    module, _ = onnx_as_torch.meta_model(graph(tmp_path / "m.onnx", nodes, weights), torch.float32)
     assert 64 * MIB <= module.opening_bytes <= 65 * MIB
 
 
@@ -160,18 +169,18 @@ def test_recognition_walks_a_short_way(tmp_path, name, monkeypatch):
     assert sum(walked) <= onnx_limits.MOST_ENTRIES_TO_RECOGNISE + MIB
     if name != "fields of nothing":  # those are passed over
         with pytest.raises(ModelFileError):
-            onnx_as_torch.twin(onnx_file.read(path), torch.float32)
+            onnx_as_torch.meta_model(onnx_file.read(path), torch.float32)
 
 
 def test_a_value_that_is_made_of_itself_is_refused(tmp_path):
     nodes = [node("Sqrt", ["w"], "w"), node("Add", ["x", "w"], "y")]
     with pytest.raises(ModelFileError, match="made of itself"):
-        onnx_as_torch.twin(graph(tmp_path / "m.onnx", nodes, [("w", np.ones(64, np.float32))]), torch.float32)
+        onnx_as_torch.meta_model(graph(tmp_path / "m.onnx", nodes, [("w", np.ones(64, np.float32))]), torch.float32)
 
 
 def test_a_table_for_resizing_is_not_made_where_only_sizes_count(tmp_path):
     weights = [("sizes", np.int64([1, 3, 1 << 20, 64]))]
     resize = node("Resize", ["x", "", "", "sizes"], "y", mode="cubic", coordinate_transformation_mode="asymmetric")
-    module, mode = onnx_as_torch.twin(graph(tmp_path / "m.onnx", [resize], weights), torch.float32)
+    module, mode = onnx_as_torch.meta_model(graph(tmp_path / "m.onnx", [resize], weights), torch.float32)
     with mode:
         assert module(torch.empty(1, 3, 64, 64))[0].shape == (1, 3, 1 << 20, 64)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from slimfusion.errors import ImageError
 from slimfusion.faces import paste as paste_module
 from slimfusion.faces.align import affine_for, crop_face, crop_region
-from slimfusion.faces.masks import crop_mask, region_mask
+from slimfusion.faces.masks.soft import crop_mask, region_mask
 from slimfusion.faces.paste import paste, paste_region
 
 HEAD = np.array([[-31, -32], [31, -32], [0, 0], [-25, 35], [25, 35]], float)
@@ -107,9 +107,7 @@ def test_painted_is_the_maximum_of_all_faces():
 def test_a_crop_outside_the_frame_changes_nothing():
     frame = smooth_picture(50, 60)
     before = frame.copy()
-    rows, columns = paste(
-        frame, np.ones((64, 64, 3), np.float32), affine_of(0.3, (900, -900), 0, 64), crop_mask(64)
-    )
+    rows, columns = paste(frame, np.ones((64, 64, 3), np.float32), affine_of(0.3, (900, -900), 0, 64), crop_mask(64))
     assert frame[rows, columns].size == 0 and np.array_equal(frame, before)
 
 
@@ -118,9 +116,7 @@ def test_a_crop_outside_the_frame_changes_nothing():
 def test_upright_crop_comes_back_to_the_bit(x0, y0, width, height):
     frame = np.random.default_rng(5).random((40, 52, 4), np.float32)
     before = frame.copy()
-    paste_region(
-        frame, crop_region(frame, x0, y0, width, height), x0, y0, np.ones((height, width), np.float32)
-    )
+    paste_region(frame, crop_region(frame, x0, y0, width, height), x0, y0, np.ones((height, width), np.float32))
     assert np.array_equal(frame, before)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.people import Person, assigned, is_profile, parse_map, person_from_picture
+from slimfusion.faces.identity.people import Person, assigned, is_profile, parse_map, person_from_picture
 
 PEOPLE = [Person("Anna"), Person("Ben")]
 PICTURE = np.zeros((200, 200, 3), np.float32)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from slimfusion.errors import ImageError, OutputError
-from slimfusion.faces.picture_files import picture_paths, read_picture, write_picture
+from slimfusion.faces.pictures.files import picture_paths, read_picture, write_picture
 
 WHITE = {"uint8": 255, "uint16": 65535}
 

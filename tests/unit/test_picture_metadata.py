@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 from slimfusion.errors import ImageError
-from slimfusion.faces.picture_files import read_picture, without_colour, write_picture
-from slimfusion.faces.picture_metadata import EXIF_IFD, GPS_IFD, Metadata, png_chunk
-from slimfusion.faces.picture_writing import encoded
+from slimfusion.faces.pictures.files import read_picture, without_colour, write_picture
+from slimfusion.faces.pictures.metadata import EXIF_IFD, GPS_IFD, Metadata, png_chunk
+from slimfusion.faces.pictures.writing import encoded
 
 KINDS = [(".png", "uint8"), (".png", "uint16"), (".tif", "uint8"), (".tif", "uint16"), (".jpg", "uint8")]
 KINDS += [(".webp", "uint8")]

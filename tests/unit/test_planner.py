@@ -10,13 +10,13 @@ from slimfusion.catalog.spec import ModelSpec
 from slimfusion.engines.memory import planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
 from slimfusion.engines.memory.cost import Cost
-from slimfusion.engines.memory.planner import Need, Room, Work
+from slimfusion.engines.memory.planner import Available, Requirement, Work
 from slimfusion.errors import BudgetError, SettingError
 
 IMAGE = Contract("ESRGAN", "image", "?")
 UPSCALER = ModelSpec("up.pth", Path("up.pth"), IMAGE, 16_700_000, 4, 1, 32, 48, ("fp16", "fp32"))
 FACE = ModelSpec("face.pth", Path("face.pth"), contract_for("GFPGAN"), 87_000_000, 1, 1, 0, 0, ("bf16", "fp32"))
-NEEDS = {"fp32": Need(64 * MIB, Cost(2 * MIB, 8192)), "fp16": Need(32 * MIB, Cost(MIB, 4096))}
+NEEDS = {"fp32": Requirement(64 * MIB, Cost(2 * MIB, 8192)), "fp16": Requirement(32 * MIB, Cost(MIB, 4096))}
 
 works = st.one_of(
     st.builds(Work, st.integers(1, 4320), st.integers(1, 7680), st.integers(1, 40), st.just(True)),
@@ -28,7 +28,7 @@ devices = st.sampled_from(["cpu", "cuda"])
 
 def plans(work, allowed, mode="auto", device="cuda", on_low_memory="degrade", free=planner.UNLIMITED, **options):
     spec = UPSCALER if work.tiled else FACE
-    room = Room(device, allowed, free)
+    room = Available(device, allowed, free)
     return planner.ladder(work, spec, NEEDS, room, MemoryBudget(None, mode, on_low_memory), **options)
 
 
@@ -46,13 +46,13 @@ def test_plans_stay_within_what_is_allowed(work, allowed, mode, device):
 
 @given(works, st.integers(256 * MIB, 4096 * MIB), st.integers(0, 4096 * MIB), modes, devices)
 def test_more_budget_never_gives_a_worse_plan(work, allowed, more, mode, device):
-    order = [p.rungs for p in plans(work, planner.UNLIMITED, mode, device)]
+    order = [p.degradations for p in plans(work, planner.UNLIMITED, mode, device)]
     try:
         little = plans(work, allowed, mode, device)[0]
     except BudgetError:
         return
     much = plans(work, allowed + more, mode, device)[0]
-    assert order.index(much.rungs) <= order.index(little.rungs)
+    assert order.index(much.degradations) <= order.index(little.degradations)
 
 
 @given(works, st.integers(0, 1024 * MIB))
@@ -70,8 +70,8 @@ def test_the_ladder_gives_up_batch_then_tile_then_precision():
     found = plans(work, planner.UNLIMITED)
     keys = [(plan.precision == "fp16", -plan.tile[0] * plan.tile[1], -plan.batch) for plan in found]
     assert keys == sorted(keys)
-    assert found[0].rungs == ()
-    assert found[-1].rungs == ("batch 1 instead of 8", "tile 96x96 instead of 512x512", "fp16 instead of fp32")
+    assert found[0].degradations == ()
+    assert found[-1].degradations == ("batch 1 instead of 8", "tile 96x96 instead of 512x512", "fp16 instead of fp32")
 
 
 def test_face_networks_are_never_tiled():
@@ -83,9 +83,9 @@ def test_performance_tries_the_whole_frame_first():
 
 
 def test_what_another_process_frees_is_never_kept():
-    work, room = Work(512, 512, 9, False), Room("cpu", planner.UNLIMITED, planner.UNLIMITED)
+    work, room = Work(512, 512, 9, False), Available("cpu", planner.UNLIMITED, planner.UNLIMITED)
     for elsewhere in (False, True):
-        need = Need(64 * MIB, Cost(2 * MIB, 100), elsewhere)
+        need = Requirement(64 * MIB, Cost(2 * MIB, 100), elsewhere)
         found = planner.ladder(work, FACE, {"fp32": need}, room, MemoryBudget())
         assert any(plan.keeps_freed for plan in found) != elsewhere
         assert found[0].batch == 1 and found[0].predicted_peak >= need.weights
@@ -131,7 +131,7 @@ def test_little_free_memory_means_720p_unless_quality_is_wanted():
     work, little = Work(2160, 3840, 1, True), planner.LITTLE - 1
     found = plans(work, little, free=little)
     assert {plan.working_size for plan in found} == {(720, 1280)}
-    assert found[0].rungs[-1] == "worked at 720p, because less than 1.00 GiB is free"
+    assert found[0].degradations[-1] == "worked at 720p, because less than 1.00 GiB is free"
     for other in (plans(work, little, "quality", free=little), plans(work, little), plans(work, little, tile=512)):
         assert {plan.working_size for plan in other} == {None}
 

@@ -6,10 +6,12 @@ import types
 from dataclasses import replace
 
 import pytest
-from slimfusion.engines.backends import child, probing, runtime
-from slimfusion.engines.backends.probing import Probe, probe
-from slimfusion.engines.backends.providers import OUTSIDE_ARENA, PROVIDERS, Machine, Request, order
-from slimfusion.engines.backends.runtime import Wheel, installed, runs_on, wheel_for
+from slimfusion.engines.ort import probe as probing
+from slimfusion.engines.ort import runtime
+from slimfusion.engines.ort.probe import Probe, probe
+from slimfusion.engines.ort.providers import OUTSIDE_ARENA, PROVIDERS, Machine, Request, order
+from slimfusion.engines.ort.runtime import Wheel, installed, runs_on, wheel_for
+from slimfusion.engines.worker import child_process as child
 from slimfusion.errors import DependencyError
 
 BUDGET = 512 << 20
@@ -314,8 +316,8 @@ def test_the_library_that_is_missing_is_found_in_the_log():
 
 
 def test_a_child_answers_without_torch_and_whatever_is_printed(capfd):
-    assert child.ask("engines.backends.runtime:version_numbers", "1.32.0", 30).value == [1, 32]
-    answer = child.ask("engines.backends.runtime:wheel_for", "few arguments", 30)
+    assert child.ask("engines.ort.runtime:version_numbers", "1.32.0", 30).value == [1, 32]
+    answer = child.ask("engines.ort.runtime:wheel_for", "few arguments", 30)
     assert answer.value is None and answer.failure.startswith("TypeError: ")
     assert capfd.readouterr() == ("", "")
 

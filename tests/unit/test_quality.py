@@ -13,9 +13,9 @@ from slimfusion.bench import metrics, quality
 from slimfusion.bench.portraits import astronaut, face_region
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.errors import DependencyError
 from slimfusion.faces.detect.mtcnn import Mtcnn
+from slimfusion.models.torch_model import blueprint_from_file
 
 ALEX = perceptual.BACKBONES["alex"]
 
@@ -88,7 +88,10 @@ def test_bars_of_a_severity_compare_with_input_and_teacher() -> None:
     }
     bars = {bar["name"]: bar for bar in quality.severity_bars("heavy", means)}
     assert bars["heavy_sharp_lpips_gain_kept"] == {
-        "name": "heavy_sharp_lpips_gain_kept", "value": 0.8, "limit": 0.95, "ok": False
+        "name": "heavy_sharp_lpips_gain_kept",
+        "value": 0.8,
+        "limit": 0.95,
+        "ok": False,
     }
     assert bars["heavy_faithful_psnr_gain_db"]["value"] == 2.5 and bars["heavy_faithful_psnr_gain_db"]["ok"]
     assert bars["heavy_default_psnr_over_teacher_db"]["value"] == 1.0

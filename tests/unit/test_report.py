@@ -26,7 +26,7 @@ def filled(**changes) -> Report:
         "model": "net", "engine": "torch", "device": "cpu", "precision": "fp32", "mode": "auto",
         "budget": GIB, "allowed": 400 * MIB,
         "predicted_peak": 300 * MIB, "measured_peak": 250 * MIB, "batch": 2, "tile": (256, 512), "frames": 3,
-        "faces": 4, "rungs": ["batch 2 instead of 8"], "notes": ["a note"],
+        "faces": 4, "degradations": ["batch 2 instead of 8"], "notes": ["a note"],
         "timeline": [Span("plan", 0.0, 0.5), Span("restore", 0.5, 1.5), Span("paste", 1.5, 2.0), Span("restore", 2, 4)],
         "samples": [(0.1, 0), (1.0, 200 * MIB), (3.0, 250 * MIB), (3.5, -5)],
     }  # fmt: skip
@@ -80,7 +80,11 @@ def test_json_there_and_back():
     content = json.loads(report.as_json())
     assert content["seconds"] == {"plan": 0.5, "restore": 3.0, "paste": 0.5}
     assert "samples" not in content and "timeline" not in content
-    assert (content["tile"], content["rungs"], content["allowed"]) == ([256, 512], ["batch 2 instead of 8"], 400 * MIB)
+    assert (content["tile"], content["degradations"], content["allowed"]) == (
+        [256, 512],
+        ["batch 2 instead of 8"],
+        400 * MIB,
+    )
     del content["seconds"]
     again = Report(**{**content, "tile": tuple(content["tile"])})
     assert again == filled(samples=[], timeline=[])
@@ -143,7 +147,7 @@ def test_neighbours_of_one_stage_are_one_band():
     assert stage_bands([]) == []
 
 
-@pytest.mark.parametrize("report", [Report(), filled(), filled(model="名前 \U0001f600 " * 40, rungs=["x"] * 60)])
+@pytest.mark.parametrize("report", [Report(), filled(), filled(model="名前 \U0001f600 " * 40, degradations=["x"] * 60)])
 def test_the_picture_is_a_picture(report):
     picture = report_picture(report)
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == torch.float32

@@ -10,17 +10,18 @@ from networks import face_blueprint, save_upscaler
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.templates import WARP_TEMPLATES
 from slimfusion.distill.degrade import Severity, degrade
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.planning import Options
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
-from slimfusion.faces import detectors, restore
+from slimfusion.faces import restore
+from slimfusion.faces.detect import detectors
+from slimfusion.faces.detect.detection import most_detection_bytes
 from slimfusion.faces.detect.settings import DetectionSettings
-from slimfusion.faces.detection import most_detection_bytes
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.restore import restore_faces, restore_image
+from slimfusion.models.torch_model import blueprint_from_file
 from slimfusion.opencv import cv2
 
 HOST = StandaloneHost("cpu")

@@ -7,7 +7,6 @@ import torch
 from networks import Loaded, face_blueprint, measuring_blueprint, save_upscaler
 from slimfusion.engines import planning
 from slimfusion.engines import run as engine
-from slimfusion.engines.backends.torch_backend import blueprint_from_descriptor, blueprint_from_file
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory import meter, planner
@@ -20,6 +19,7 @@ from slimfusion.engines.planning import Job, Options
 from slimfusion.engines.run import open_run
 from slimfusion.engines.session import Session
 from slimfusion.errors import BudgetError, DeviceError, ModelFileError
+from slimfusion.models.torch_model import blueprint_from_descriptor, blueprint_from_file
 
 CPU = torch.device("cpu")
 FACES = Work(64, 64, 5, False)
@@ -185,8 +185,8 @@ def test_light_sessions_go_when_memory_is_short():
     budget, report = MemoryBudget(plans[-1].predicted_peak, mode="quality"), Report()
     with opened(other, work, sessions, budget, report=report):
         assert not sessions.is_open(light, CPU, "fp32")
-    assert report.rungs[0] == "closed other networks of ours, 0 MiB"
-    assert report.rungs[1].startswith("asked the host for room, ")
+    assert report.degradations[0] == "closed other networks of ours, 0 MiB"
+    assert report.degradations[1].startswith("asked the host for room, ")
 
 
 @pytest.mark.parametrize(("count", "largest", "batches"), [(5, None, [4, 1]), (3, 1, [1, 1, 1])])
@@ -236,8 +236,9 @@ def test_an_interrupt_leaves_loaded_only_what_was_before():
 
 def test_too_small_a_budget_says_both_numbers_before_anything_is_loaded():
     sessions, blueprint = SessionCache(), face_blueprint()
-    with pytest.raises(BudgetError, match=r"needs .*\d+ bytes.* gives .*1000 bytes"), opened(
-        blueprint, FACES, sessions, MemoryBudget(1000)
+    with (
+        pytest.raises(BudgetError, match=r"needs .*\d+ bytes.* gives .*1000 bytes"),
+        opened(blueprint, FACES, sessions, MemoryBudget(1000)),
     ):
         pass
     assert sessions.opened == 0
@@ -275,16 +276,17 @@ def test_memory_that_runs_out_costs_a_step_and_no_picture(tmp_path, monkeypatch)
     with opened(tight, Work(200, 200, 1, True), SessionCache(), report=report) as run:
         run.frame(frame, canvas)
     assert report.tile == (128, 128)
-    assert "ran out of memory once and went one step down" in report.rungs
+    assert "ran out of memory once and went one step down" in report.degradations
     assert (canvas - reference).abs().max() <= 1e-5
 
 
 def test_when_no_step_is_left_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Tight, "limit", 0)
     tight = replace(face_blueprint(), build=lambda *_: Tight(torch.nn.Identity()))
-    with pytest.raises(BudgetError, match="ran out of memory on cpu although"), opened(
-        tight, FACES, SessionCache()
-    ) as run:
+    with (
+        pytest.raises(BudgetError, match="ran out of memory on cpu although"),
+        opened(tight, FACES, SessionCache()) as run,
+    ):
         list(run.crops([torch.rand(3, 64, 64)]))
 
 
@@ -309,16 +311,17 @@ def test_half_precision_that_gives_no_numbers_is_left(monkeypatch, broken):
     fragile = replace(blueprint, build=lambda *how: Overflowing(blueprint.build(*how)))
     report, crop = Report(), torch.full((3, 64, 64), 0.5)
     if broken:
-        with pytest.raises(ModelFileError, match="no numbers in fp32"), opened(
-            fragile, FACES, SessionCache(), MemoryBudget()
-        ) as run:
+        with (
+            pytest.raises(ModelFileError, match="no numbers in fp32"),
+            opened(fragile, FACES, SessionCache(), MemoryBudget()) as run,
+        ):
             list(run.crops([crop]))
         return
     with opened(fragile, FACES, SessionCache(), MemoryBudget(), report=report) as run:
         (result,) = run.crops([crop])
     assert float(result[0, 9, 9]) == pytest.approx(0.6)
     assert report.precision == "fp32"
-    assert report.rungs[-1] == "fp32 instead of bf16, which gave values that are no numbers"
+    assert report.degradations[-1] == "fp32 instead of bf16, which gave values that are no numbers"
 
 
 class Lost(Loaded):
@@ -352,7 +355,7 @@ def test_what_does_not_fit_on_the_card_goes_to_the_cpu(monkeypatch):
     report = Report()
     with opened(face_blueprint(), FACES, SessionCache(), host=CardHost("cpu"), report=report) as run:
         assert run.device == CPU
-    assert report.rungs == ["cpu instead of cuda:0"]
+    assert report.degradations == ["cpu instead of cuda:0"]
     with pytest.raises(BudgetError, match="too small"):
         planning.planned(Job(face_blueprint(), FACES, MemoryBudget(on_low_memory="fail"), CardHost("cpu")), Report())
 

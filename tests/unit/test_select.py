@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.select import OLDEST, ORDERS, Choice, likeness, parse_indices, require_face, select
+from slimfusion.faces.identity.select import (
+    OLDEST,
+    ORDERS,
+    Choice,
+    likeness,
+    parse_indices,
+    require_face,
+    select,
+)
 
 
 def face(frame, x=0.0, y=0.0, side=10.0, score=0.9, **known):

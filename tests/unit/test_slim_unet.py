@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
-from slimfusion.engines.backends.architectures import slim_unet
-from slimfusion.engines.backends.architectures.slim_unet import SlimUnet
+from slimfusion.engines.torch.architectures import slim_unet
+from slimfusion.engines.torch.architectures.slim_unet import SlimUnet
 from slimfusion.errors import ImageError, ModelFileError
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "slim_restorer.safetensors"
@@ -43,12 +43,8 @@ def test_other_sizes_are_refused_with_the_multiple() -> None:
         SlimUnet()(torch.rand(1, 3, 32, 40))
 
 
-@pytest.mark.parametrize(
-    ("widths", "depths"), [((4, 4), (1, 1)), ((4, 4, 4), (2, 1, 1)), ((4, 4, 4, 4), (1, 1, 1, 1))]
-)
-def test_receptive_radius_is_what_a_changed_pixel_reaches(
-    widths: tuple[int, ...], depths: tuple[int, ...]
-) -> None:
+@pytest.mark.parametrize(("widths", "depths"), [((4, 4), (1, 1)), ((4, 4, 4), (2, 1, 1)), ((4, 4, 4, 4), (1, 1, 1, 1))])
+def test_receptive_radius_is_what_a_changed_pixel_reaches(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
     network = with_random_weights(SlimUnet(widths, depths))
     multiple, radius = network.multiple, network.receptive_radius
     side = -(-(2 * radius + 2 * multiple) // multiple) * multiple
@@ -67,9 +63,7 @@ def test_halo_of_the_default_fits_ninety_six_pixels() -> None:
 
 
 @pytest.mark.parametrize(("widths", "depths"), [((8, 16), (2, 3)), ((8, 16, 24, 32), (1, 2, 1, 2))])
-def test_widths_and_depths_are_read_from_the_tensors(
-    widths: tuple[int, ...], depths: tuple[int, ...]
-) -> None:
+def test_widths_and_depths_are_read_from_the_tensors(widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
     made = with_random_weights(SlimUnet(widths, depths)).float()
     assert slim_unet.detect(made.state_dict())
     loaded = slim_unet.load(made.state_dict(), {})

@@ -8,10 +8,10 @@ import pytest
 import torch
 from networks import save_upscaler
 from safetensors.torch import save_file
-from slimfusion.engines.backends import stored_tensors, weights_file
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.session import Session
+from slimfusion.engines.torch import stored_tensors, weights_file
 from slimfusion.errors import ModelFileError
+from slimfusion.models.torch_model import blueprint_from_file
 
 CPU = torch.device("cpu")
 FORMS = ("archive", "legacy", "safetensors")

@@ -8,17 +8,17 @@ import pytest
 import torch
 from slimfusion.bench.swap_twins import save_converter, save_swapper
 from slimfusion.catalog.families import FAMILIES
-from slimfusion.engines.backends.onnx_backend import blueprint_from_onnx
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MemoryBudget
 from slimfusion.errors import BudgetError, FacesError, ImageError, ModelFileError, SettingError
 from slimfusion.faces import warp
-from slimfusion.faces.classic import fusion_bytes
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.identity import Identity
-from slimfusion.faces.people import Person
-from slimfusion.faces.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.fuse.classic import fusion_bytes
+from slimfusion.faces.identity.identity import Identity
+from slimfusion.faces.identity.people import Person
+from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.models.onnx_model import blueprint_from_onnx
 
 HOST = StandaloneHost("cpu")
 FULL = MemoryBudget(mode="quality")

@@ -8,8 +8,8 @@ import torch
 from slimfusion import cli
 from slimfusion.bench.portraits import astronaut
 from slimfusion.engines.cache import SESSIONS
-from slimfusion.faces.identity import Identity, save_identity
-from slimfusion.faces.picture_files import read_picture, write_picture
+from slimfusion.faces.identity.identity import Identity, save_identity
+from slimfusion.faces.pictures.files import read_picture, write_picture
 
 
 @pytest.fixture(autouse=True)

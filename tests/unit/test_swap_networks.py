@@ -9,17 +9,17 @@ import torch
 from slimfusion.bench.swap_twins import save_converter, save_swapper
 from slimfusion.catalog.families import FAMILIES
 from slimfusion.catalog.found import Found
-from slimfusion.engines.backends.onnx_backend import blueprint_from_onnx
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import FacesError, ModelFileError
-from slimfusion.faces.ask import Askable
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.identity import Identity
-from slimfusion.faces.people import Person
-from slimfusion.faces.swap import swap_faces
-from slimfusion.faces.swap_networks import converter_for, networks_for, people_from
+from slimfusion.faces.identity.identity import Identity
+from slimfusion.faces.identity.library import ModelLibrary
+from slimfusion.faces.identity.people import Person
+from slimfusion.faces.swap.networks import converter_for, networks_for, people_from
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.models.onnx_model import blueprint_from_onnx
 
 HOST = StandaloneHost("cpu")
 ANNA = Identity("Anna", np.ones(512, np.float32))
@@ -32,23 +32,23 @@ def nothing_is_left_loaded():
     SESSIONS.release()
 
 
-def files(*found: Found) -> Askable:
-    return Askable(lambda: found, MemoryBudget(mode="quality"), HOST)
+def files(*found: Found) -> ModelLibrary:
+    return ModelLibrary(lambda: found, MemoryBudget(mode="quality"), HOST)
 
 
-def twin(folder, name: str):
+def meta_model(folder, name: str):
     path = save_swapper(folder / f"{name}.onnx", FAMILIES[name])
     return blueprint_from_onnx(path, path.name, FAMILIES[name], "none", "torch")
 
 
 def test_a_missing_converter_is_named_with_its_licence_and_place(tmp_path):
     with pytest.raises(ModelFileError, match=r"crossface_hififace.onnx \(licence: OpenRAIL-MS\).*into models/"):
-        converter_for(twin(tmp_path, "hififace"), files())
+        converter_for(meta_model(tmp_path, "hififace"), files())
 
 
 def test_a_swapper_without_one_looks_for_nothing(tmp_path):
-    nobody = Askable(lambda: pytest.fail("files were looked for"), MemoryBudget(), HOST)
-    networks = networks_for(twin(tmp_path, "hyperswap"), nobody)
+    nobody = ModelLibrary(lambda: pytest.fail("files were looked for"), MemoryBudget(), HOST)
+    networks = networks_for(meta_model(tmp_path, "hyperswap"), nobody)
     assert networks.converter is None and networks.recognise is not None
     assert networks_for(None, nobody).swapper is None
 
@@ -58,11 +58,11 @@ def test_a_vector_is_asked_of_the_recogniser_that_is_there(monkeypatch):
     seen = Face(7, box, five, 0.9)
     asked = []
 
-    def answer(frames, faces, askable):
+    def answer(frames, faces, library):
         asked.append((tuple(frames.shape), faces[0].frame))
         return [replace(faces[0], embedding=np.ones(512, np.float32))]
 
-    monkeypatch.setattr("slimfusion.faces.swap_networks.embedded", answer)
+    monkeypatch.setattr("slimfusion.faces.swap.networks.add_embeddings", answer)
     networks = networks_for(None, files())
     assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen)).name == "Ben"
     assert asked == [((1, 160, 160, 3), 0)]
@@ -78,8 +78,8 @@ def test_two_pictures_are_fused_with_nothing_but_what_is_bundled():
 def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
     path = save_converter(tmp_path / "crossface_ghost.onnx")
     there = Found(path, path.stat().st_size, "unverified", None, FAMILIES["crossface_ghost"])
-    taken = twin(tmp_path, "ghost")
-    monkeypatch.setattr("slimfusion.faces.swap_networks.blueprint_from_path", lambda path, *_, **__: path)
+    taken = meta_model(tmp_path, "ghost")
+    monkeypatch.setattr("slimfusion.faces.swap.networks.blueprint_from_path", lambda path, *_, **__: path)
     assert converter_for(taken, files(there)) == path
 
 

@@ -25,11 +25,11 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.catalog.known import BY_HASH
 from slimfusion.catalog.swappers import wants_length_1
 from slimfusion.errors import ModelFileError, SettingError
-from slimfusion.faces import boost, paste
+from slimfusion.faces import paste
 from slimfusion.faces.face import Face
-from slimfusion.faces.masks import crop_mask
-from slimfusion.faces.swap import swapped_crops
-from slimfusion.faces.swapper import Swapper, identity_input, matrix_in
+from slimfusion.faces.masks.soft import crop_mask
+from slimfusion.faces.swap.swap import boost, swapped_crops
+from slimfusion.faces.swap.swapper import Swapper, identity_input, matrix_in
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_matrix_is_read_alone_and_kept(twins, monkeypatch):
     stat = path.stat()
     first = matrix_in(path, stat.st_mtime_ns, stat.st_size)
     assert np.array_equal(first, emap())
-    monkeypatch.setattr("slimfusion.faces.swapper.onnx_file.read", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("slimfusion.faces.swap.swapper.onnx_file.read", lambda path: pytest.fail("read again"))
     assert matrix_in(path, stat.st_mtime_ns, stat.st_size) is first
 
 

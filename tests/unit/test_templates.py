@@ -15,9 +15,7 @@ def test_arcface_112_is_insightface():
 
 
 def test_arcface_128_is_the_same_points_shifted_by_8():
-    assert (
-        np.abs(np.array(WARP_TEMPLATES["arcface_128"]) * 128 - (INSIGHT_112 + np.array([8, 0]))).max() < 1e-4
-    )
+    assert np.abs(np.array(WARP_TEMPLATES["arcface_128"]) * 128 - (INSIGHT_112 + np.array([8, 0]))).max() < 1e-4
 
 
 def test_ffhq_in_pixels_of_512():

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from networks import face_blueprint, save_upscaler
-from slimfusion.engines.backends import tensorrt_backend, tensorrt_build
-from slimfusion.engines.backends.tensorrt_build import EngineFacts
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.costs import CostStore
+from slimfusion.engines.tensorrt import build as tensorrt_build
+from slimfusion.engines.tensorrt.build import EngineFacts
 from slimfusion.errors import DependencyError, ModelFileError, SettingError
+from slimfusion.models import tensorrt_model as tensorrt_backend
+from slimfusion.models.torch_model import blueprint_from_file
 
 MIB = 1 << 20
 CUDA = torch.device("cuda", 0)

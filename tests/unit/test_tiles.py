@@ -95,9 +95,7 @@ def test_finite_receptive_field_tiled_equals_untiled(size, halo, batch):
     network = strided_network()
     frame = torch.rand(*size, 3)
     height, width = size
-    padded = torch.nn.functional.pad(
-        frame.permute(2, 0, 1)[None], (0, width % 2, 0, height % 2), mode="replicate"
-    )
+    padded = torch.nn.functional.pad(frame.permute(2, 0, 1)[None], (0, width % 2, 0, height % 2), mode="replicate")
     canvas = torch.empty_like(frame)
     with torch.inference_mode():
         whole = network(padded)[0, :, :height, :width].permute(1, 2, 0)
@@ -109,7 +107,11 @@ def test_upscaling_networks_paint_a_larger_canvas():
     frame = torch.rand(70, 90, 3)
     canvas = torch.empty(280, 360, 3)
     tiles.run_tiled(
-        frame, canvas, tiles.grid(70, 90, (48, 48), 4, 8), 2, 4,
+        frame,
+        canvas,
+        tiles.grid(70, 90, (48, 48), 4, 8),
+        2,
+        4,
         lambda x: torch.nn.functional.interpolate(x, scale_factor=4, mode="nearest"),
     )
     assert torch.allclose(canvas[::4, ::4], frame, atol=1e-6)

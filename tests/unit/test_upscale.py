@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from networks import save_upscaler
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
@@ -17,6 +16,7 @@ from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.restore import restore_image
 from slimfusion.faces.upscale import FaceRestoring, Upscaling, find_upscaler, scaled_faces
+from slimfusion.models.torch_model import blueprint_from_file
 
 HOST = StandaloneHost("cpu")
 BUDGET = MemoryBudget(600 << 20)
@@ -53,7 +53,7 @@ def test_twice_is_the_mean_over_areas_of_four_times_also_in_tiles(upscaler):
 def test_twice_is_planned_as_twice_and_not_as_four_times(upscaler):
     halved = upscale.averaged(upscaler, 2)
     assert halved.spec.scale == 2 and halved.key != upscaler.key
-    forward, mode = halved.twin(torch.float32)
+    forward, mode = halved.meta_model(torch.float32)
     with mode:
         assert forward(torch.empty(1, 3, 16, 16), 0.5).shape == (1, 3, 32, 32)
     assert upscale.averaged(upscaler, 4) is upscaler

@@ -3,8 +3,8 @@
 import hashlib
 
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE, model_path
-from slimfusion.engines.backends import weights_file
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
+from slimfusion.engines.torch import weights_file
+from slimfusion.models.torch_model import blueprint_from_file
 
 
 def test_it_is_found_by_its_name_and_small():

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from networks import save_upscaler
-from slimfusion.engines.backends import torch_backend, weights_file
-from slimfusion.engines.backends.torch_backend import blueprint_from_file
 from slimfusion.engines.session import Session
+from slimfusion.engines.torch import weights_file
 from slimfusion.errors import ModelFileError
+from slimfusion.models import torch_model as torch_backend
+from slimfusion.models.torch_model import blueprint_from_file
 
 CPU = torch.device("cpu")
 

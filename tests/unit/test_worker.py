@@ -13,10 +13,11 @@ import numpy as np
 import psutil
 import pytest
 import slimfusion
-from slimfusion.engines.backends import shared_frames, worker_start
-from slimfusion.engines.backends.shared_frames import SharedFrames, placed
-from slimfusion.engines.backends.worker import Patience, Worker
 from slimfusion.engines.memory.budget import MIB
+from slimfusion.engines.worker import bootstrap as worker_start
+from slimfusion.engines.worker import shared_frames
+from slimfusion.engines.worker.parent import Patience, Worker
+from slimfusion.engines.worker.shared_frames import SharedFrames, placed
 from slimfusion.errors import BudgetError, DeviceError, ModelFileError
 
 ROOT = Path(slimfusion.__file__).parent
@@ -95,13 +96,13 @@ def test_it_works_under_another_name_and_without_torch(monkeypatch):
     name = "/the/host/custom_nodes/a_pack"  # as ComfyUI names it
     spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     monkeypatch.setitem(sys.modules, name, importlib.util.module_from_spec(spec))
-    theirs = importlib.import_module(f"{name}.engines.backends.worker")
+    theirs = importlib.import_module(f"{name}.engines.worker.parent")
     task = {"kind": "misbehaving", "how": "chatter"}
     with theirs.Worker(task, script=MISBEHAVING) as worker:
         modules = worker.start()["modules"]
         np.testing.assert_array_equal(worker.run([ONES])[0], ONES * 2)
     assert not {"torch", "slimfusion", name} & set(modules)
-    assert f"{worker_start.PACKAGE}.engines.backends.worker_child" in modules
+    assert f"{worker_start.PACKAGE}.engines.worker.child" in modules
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ import sys
 sys.path[:0] = {path!r}
 import conftest
 import numpy as np
-from slimfusion.engines.backends.worker import Patience, Worker
+from slimfusion.engines.worker.parent import Patience, Worker
 task = {{"kind": "misbehaving", "how": {how!r}, "once": {once!r}}}
 worker = Worker(task, patience=Patience(silent=0.5), script=__import__("pathlib").Path({script!r}))
 worker.start()
@@ -246,7 +247,7 @@ def test_a_worker_that_nobody_closes_leaves_no_orphan():
 def test_an_onnx_model_runs_and_a_damaged_one_is_a_sentence(tmp_path, monkeypatch):
     if importlib.util.find_spec("onnxruntime") is None:
         pytest.skip("onnxruntime is not installed")
-    from slimfusion.engines.backends.probing import EXPECTED, SIDE, one_convolution
+    from slimfusion.engines.ort.probe import EXPECTED, SIDE, one_convolution
 
     home = tmp_path / "home"
     home.mkdir()

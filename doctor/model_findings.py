@@ -1,0 +1,60 @@
+"""What the doctor says of model files: what each of them is, on which terms, and whether it can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..catalog.files import BUNDLED, BUNDLED_FILE
+from ..catalog.found import Found
+from ..catalog.hashes import HashCache, nothing
+from ..engines.host import Host
+from ..errors import SlimFusionError, printable
+from ..models.library import search
+from ..models.torch_model import blueprint_from_file
+from .examine import Finding
+
+TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
+
+
+def model_findings(folders: Iterable[Path], hashes: bool, host: Host | None = None) -> Iterator[Finding]:
+    """The bundled network and every model file under `folders`.
+
+    hashes: give the SHA-256 of all, where otherwise only files of a known length are read whole. Raises OSError.
+    """
+    bundled = network_finding(BUNDLED_FILE, BUNDLED)
+    there = [(BUNDLED_FILE, bundled if bundled.state == "ok" else replace(bundled, state="problem"))]
+    there += [(found.path, model_finding(found)) for found in search(folders, host=host)]
+    sums = HashCache(None, nothing) if host is None else HashCache(host.state_folder(), host.check_interrupt)
+    for path, finding in there:
+        lines = [finding.detail, printable(str(path))]
+        if hashes and finding.state == "ok":
+            lines.append(f"SHA-256 {sums.sha256(path)}")
+        yield replace(finding, detail="\n".join(lines))
+    sums.save()
+
+
+def model_finding(found: Found) -> Finding:
+    """What the catalogue knows of a file, or else what its tensors say.
+
+    A file that is of no use here is no problem: folders are shared with other programs.
+    """
+    name = printable(found.path.name)
+    if found.family is not None:
+        what = f"{found.state}, {found.family.name} ({found.family.kind}), {found.size / 1e6:.1f} MB"
+        return Finding(name, "ok", f"{what}; licence: {found.licence}, {TERMS[found.commercial]}")
+    if found.state == "unknown" and found.path.suffix.lower() != ".onnx":
+        return network_finding(found.path, name)
+    return Finding(name, "advice", printable(found.note))
+
+
+def network_finding(path: Path, name: str) -> Finding:
+    """What a file of weights holds, told by the names and shapes of its tensors."""
+    try:
+        spec = blueprint_from_file(path, name).spec
+    except SlimFusionError as error:
+        return Finding(name, "advice", str(error))
+    takes = f"{spec.contract.size} px faces" if spec.is_face_network else "whole images"
+    size = f"{spec.parameters / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB"
+    return Finding(name, "ok", f"{spec.contract.architecture} for {takes}, {size}; licence: {spec.contract.licence}")

@@ -1,0 +1,307 @@
+"""The child's side of a worker: it loads one task, runs it on shared arrays, and watches itself meanwhile.
+
+Messages are lines of JSON. From the parent: one that sets up, then one for each run. From the child: "beat" while it
+works, "over" when it has passed the budget (its last word), and one of "ready", "done" and "error" as an answer.
+Torch is not imported here, nor by what is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import numpy as np
+import psutil
+
+from ...errors import ModelFileError, SlimFusionError
+from ..memory import resident
+from .shared_frames import SharedFrames, placed
+
+if TYPE_CHECKING:
+    from ..ort.providers import Request
+
+SAMPLE_SECONDS = 0.005  # as the parent's own meter
+BEAT_SECONDS = 0.2
+OVER_BUDGET, PARENT_IS_GONE = 3, 4  # exit codes
+
+# What a library says when memory ran out; onnxruntime has no type for it.
+OUT_OF_MEMORY = (
+    "failed to allocate", "available memory of", "bad_alloc", "bad allocation", "out of memory", "not enough memory",
+    "e_outofmemory", "8007000e",
+)  # fmt: skip
+
+Meter = Callable[[], int]
+
+# How much memory this process has now, in bytes, by name.
+METERS: dict[str, Meter] = {"resident": resident.resident_bytes}
+
+
+class Task(Protocol):
+    """Something that a worker runs. Making one imports libraries; memory counts from `load` on.
+
+    load returns what the parent may want to know, as JSON. MemoryError means that memory ran out.
+    """
+
+    def load(self) -> Mapping[str, Any]: ...
+
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
+
+
+class OnnxTask:
+    """An onnxruntime session.
+
+    settings: {"model": path, "provider": key of PROVIDERS, "request": fields of its Request, "entries": further
+    session entries}.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        from ..ort import runtime
+
+        self._settings = settings
+        self._open = runtime.open_session
+        runtime.loaded()
+
+    def load(self) -> dict[str, Any]:
+        from ..ort.providers import PROVIDERS, Request
+
+        provider = PROVIDERS[self._settings["provider"]]
+        request = kept_by_system(Request(**self._settings.get("request", {})), provider.key)
+        model = self._settings["model"]
+        try:
+            self._session = self._open(model, provider, request, self._settings.get("entries"))
+        except SlimFusionError:
+            raise
+        except Exception as error:  # onnxruntime's errors have no common base
+            reason = reason_of(error)
+            raise ModelFileError(
+                f"{Path(model).name} cannot be loaded by onnxruntime ({reason}). The file is damaged, or made for a "
+                "newer onnxruntime or another provider."
+            ) from error
+        return {
+            "providers": self._session.get_providers(),
+            "inputs": [[port.name, port.type, port.shape] for port in self._session.get_inputs()],
+            "outputs": [[port.name, port.type, port.shape] for port in self._session.get_outputs()],
+        }
+
+    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        names = [port.name for port in self._session.get_inputs()]
+        model = Path(self._settings["model"]).name
+        if len(names) != len(inputs):
+            raise ModelFileError(
+                f"{model} takes {len(names)} arrays and was given {len(inputs)}: it is a model of another kind."
+            )
+        try:
+            return [np.asarray(value) for value in self._session.run(None, dict(zip(names, inputs, strict=True)))]
+        except Exception as error:  # as above
+            if type(error).__name__ == "InvalidArgument":
+                raise ModelFileError(
+                    f"{model} does not take what it was given ({reason_of(error)}): it is a model of another kind."
+                ) from error
+            raise
+
+
+def kept_by_system(request: Request, provider: str) -> Request:
+    """The request, its budget kept by the system where that is possible: on the processor, where all memory counts."""
+    from ..ort.providers import OUTSIDE_ARENA
+
+    if provider != "cpu" or request.budget is None:
+        return request
+    threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1  # as many as onnxruntime starts
+    return replace(request, system_refuses=resident.refused_beyond(max(0, request.budget - OUTSIDE_ARENA), threads))
+
+
+def tensorrt_task(settings: Mapping[str, Any]) -> Task:
+    from ..tensorrt.build import BuildTask
+
+    return BuildTask(settings)
+
+
+TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {"onnx": OnnxTask, "tensorrt": tensorrt_task}
+
+
+def reason_of(error: Exception) -> str:
+    """An error's first line. Raises MemoryError when the error says that memory ran out."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
+        raise MemoryError(reason) from error
+    return reason
+
+
+class Channel:
+    """Lines of JSON to and from the parent; when the parent is gone, so are we, in the middle of whatever it is."""
+
+    def __init__(self, reader: BinaryIO, writer: BinaryIO) -> None:
+        self._reader, self._writer = reader, writer
+        self._inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def receive(self) -> dict[str, Any]:
+        return self._inbox.get()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        with self._writing:
+            try:
+                self._writer.write(json.dumps(message).encode() + b"\n")
+                self._writer.flush()
+            except OSError:
+                os._exit(PARENT_IS_GONE)
+
+    def _read(self) -> None:
+        try:
+            for line in self._reader:
+                self._inbox.put(json.loads(line))
+        finally:
+            os._exit(PARENT_IS_GONE)
+
+
+class Watch:
+    """Samples this process's memory while it works, tells the parent that it lives, ends it when it takes too much.
+
+    Where native code keeps Python from running, nothing is sampled: then a timer that needs no Python ends the
+    process, should the parent not have done it.
+    """
+
+    def __init__(self, meter: Meter, channel: Channel, silent_seconds: float) -> None:
+        self._meter, self._channel, self._silent_seconds = meter, channel, silent_seconds
+        self._parent = os.getppid()
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+        self._busy = threading.Event()
+        self._setting_timer = threading.Lock()
+        self._base: int | None = None
+        self._budget: int | None = None
+        self._peak = 0
+        self._exact = False
+        threading.Thread(target=self._sample, daemon=True).start()
+
+    def count_from_here(self) -> None:
+        """What was there before belongs to Python and the libraries, not to the task."""
+        self._exact = self._meter is resident.resident_bytes and resident.reset_high_water()
+        self._base = self._meter()
+        self._channel.send({"beat": 0, "base": self._base})
+
+    def figures(self) -> dict[str, int]:
+        """Bytes above the base: the most since the work began, and now."""
+        return {"peak": self._peak, "level": self._level()}
+
+    @contextlib.contextmanager
+    def working(self, budget: int | None) -> Iterator[None]:
+        """While the block runs, samples are taken and the budget holds."""
+        self._budget, self._peak = budget, 0
+        if self._exact:
+            resident.reset_high_water()
+        self._busy.set()
+        self._set_timer()  # here too: the work may stop Python before another sample is taken
+        try:
+            yield
+        finally:
+            self._busy.clear()
+            self._set_timer()
+            self._peak = max(self._peak, self._level())
+            if self._exact and self._base is not None:
+                self._peak = max(self._peak, resident.high_water() - self._base)
+
+    def _level(self) -> int:
+        return 0 if self._base is None else self._meter() - self._base
+
+    def _sample(self) -> None:
+        next_beat = 0.0
+        while True:
+            if not self._busy.wait(BEAT_SECONDS):
+                self._leave_with_parent()
+                continue
+            level = self._level()
+            self._peak = max(self._peak, level)
+            if self._budget is not None and level > self._budget:
+                self._channel.send({"over": level})
+                os._exit(OVER_BUDGET)
+            if time.monotonic() >= next_beat:
+                next_beat = time.monotonic() + BEAT_SECONDS
+                self._leave_with_parent()
+                self._channel.send({"beat": level})
+                self._set_timer()
+            time.sleep(SAMPLE_SECONDS)
+
+    def _set_timer(self) -> None:
+        with self._setting_timer:
+            if self._busy.is_set():
+                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
+            else:
+                faulthandler.cancel_dump_traceback_later()
+
+    def _leave_with_parent(self) -> None:
+        """Another parent has adopted us: a process forked from the first one may still hold its end of the pipe."""
+        if os.getppid() != self._parent:
+            os._exit(PARENT_IS_GONE)
+
+
+class Server:
+    """One task and its answers."""
+
+    def __init__(self, channel: Channel, setup: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
+        self._channel, self._setup, self._tasks = channel, setup, tasks
+        self._frames = SharedFrames(setup["frames"])
+        self._watch = Watch(METERS[setup["meter"]], channel, setup["silent_seconds"])
+        self._task: Task | None = None
+
+    def load(self) -> dict[str, Any]:
+        settings = self._setup["task"]
+        task = self._tasks[settings["kind"]](settings)
+        self._watch.count_from_here()
+        about = task.load()
+        self._task = task
+        return {"ready": dict(about)}
+
+    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._task is not None
+        self._frames.follow(request["frames"])
+        results = self._task.run([self._frames.view(layout) for layout in request["inputs"]])
+        layouts, end = placed(results, request["end"])
+        self._frames.reserve(end)
+        self._frames.put(results, layouts)
+        return {"done": layouts, "frames": self._frames.address}
+
+    def answer(self, work: Callable[[], dict[str, Any]], budget: int | None) -> None:
+        with self._watch.working(budget):
+            try:
+                answer = work()
+            except Exception as error:  # whatever it is, the parent is told
+                answer = described(error)
+        self._channel.send({**answer, **self._watch.figures()})
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """An error for the parent: our own types by name with their sentence, others with a reason."""
+    if isinstance(error, SlimFusionError):
+        return {"error": type(error).__name__, "reason": str(error)}
+    try:
+        reason = reason_of(error)
+    except MemoryError as shortage:
+        return {"error": "MemoryError", "reason": str(shortage)}
+    return {"error": "", "reason": f"{type(error).__name__}: {reason}"}
+
+
+def serve(reader: BinaryIO, writer: BinaryIO, tasks: Mapping[str, Callable[[Mapping[str, Any]], Task]] = TASKS) -> None:
+    """The child's whole life; it ends with the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    if sys.platform == "linux":  # when the system runs out of memory, it shall take this process and not the server
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500")
+    channel = Channel(reader, writer)
+    setup = channel.receive()
+    server = Server(channel, setup, tasks)
+    server.answer(server.load, setup["budget"])
+    while True:
+        request = channel.receive()
+        server.answer(lambda request=request: server.run(request), request["budget"])  # type: ignore[misc]

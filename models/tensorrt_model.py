@@ -1,0 +1,196 @@
+"""TensorRT, opt-in: the one engine that says before its first run, to the byte, what it will take.
+
+An engine belongs to a card, a version of TensorRT, a file and a precision, and is kept in the host's folder under a
+name made of these. Its activations live in a tensor of torch, which torch's own limit covers; weights that the
+budget has no room for are streamed from the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..engines.host import Host
+from ..engines.memory.cost import Cost
+from ..engines.session import Blueprint
+from ..engines.tensorrt.build import WORKSPACE, EngineFacts, facts_file, loaded
+from ..engines.worker.parent import Patience, Worker
+from ..errors import DependencyError, ModelFileError, SettingError
+
+# Tuning one layer may keep Python from running for minutes.
+PATIENCE = Patience(start=3600.0, silent=900.0)
+FOLDER = "tensorrt"
+PRECISIONS = ("fp16", "fp32")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine: its file, and what it takes."""
+
+    path: Path
+    facts: EngineFacts
+
+
+def engine_blueprint(blueprint: Blueprint, precision: str, host: Host, budget: int | None = None) -> Blueprint:
+    """The network as a TensorRT engine, built now if it is not there yet, which takes minutes.
+
+    blueprint: of a face network under torch. precision: "auto", "fp16" or "fp32". Raises SettingError,
+    DependencyError, ModelFileError, OutputError.
+    """
+    spec = blueprint.spec
+    if not spec.is_face_network:
+        raise SettingError(
+            f"{spec.name} takes pictures of any size, and an engine of TensorRT is built for one. Choose the engine "
+            "torch, or a face network."
+        )
+    if host.device().type != "cuda":
+        raise SettingError(f"TensorRT runs on NVIDIA cards, and the device here is {host.device()}. Choose auto.")
+    if precision == "auto":
+        precision = next(each for each in PRECISIONS if each in spec.precisions)
+    if precision not in PRECISIONS or precision not in spec.precisions:
+        raise SettingError(f"{spec.name} cannot be built for TensorRT in {precision}. Choose auto.")
+    engine = built_engine(blueprint, precision, host, budget)
+    return _blueprint_of(blueprint, engine, precision)
+
+
+def _blueprint_of(blueprint: Blueprint, engine: Engine, precision: str) -> Blueprint:
+    facts, spec = engine.facts, blueprint.spec
+    size = spec.contract.size
+    assert size is not None
+    picture = 3 * size * size * 4
+    kept = facts.weights - facts.streamable  # the rest may be streamed, if need be all of it
+    bytes_a_number = 2 if precision == "fp16" else 4
+
+    def build(device: torch.device, dtype: torch.dtype, limit: int) -> EngineNetwork:
+        return EngineNetwork(engine, device, size, limit)
+
+    return replace(
+        blueprint,
+        spec=replace(spec, precisions=(precision,), largest_batch=1),
+        key=(*blueprint.key, str(engine.path)),
+        build=build,
+        engine="TensorRT",
+        weight_factor=kept / (spec.parameters * bytes_a_number),
+        cost=Cost(float(facts.memory + 2 * picture), 0.0),
+    )
+
+
+class EngineNetwork:
+    """An engine on a card, one picture at a time."""
+
+    def __init__(self, engine: Engine, device: torch.device, size: int, limit: int) -> None:
+        trt = loaded()
+        runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._engine: Any = runtime.deserialize_cuda_engine(engine.path.read_bytes())
+        if self._engine is None:
+            raise ModelFileError(
+                f"The engine {engine.path} does not load: the driver or TensorRT has changed. Delete it and build it "
+                "again: python -m slimfusion engine build MODEL"
+            )
+        self._stream_weights(engine.facts, 2 * 3 * size * size * 4, limit)
+        strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._context: Any = self._engine.create_execution_context(strategy)
+        needed = int(self._engine.device_memory_size_v2)
+        self._memory = torch.empty(max(1, needed), dtype=torch.uint8, device=device)
+        self._context.set_device_memory(self._memory.data_ptr(), needed)
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        inputs = [name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        (self._input,) = inputs
+        (self._output,) = [name for name in names if name not in inputs]
+        self._result = torch.empty(1, 3, size, size, device=device)
+
+    def _stream_weights(self, facts: EngineFacts, pictures: int, limit: int) -> None:
+        """Keeps as many weights on the card as the limit has room for; 0 is no limit."""
+        room = limit - facts.memory - pictures - (facts.weights - facts.streamable)
+        if limit and room < facts.streamable:
+            self._engine.weight_streaming_budget_v2 = max(0, room)
+
+    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor:
+        picture = batch.contiguous()
+        self._context.set_tensor_address(self._input, picture.data_ptr())
+        self._context.set_tensor_address(self._output, self._result.data_ptr())
+        stream = torch.cuda.current_stream(batch.device)
+        if not self._context.execute_async_v3(stream.cuda_stream):
+            raise RuntimeError("CUDA error: TensorRT could not run its engine")
+        stream.synchronize()  # the picture may be freed now
+        return self._result
+
+    def close(self) -> None:
+        self._context = self._engine = None
+        self._memory = self._result = torch.empty(0)
+
+
+def built_engine(blueprint: Blueprint, precision: str, host: Host, budget: int | None) -> Engine:
+    """The engine of a network in a precision, from the host's folder or built into it."""
+    folder = host.state_folder()
+    if folder is None:
+        raise DependencyError("There is no folder to keep an engine of TensorRT in: its folder must be writable.")
+    folder = folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{engine_name(blueprint, precision, host.device())}.engine"
+    facts = _kept_facts(path)
+    if facts is None:
+        facts = _built(blueprint, precision, path, host, budget)
+    return Engine(path, facts)
+
+
+def engine_name(blueprint: Blueprint, precision: str, device: torch.device) -> str:
+    """Says for whom an engine is: it runs on no other card and under no other version."""
+    of = torch.cuda.get_device_properties(device)
+    key = (*blueprint.key, of.name, of.major, of.minor, loaded().__version__, precision)
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    return f"{Path(blueprint.spec.name).stem}-{precision}-{digest}"
+
+
+def _kept_facts(path: Path) -> EngineFacts | None:
+    try:
+        content = json.loads(facts_file(path).read_text())
+        return EngineFacts(**content) if path.is_file() else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _built(blueprint: Blueprint, precision: str, path: Path, host: Host, budget: int | None) -> EngineFacts:
+    from .export import export
+
+    model = path.with_suffix(".onnx")
+    progress = path.with_suffix(".progress")
+    host.progress("export", 0, 1)
+    export(blueprint, precision, model, batch=1)
+    task = {
+        "kind": "tensorrt",
+        "model": str(model),
+        "engine": str(path),
+        "timing": str(path.parent / "timings.cache"),
+        "progress": str(progress),
+        "workspace": min(WORKSPACE, budget or WORKSPACE),
+    }
+    # The builder's host memory is not the budget's, which is for the card.
+    worker = Worker(task, None, name=blueprint.spec.name, patience=PATIENCE)
+    try:
+        about = worker.start(_reporting(progress, host))
+    finally:
+        worker.close()
+        for file in (model, progress):
+            with contextlib.suppress(OSError):
+                file.unlink()
+    return EngineFacts(**about)
+
+
+def _reporting(file: Path, host: Host) -> Callable[[], None]:
+    """Passes on what the builder has written, and the user's wish to stop."""
+
+    def look() -> None:
+        host.check_interrupt()
+        with contextlib.suppress(OSError, ValueError):  # not there yet, or half written
+            phase, done, total = json.loads(file.read_text())
+            host.progress(f"build: {phase}", done, total)
+
+    return look
