@@ -16,9 +16,9 @@ import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.checks import check_numbers
-from ..engines.host import Host
+from ..engines.host import Host, StandaloneHost
 from ..engines.job import DEFAULTS, Job, Options
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
 from ..engines.network import Model
@@ -106,8 +106,8 @@ class _Task:
 def restore_faces(
     frames: torch.Tensor,
     model: Model,
-    budget: MemoryBudget,
-    host: Host,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
     restoring: Restoring = AS_USUAL,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
@@ -115,7 +115,7 @@ def restore_faces(
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Raises ImageError, FacesError, BudgetError,
     ModelFileError, SettingError.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
     _check_restores(model)
     frames = checked_frames(frames)
@@ -152,14 +152,18 @@ def _least_work(frames: torch.Tensor, model: Model) -> Work:
 
 
 def restore_image(
-    frames: torch.Tensor, model: Model, budget: MemoryBudget, host: Host, options: Options = DEFAULTS
+    frames: torch.Tensor,
+    model: Model,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[torch.Tensor, Report]:
     """Runs an image network over whole frames, in tiles where they do not fit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Returns (B, H * scale, W * scale, C)
     float32; alpha passes through, resized where the network scales. Raises as `restore_faces`.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
     _check_restores(model)
     frames = checked_frames(frames)

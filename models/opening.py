@@ -41,12 +41,15 @@ class Opening:
 AUTOMATIC = Opening()
 
 
-def open_model(path: Path, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC) -> Model:
-    """Describes a model file; nothing of it is loaded.
+def open_model(
+    path: Path | str = BUNDLED_FILE, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC
+) -> Model:
+    """Describes a model file, the bundled one unless another is named; nothing of it is loaded.
 
     name: for reports, the file's own where it is empty. Raises ModelFileError, SettingError, DependencyError,
     DeviceError.
     """
+    path = Path(path)
     name, host = printable(name or path.name), host or StandaloneHost()
     if path.suffix.lower() == ".onnx":
         return _from_onnx(path, name, host, opening)

@@ -9,9 +9,9 @@ import torch
 
 from ...catalog.families import Family, Kind
 from ...catalog.found import Found, best
-from ...engines.host import Host
+from ...engines.host import Host, StandaloneHost
 from ...engines.job import Job
-from ...engines.memory.budget import MemoryBudget
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import Work
 from ...engines.memory.report import Report
 from ...engines.network import Infer, Tensors
@@ -35,13 +35,14 @@ PARSERS = ("bisenet",)
 class ModelLibrary:
     """The user's model files and the conditions under which they are run.
 
-    search: finds the files; it is not called before a network is needed. commercial_only: take only files whose
+    search: finds the files; it is not called before a network is needed, and finds none unless it is given.
+    commercial_only: take only files whose
     licence is known to allow commercial use.
     """
 
-    search: Callable[[], Sequence[Found]]
-    budget: MemoryBudget
-    host: Host
+    search: Callable[[], Sequence[Found]] = tuple
+    budget: MemoryBudget = AUTOMATIC
+    host: Host = field(default_factory=StandaloneHost)
     commercial_only: bool = False
     report: Report = field(default_factory=Report)
 

@@ -18,9 +18,9 @@ import torch
 from ...catalog.families import Family
 from ...catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector
 from ...engines.checks import check_numbers
-from ...engines.host import Host
+from ...engines.host import Host, StandaloneHost
 from ...engines.job import DEFAULTS, Job, Options
-from ...engines.memory.budget import MemoryBudget
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import FLOAT_PIXEL, Work
 from ...engines.memory.report import Report
 from ...engines.network import Infer, Model, Tensors
@@ -148,8 +148,8 @@ def swap_faces(
     frames: torch.Tensor,
     people: Sequence[Person],
     networks: Networks,
-    budget: MemoryBudget,
-    host: Host,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
     swapping: Swapping | None = None,
 ) -> Swapped:
     """Puts people's faces into the faces of a batch; every pixel outside them stays as it was, to the bit.
@@ -158,7 +158,7 @@ def swap_faces(
     face, or fewer than the map names, is in the report. Raises ImageError, FacesError, BudgetError, ModelFileError,
     SettingError.
     """
-    report, swapping = Report(), swapping or Swapping()
+    report, host, swapping = Report(), host or StandaloneHost(), swapping or Swapping()
     report.begin(budget)
     frames = checked_frames(frames)
     mask = None if swapping.mask is None else checked_mask(swapping.mask, tuple(frames.shape[:3]))
