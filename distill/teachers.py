@@ -56,8 +56,8 @@ def read_teacher(path: Path, patch: int, fidelity: float = 0.5) -> Teacher:
 
     blueprint = blueprint_from_path(path, path.name, StandaloneHost("cpu"))
     spec = blueprint.spec
-    if spec.contract.domain == "tensors":
-        raise ModelFileError(f"{path.name} is a {spec.contract.architecture}, which restores no pictures.")
+    if spec.card.takes_tensors:
+        raise ModelFileError(f"{path.name} is a {spec.architecture}, which restores no pictures.")
     scale = checked_scale(path.name, spec.scale, patch)
     network = blueprint.build(torch.device("cpu"), torch.float32, 0)
     return Teacher(path.name, scale, spec.multiple, _side(spec.size), lambda batch: network(batch, fidelity))

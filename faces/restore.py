@@ -102,7 +102,7 @@ def restore_faces(
     check_numbers(strength=strength)
     if not 0 <= strength <= 1:
         raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
-    usual = SMALLEST_ENLARGED if blueprint.spec.contract.face_side else SMALLEST_CHANGED
+    usual = SMALLEST_ENLARGED if blueprint.spec.card.face_side else SMALLEST_CHANGED
     smallest_changed = detection.smallest_changed(faces is not None, usual)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
@@ -116,7 +116,7 @@ def restore_faces(
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and strength > 0:
         task = _Task(usable, blueprint, budget, host, mask, strength, options)
-        restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
+        restore = _restore_aligned if blueprint.spec.card.is_face_restorer else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
@@ -125,7 +125,7 @@ def restore_faces(
 
 def _least_work(frames: torch.Tensor, blueprint: Blueprint, detection: DetectionSettings) -> Work:
     """What looking for faces and any face will take at least: asked for before the faces are looked for."""
-    size, after = blueprint.spec.contract.size, most_detection_bytes(frames.shape[1], frames.shape[2], detection)
+    size, after = blueprint.spec.card.size, most_detection_bytes(frames.shape[1], frames.shape[2], detection)
     if size is not None:
         return Work(size, size, 1, tiled=False, after_bytes=after)
     return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=after)
@@ -144,7 +144,7 @@ def restore_image(
     _check_restores(blueprint)
     frames = checked_frames(frames)
     spec = blueprint.spec
-    if spec.is_face_network:
+    if spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} is a face network and knows aligned faces only. Use it with Tiled Face Restore, or "
             "choose an image network such as the bundled one."
@@ -169,9 +169,9 @@ def restore_image(
 def _check_restores(blueprint: Blueprint) -> None:
     """Raises SettingError for a network that takes or gives something else than a picture."""
     spec = blueprint.spec
-    if spec.contract.domain == "tensors":
+    if spec.card.takes_tensors:
         raise SettingError(
-            f"{spec.name} is a network of the family {spec.contract.architecture} and restores nothing. Choose a "
+            f"{spec.name} is a network of the family {spec.architecture} and restores nothing. Choose a "
             "restorer such as the bundled one."
         )
 
@@ -180,8 +180,8 @@ def _restore_aligned(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
     """Face networks: aligned crops in batches, warped back."""
-    contract = task.blueprint.spec.contract
-    size, template = contract.size, contract.template
+    card = task.blueprint.spec.card
+    size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
@@ -232,7 +232,7 @@ def _restore_upright(
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
                 colourless.append(is_grey(crop))
-                working = max(side, spec.contract.face_side or side)
+                working = max(side, spec.card.face_side or side)
                 crop = _enlarged(crop, working)
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
@@ -254,7 +254,7 @@ def _restore_upright(
 
 def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
     """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
-    working = max(largest, spec.contract.face_side or largest)
+    working = max(largest, spec.card.face_side or largest)
     held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     resized = largest**2 * FLOAT_PIXEL if working != largest else 0
     after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL

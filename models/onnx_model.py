@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from ..catalog.families import NO_MEAN, NO_SCALE, Family
+from ..catalog.card import NO_MEAN, NO_SCALE, ModelCard, Port
 from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
-from ..catalog.spec import ModelSpec, Port
+from ..catalog.spec import ModelSpec
 from ..engines.memory.cost import Cost
 from ..engines.onnx import compile as onnx_plan
 from ..engines.onnx import file as onnx_file
@@ -48,10 +48,10 @@ LARGEST_SCALE = 16
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A file with what it is. order: for each of the family's inputs, its place among the file's."""
+    """A file with what it is. order: for each of the card's inputs, its place among the file's."""
 
     graph: OnnxGraph
-    family: Family
+    card: ModelCard
     order: tuple[int, ...]
     name: str
     licence: str
@@ -64,14 +64,14 @@ class OnnxModel:
 
 
 def blueprint_from_onnx(
-    path: Path, name: str, family: Family, licence: str, engine: str = "auto", mode: str = "auto"
+    path: Path, name: str, card: ModelCard, licence: str, engine: str = "auto", mode: str = "auto"
 ) -> Blueprint:
-    """Describes an .onnx file of a known family; its weights stay on the disk.
+    """Describes an .onnx file of a known model; its weights stay on the disk.
 
     engine: "auto", "torch" or "onnxruntime". mode: the budget's; "compatibility" means onnxruntime unless torch is
     asked for. Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
     """
-    model = _model(path, name, family, licence, Stamp.of(path))
+    model = _model(path, name, card, licence, Stamp.of(path))
     refusal = _refused_by_torch(model)
     if engine == "torch" and refusal:
         raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")
@@ -106,7 +106,7 @@ def _refused_by_torch(model: OnnxModel) -> str:
     if missing:
         return f"has operators that are not known to torch here ({', '.join(missing)})"
     try:
-        if model.family.contract("").domain == "image":
+        if model.card.is_image_network:
             _scale_under_torch(model)  # what depends on sizes shows only when it is run
         else:
             onnx_plan.plan(model.graph, torch.device("cpu"), torch.float32)
@@ -116,16 +116,16 @@ def _refused_by_torch(model: OnnxModel) -> str:
 
 
 @lru_cache(maxsize=16)
-def _model(path: Path, name: str, family: Family, licence: str, stamp: Stamp) -> OnnxModel:
+def _model(path: Path, name: str, card: ModelCard, licence: str, stamp: Stamp) -> OnnxModel:
     graph = onnx_file.read(path)
     if METADATA + "architecture" in graph.metadata:  # one of ours, which takes and gives 0..1 whatever is inside
-        family = replace(family, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
-    order = input_order(family, signature(graph))
+        card = replace(card, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
+    order = input_order(card, signature(graph))
     if order is None:
         raise ModelFileError(
-            f"{name} does not have the inputs and outputs of a {family.name} network ({signature(graph)})."
+            f"{name} does not have the inputs and outputs of a {card.name} network ({signature(graph)})."
         )
-    return OnnxModel(graph, family, order, name, licence)
+    return OnnxModel(graph, card, order, name, licence)
 
 
 def signature(graph: OnnxGraph) -> Signature:
@@ -138,21 +138,20 @@ def signature(graph: OnnxGraph) -> Signature:
 
 
 def _spec(model: OnnxModel, precisions: tuple[str, ...], largest_batch: int | None, scale: int) -> ModelSpec:
-    contract = model.family.contract(model.licence)
-    halo = _noted(model, "halo", contract.halo)
-    tensors = contract.domain == "tensors"
+    halo = _noted(model, "halo", model.card.halo)
     return ModelSpec(
         name=model.name,
         path=model.graph.path,
-        contract=contract,
+        card=model.card,
+        architecture=model.card.name,
+        licence=model.licence,
         parameters=model.graph.parameters,
         scale=scale,
         multiple=_noted(model, "multiple", 1),
         halo=halo,
         exact_halo=_noted(model, "exact_halo", halo),
         precisions=precisions,
-        inputs=_input_ports(model) if tensors else (),
-        outputs=model.family.outputs if tensors else (),
+        inputs=_input_ports(model) if model.card.takes_tensors else (),
         largest_batch=largest_batch,
     )
 
@@ -166,9 +165,9 @@ def _noted(model: OnnxModel, key: str, usual: int) -> int:
 
 
 def _input_ports(model: OnnxModel) -> tuple[Port, ...]:
-    """The family's inputs with the lengths that this file fixes."""
+    """The card's inputs with the lengths that this file fixes."""
     ports = []
-    for port, place in zip(model.family.inputs, model.order, strict=True):
+    for port, place in zip(model.card.inputs, model.order, strict=True):
         shape = (model.graph.inputs[place].shape or ())[-len(port.shape) or None :]
         lengths = [
             given if isinstance(given, int) and given > 0 else None if wanted == -1 else wanted
@@ -234,8 +233,8 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
         kept = max(0, held - model.graph.parameters * dtype.itemsize)
         return adapter(module, torch.float32), mode, kept + module.opening_bytes
 
-    scale = _scale_under_torch(model) if model.family.contract("").domain == "image" else 1
-    precisions = ("bf16", "fp32") if model.family.kind in ("restorer", "image network") else ("fp32",)
+    scale = _scale_under_torch(model) if model.card.is_image_network else 1
+    precisions = ("bf16", "fp32") if not model.card.takes_tensors else ("fp32",)
     return Blueprint(
         _spec(model, precisions, None, scale),  # what was exported for one sample is run for many all the same
         (*key, "torch"),
@@ -255,7 +254,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, refusa
         )
     provider, notes = provider_for(mode)
     scale, cost = 1, GUESSED if refusal else None
-    if model.family.contract("").domain == "image":
+    if model.card.is_image_network:
         scale, cost = probe(model) if refusal else (_scale_under_torch(model), None)
     if refusal:
         notes = (*notes, f"the memory of this file is a guess: it {refusal}")
@@ -307,10 +306,10 @@ def _file_dtype(model: OnnxModel) -> torch.dtype:
 
 
 def _adapter(model: OnnxModel) -> Callable[[Adapter, torch.dtype], Adapter]:
-    """Turns a graph, called with its own tensors, into what a session calls: pictures or the family's tensors."""
+    """Turns a graph, called with its own tensors, into what a session calls: pictures or the card's tensors."""
     places = [model.order.index(place) for place in range(len(model.order))]
     dtypes = [value.dtype or torch.float32 for value in model.graph.inputs]
-    ports = model.family.outputs
+    ports = model.card.outputs
 
     def tensors(graph: Adapter, dtype: torch.dtype) -> Adapter:
         def forward(*inputs: torch.Tensor) -> Tensors:
@@ -326,16 +325,16 @@ def _adapter(model: OnnxModel) -> Callable[[Adapter, torch.dtype], Adapter]:
         run = tensors(graph, dtype)
 
         def forward(batch: torch.Tensor, fidelity: float) -> torch.Tensor:
-            given = [_scaled(batch, model.family.mean, model.family.std)]
-            if model.family.has_fidelity:
+            given = [_scaled(batch, model.card.mean, model.card.std)]
+            if model.card.has_fidelity:
                 shape = model.graph.inputs[model.order[1]].shape or ()
                 given.append(torch.full([1] * len(shape), fidelity, device=batch.device))
             result: torch.Tensor = run(*given)[0].float()
-            return result.add_(1.0).div_(2.0) if model.family.signed else result
+            return result.add_(1.0).div_(2.0) if model.card.signed else result
 
         return forward
 
-    return tensors if model.family.contract("").domain == "tensors" else pictures
+    return tensors if model.card.takes_tensors else pictures
 
 
 def _as(tensor: torch.Tensor, wanted: torch.dtype, dtype: torch.dtype) -> torch.Tensor:

@@ -45,7 +45,7 @@ def opened(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | Wo
 
 
 class RuntimeNetwork(TorchModule):
-    """A session of onnxruntime, called in its family's way."""
+    """A session of onnxruntime, called in its card's way."""
 
     def __init__(self, forward: Adapter, session: CudaSession | WorkerSession) -> None:
         super().__init__(forward)

@@ -58,6 +58,6 @@ def _from_onnx(path: Path, name: str, host: Host, engine: str, mode: str, commer
     found = model_files.identified(path, host=host)
     if commercial_only:
         found.check_commercial()
-    if found.family is None:
+    if found.card is None:
         raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    return onnx_backend.blueprint_from_onnx(path, name, found.family, found.licence, engine, mode)
+    return onnx_backend.blueprint_from_onnx(path, name, found.card, found.licence, engine, mode)

@@ -45,7 +45,7 @@ def engine_blueprint(blueprint: Blueprint, precision: str, host: Host, budget: i
     DependencyError, ModelFileError, OutputError.
     """
     spec = blueprint.spec
-    if not spec.is_face_network:
+    if not spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} takes pictures of any size, and an engine of TensorRT is built for one. Choose the engine "
             "torch, or a face network."
@@ -62,7 +62,7 @@ def engine_blueprint(blueprint: Blueprint, precision: str, host: Host, budget: i
 
 def _blueprint_of(blueprint: Blueprint, engine: Engine, precision: str) -> Blueprint:
     facts, spec = engine.facts, blueprint.spec
-    size = spec.contract.size
+    size = spec.card.size
     assert size is not None
     picture = 3 * size * size * 4
     kept = facts.weights - facts.streamable  # the rest may be streamed, if need be all of it

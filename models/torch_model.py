@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from ..catalog.contracts import contract_for
+from ..catalog.cards import card_for_architecture
 from ..catalog.opening import Stamp
 from ..catalog.spec import ModelSpec
 from ..engines.memory.costs import LivePeak
@@ -254,9 +254,9 @@ def _forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Fo
 
 def _spec(descriptor: Any, name: str, path: Path | None, layout: StateDict) -> ModelSpec:
     architecture = str(descriptor.architecture.id)
-    contract = contract_for(architecture)
+    card = card_for_architecture(architecture)
     multiple = max(1, descriptor.size_requirements.multiple_of)
-    halo, exact_halo = halos(architecture, descriptor.model, contract.halo)
+    halo, exact_halo = halos(card, descriptor.model)
     precisions = ["fp32"]
     if descriptor.supports_bfloat16:
         precisions.insert(0, "bf16")
@@ -266,7 +266,9 @@ def _spec(descriptor: Any, name: str, path: Path | None, layout: StateDict) -> M
     return ModelSpec(
         name=name,
         path=path,
-        contract=contract,
+        card=card,
+        architecture=architecture,
+        licence=card.licence,
         parameters=sum(v.numel() for v in layout.values() if isinstance(v, torch.Tensor)),
         scale=descriptor.scale,
         multiple=multiple,

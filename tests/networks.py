@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from slimfusion.catalog.contracts import Contract
-from slimfusion.catalog.spec import ModelSpec, Port
+from slimfusion.catalog.card import ModelCard, Port
+from slimfusion.catalog.spec import ModelSpec
 from slimfusion.engines.session import Blueprint
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -66,8 +66,10 @@ class Measuring(torch.nn.Module):
 def measuring_blueprint(name: str = "measuring", largest_batch: int | None = None) -> Blueprint:
     """A network that is not picture to picture."""
     ports = (Port("picture", (3, 8, 8)), Port("vector", (3,)))
-    contract = Contract("Measuring", "tensors", "Apache-2.0")
-    spec = ModelSpec(name, None, contract, 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch)
+    card = ModelCard("measuring", "recogniser")
+    spec = ModelSpec(
+        name, None, card, "Measuring", "Apache-2.0", 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch
+    )
 
     class Running(Loaded):
         def __call__(self, *inputs):
@@ -88,8 +90,8 @@ def measuring_blueprint(name: str = "measuring", largest_batch: int | None = Non
 
 
 def face_blueprint(name: str = "bright face", size: int = 64) -> Blueprint:
-    contract = Contract("BrightFace", "face", "Apache-2.0", size, "ffhq_512")
-    spec = ModelSpec(name, None, contract, 84, 1, 1, 0, 0, ("fp16", "bf16", "fp32"))
+    card = ModelCard("bright_face", "restorer", size=size, template="ffhq_512")
+    spec = ModelSpec(name, None, card, "BrightFace", "Apache-2.0", 84, 1, 1, 0, 0, ("fp16", "bf16", "fp32"))
 
     def build(device: torch.device, dtype: torch.dtype, limit: int) -> Loaded:
         return Loaded(BrightFace(dtype).to(device))

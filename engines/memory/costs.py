@@ -200,7 +200,7 @@ COSTS = CostStore()
 def factor_key(blueprint: Blueprint, precision: str, device: torch.device) -> str:
     """What a measured factor is valid for. Files of one architecture and size behave alike."""
     spec = blueprint.spec
-    network = f"{spec.contract.architecture}-{spec.parameters}-x{spec.scale}"
+    network = f"{spec.architecture}-{spec.parameters}-x{spec.scale}"
     return f"{network} {blueprint.engine} {precision} {meter.device_name(device)}"
 
 
