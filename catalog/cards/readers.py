@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..card import HALF, IMAGENET_MEAN, IMAGENET_STD, ModelCard, Port, Triple, picture_port
+from dataclasses import replace
+
+from ..card import HALF, IMAGENET_MEAN, IMAGENET_STD, ModelCard, Port, picture_port
 from ..licences import INSIGHTFACE, MIT_OR_BSD, UNSTATED
 from .detectors import TO_255
 
@@ -10,28 +12,19 @@ from .detectors import TO_255
 # whose vectors ReActor keeps too.
 RECOGNISER = "arcface"
 
-
-def _recogniser(
-    name: str,
-    licence: str = UNSTATED,
-    template: str = "arcface_112_v2",
-    mean: Triple = HALF,
-    std: Triple = HALF,
-    tells_by_shape: bool = False,
-) -> ModelCard:
-    ports = (picture_port(112),), (Port("output", (512,)),)
-    return ModelCard(
-        name,
-        "recogniser",
-        *ports,
-        licence,
-        size=112,
-        template=template,
-        mean=mean,
-        std=std,
-        tells_by_shape=tells_by_shape,
-    )
-
+_ARCFACE = ModelCard(
+    RECOGNISER,
+    "recogniser",
+    (picture_port(112),),
+    (Port("output", (512,)),),
+    INSIGHTFACE,
+    size=112,
+    template="arcface_112_v2",
+    mean=HALF,
+    std=HALF,
+)
+# Other recognisers of the same shapes, of unstated licence; only their hash tells them.
+_OTHER = replace(_ARCFACE, licence=UNSTATED, tells_by_shape=False)
 
 LANDMARKERS = (
     ModelCard(
@@ -56,11 +49,11 @@ LANDMARKERS = (
 )
 
 RECOGNISERS = (
-    _recogniser("arcface", INSIGHTFACE, tells_by_shape=True),
-    _recogniser("simswap_arcface", mean=IMAGENET_MEAN, std=IMAGENET_STD),
-    _recogniser("ghost_arcface"),
+    _ARCFACE,
+    replace(_OTHER, name="simswap_arcface", mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    replace(_OTHER, name="ghost_arcface"),
     # CSCS's identity is the sum of two networks' vectors.
-    _recogniser("cscs_arcface", template="ffhq_512"),
+    replace(_OTHER, name="cscs_arcface", template="ffhq_512"),
 )
 
 ATTRIBUTES = (

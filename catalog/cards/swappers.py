@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..card import HALF, IMAGENET_MEAN, IMAGENET_STD, Identity, ModelCard, Port, picture_port
@@ -11,29 +12,20 @@ _MINUS_1_TO_1: dict[str, Any] = {"mean": HALF, "std": HALF, "signed": True}
 
 
 def _swapper(
-    name: str,
-    size: int,
-    template: str,
-    identity: Identity,
-    licence: str = UNSTATED,
-    *,
-    source: Port | None = None,
-    masked: bool = False,
-    **more: Any,
+    name: str, size: int, template: str, identity: Identity, licence: str = UNSTATED, **more: Any
 ) -> ModelCard:
-    """source: for those that look at a picture. masked: a mask comes out too. more: other fields of the card."""
-    mask = (Port("mask", (1, size, size)),) if masked else ()
-    return ModelCard(
+    """more: fields that differ from those of most."""
+    card = ModelCard(
         name,
         "swapper",
-        (picture_port(size, "target"), source or Port("source", (512,))),
-        (picture_port(size, "output"), *mask),
+        (picture_port(size, "target"), Port("source", (512,))),
+        (picture_port(size, "output"),),
         licence,
         size=size,
         template=template,
         identity=identity,
-        **more,
     )
+    return replace(card, **more)
 
 
 def _converter(name: str) -> ModelCard:
@@ -54,7 +46,16 @@ SWAPPERS = (
         folder="insightface",
         tells_by_shape=False,
     ),
-    _swapper("hyperswap", 256, "arcface_128", "unit", RESEARCH_RAIL, masked=True, folder="hyperswap", **_MINUS_1_TO_1),
+    _swapper(
+        "hyperswap",
+        256,
+        "arcface_128",
+        "unit",
+        RESEARCH_RAIL,
+        outputs=(picture_port(256, "output"), Port("mask", (1, 256, 256))),
+        folder="hyperswap",
+        **_MINUS_1_TO_1,
+    ),
     _swapper(
         "simswap_256",
         256,
@@ -76,7 +77,7 @@ SWAPPERS = (
         256,
         "ffhq_512",
         "picture",
-        source=picture_port(256, "source"),
+        inputs=(picture_port(256, "target"), picture_port(256, "source")),
         source_template="ffhq_512",
         **_MINUS_1_TO_1,
     ),
@@ -86,7 +87,7 @@ SWAPPERS = (
         "ffhq_512",
         "picture",
         NON_COMMERCIAL,
-        source=picture_port(112, "source"),
+        inputs=(picture_port(256, "target"), picture_port(112, "source")),
         source_template="arcface_112_v2",
     ),
 )

@@ -19,6 +19,10 @@ SMALL_GFPGAN = {"out_size": 128, "narrow": 1 / 16, "num_style_feat": 32}
 SMALL_RESTOREFORMER = {"ch": 32, "ch_mult": (1, 2, 2, 4), "resolution": 128}
 
 
+def test_every_forward_of_ours_is_of_a_model_that_has_a_card():
+    assert [name for name in FORWARDS if card_for_architecture(name).architecture != name] == []
+
+
 def low_memory(name, module, batch, fidelity=0.5):
     with torch.inference_mode():
         prepared = FORWARDS[name].prepare(module, batch.device, batch.dtype)
