@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ..catalog.card import ModelCard
-from ..engines.session import Infer, Tensors
+from ..engines.network import Infer, Tensors
 
 
 def emap(seed: int = 5) -> np.ndarray:

@@ -21,6 +21,7 @@ Kind = Literal[
     "swapper",
     "converter",
     "image network",
+    "built in",  # our own code, of which there is no file and no row in the tables
 ]
 
 # What a swapper takes for an identity, made from the recogniser's vector e: "projected" is e / |e| times the file's

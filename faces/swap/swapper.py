@@ -15,8 +15,8 @@ import torch
 from ...catalog.card import ModelCard
 from ...catalog.cards import CARDS
 from ...catalog.known import KNOWN
+from ...engines.network import Model, Tensors
 from ...engines.onnx import file as onnx_file
-from ...engines.session import Blueprint, Tensors
 from ...errors import ModelFileError, SettingError
 from ..align import crop_face, similarity, template_points
 from ..face import Face
@@ -53,9 +53,9 @@ class Swapper:
         return self.card.size
 
 
-def swapper_for(blueprint: Blueprint) -> Swapper:
+def swapper_for(model: Model) -> Swapper:
     """The swapper that a model file is. Raises SettingError when it is none, ModelFileError without its matrix."""
-    spec = blueprint.spec
+    spec = model.spec
     card = spec.card
     if card.kind != "swapper":
         raise SettingError(
