@@ -80,9 +80,9 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     found = library.identified(path, host=host)
     if opening.commercial_only:
         found.check_commercial()
-    if found.family is None:
+    if found.card is None:
         raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    description = describe(path, name, found.family, found.licence)
+    description = describe(path, name, found.card, found.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:
         raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")
