@@ -68,7 +68,8 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     """What is done with each picture. Raises SettingError, ModelFileError, FacesError, ImageError."""
     from ..engines.job import Options
     from ..faces.swap.networks import networks_for
-    from ..faces.swap.swap import Swapping, swap_faces
+    from ..faces.swap.swap import swap_faces
+    from ..faces.swap.task import Swapping
     from ..models.opening import Opening, open_model
 
     given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}

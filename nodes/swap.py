@@ -97,7 +97,8 @@ class SwapFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
-        from ..faces.swap.swap import Swapping, swap_faces
+        from ..faces.swap.swap import swap_faces
+        from ..faces.swap.task import Swapping
 
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)

@@ -17,7 +17,8 @@ from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.fuse.classic import fusion_bytes
 from slimfusion.faces.identity.identity import Identity
 from slimfusion.faces.identity.people import Person
-from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.onnx_description import describe
 from slimfusion.models.onnx_torch_model import onnx_torch_model
 
