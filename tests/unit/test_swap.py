@@ -112,7 +112,7 @@ def test_a_user_mask_and_no_strength(blueprints, name):
     wanted[:, :60] = 1
     done = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(faces=TWO, mask=wanted))
     assert torch.equal(done.frames[:, :, 60:], noisy(3)[:, :, 60:]) and done.mask[0, :, :60].max() > 0.9
-    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(0.0, faces=TWO))
+    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(strength=0.0, faces=TWO))
     assert torch.equal(none.frames, noisy(3)) and not none.mask.any()
 
 
