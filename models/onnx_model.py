@@ -21,7 +21,6 @@ from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
 from ..catalog.spec import ModelSpec, Port
 from ..engines.memory.cost import Cost
-from ..engines.onnx import compile as onnx_plan
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch
 from ..engines.onnx.file import OnnxGraph
@@ -109,9 +108,10 @@ def _refused_by_torch(model: OnnxModel) -> str:
         if model.family.contract("").domain == "image":
             _scale_under_torch(model)  # what depends on sizes shows only when it is run
         else:
-            onnx_plan.plan(model.graph, torch.device("cpu"), torch.float32)
+            _run_without_data(model)
     except UnsupportedError as error:
-        return f"cannot be run by torch ({str(error).partition('. ')[0]})"
+        reason = str(error).partition(". ")[0].replace(" cannot be run by torch", "")
+        return f"cannot be run by torch ({reason})"
     return ""
 
 
@@ -185,6 +185,19 @@ def _scale_under_torch(model: OnnxModel) -> int:
     with mode, torch.no_grad():
         result, *_ = module(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE))
     return whole_scale(model.name, PROBE_SIDE, tuple(result.shape))
+
+
+def _run_without_data(model: OnnxModel) -> None:
+    """Raises UnsupportedError for what shows only when a network of faces or tensors is run, and ModelFileError."""
+    module, mode = onnx_as_torch.meta_model(model.graph, torch.float32)
+    forward = _adapter(model)(module, torch.float32)
+    with mode, torch.no_grad():
+        if model.family.contract("").domain == "tensors":
+            shapes = [[LARGER_PROBE_SIDE if each is None else each for each in p.shape] for p in _input_ports(model)]
+            forward(*(torch.empty(1, *shape) for shape in shapes))
+        else:
+            side = model.family.size or LARGER_PROBE_SIDE
+            forward(torch.empty(1, 3, side, side), 0.5)
 
 
 def whole_scale(name: str, side: int, shape: Sequence[int]) -> int:

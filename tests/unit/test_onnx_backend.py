@@ -319,3 +319,47 @@ def test_what_torch_cannot_do_is_not_advised_to_go_where_it_is(tmp_path):
     frames = torch.rand(1, 64, 64, 3)
     assert torch.equal(restore_image(frames, made, MemoryBudget(), HOST)[0], frames)
     assert not any("choose" in note for note in made.notes)
+
+
+def unreadable(nodes, domain, tmp_path):
+    """A face network or a recogniser whose last shape hangs on the picture's brightest pixel, which is below 1.5."""
+    side = 512 if domain == "face" else 112
+    nodes = [
+        *nodes,
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["i", "zero"], ["z"]),
+        helper.make_node("Add", ["shape", "z"], ["s"]),
+        helper.make_node("Reshape", ["v", "s"], ["y"]),
+    ]
+    shape = [1, 3, side, side] if domain == "face" else [1, 512]
+    weights = [("zero", np.int64(0)), ("shape", np.int64(shape))]
+    weights.append(("matrix", np.arange(1, 513, dtype=np.float32)[None].repeat(3, 0) / 3))
+    return save(tmp_path / "net.onnx", nodes, [("x", FLOAT, [1, 3, side, side])], [("y", FLOAT, shape)], weights)
+
+
+VALUES = {
+    "face": [helper.make_node("Identity", ["x"], ["v"])],
+    "tensors": [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"], axis=1),
+        helper.make_node("MatMul", ["f", "matrix"], ["v"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("domain", VALUES)
+def test_what_shows_only_while_running_sends_faces_and_vectors_to_onnxruntime_too(tmp_path, domain):
+    path = unreadable(VALUES[domain], domain, tmp_path)
+    with pytest.raises(ModelFileError, match=r"cannot be run by torch \(.*depends on the picture.*engine onnxruntime"):
+        blueprint(path, "torch")
+    for engine in ("auto", "onnxruntime"):
+        made, sessions, report = blueprint(path, engine), SessionCache(), Report()
+        side, crop = made.spec.size[0], torch.rand(3, *made.spec.size)
+        with open_run(job(made, Work(side, side, 1, False), MemoryBudget()), report, sessions, CostStore()) as run:
+            result = next(run.crops([crop])) if domain == "face" else next(run.infer([(crop,)]))[0]
+        sessions.release()
+        expected = crop if domain == "face" else crop.mean() * torch.arange(1, 513)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
+        assert report.engine == "onnxruntime CPU" and any("depends on the picture" in note for note in report.notes)
+        assert not any("choose" in note for note in report.notes)
