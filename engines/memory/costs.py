@@ -182,6 +182,10 @@ class CostStore:
         of_network = measured - LEFT_BEHIND.get(device.type, 0)
         self._factors.measured(factor_key(blueprint, precision, device), of_network / probed, folder)
 
+    def forget(self, folder: Path | None) -> int:
+        """Forgets what runs have measured of all networks; returns of how many. Raises OutputError."""
+        return self._factors.forget(folder)
+
     def _scaled(self, blueprint: Blueprint, precision: str, device: torch.device, factor: float) -> Cost:
         probed = self._probed(blueprint, precision, device)
         return probed.scaled(factor).plus(LEFT_BEHIND.get(device.type, 0))
