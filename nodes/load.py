@@ -96,5 +96,5 @@ class LoadModel(io.ComfyNode):
 
         budget = budget or MemoryBudget()
         path = offered_model(model, model_folders())
-        blueprint = blueprint_from_path(path, model, ComfyHost(), engine, precision, budget.mode, commercial_only)
+        blueprint = blueprint_from_path(path, model, ComfyHost(), engine, precision, budget, commercial_only)
         return io.NodeOutput(FusionModel(blueprint, precision, budget))

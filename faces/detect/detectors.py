@@ -48,7 +48,7 @@ def opened_detector(
         )
     found = settings.find_file(settings.detector)
     assert found.family is not None
-    blueprint = blueprint_from_path(found.path, found.path.name, host, mode=budget.mode)
+    blueprint = blueprint_from_path(found.path, found.path.name, host, budget=budget)
     size = blueprint.spec.size or (SIDE, SIDE)
     turns = (0,) if settings.turned == "never" else ALL_TURNS
     height, width = frames.shape[1:3]

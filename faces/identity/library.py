@@ -61,7 +61,7 @@ class ModelLibrary:
         """
 
         def run(items: Iterable[Tensors]) -> Iterator[Tensors]:
-            blueprint = blueprint_from_path(found.path, found.path.name, self.host, mode=self.budget.mode)
+            blueprint = blueprint_from_path(found.path, found.path.name, self.host, budget=self.budget)
             height, width = blueprint.spec.size or (1, 1)
             job = Job(blueprint, Work(height, width, count, tiled=False), self.budget, self.host, stage=stage)
             with open_run(job, self.report) as opened:

@@ -79,7 +79,7 @@ def converter_for(swapper: Blueprint, library: ModelLibrary) -> Blueprint | None
         found = library.file("converter", (family.converter,))
     except ModelFileError as error:
         raise ModelFileError(missing_converter(family)) from error
-    return blueprint_from_path(found.path, found.path.name, library.host, mode=library.budget.mode)
+    return blueprint_from_path(found.path, found.path.name, library.host, budget=library.budget)
 
 
 def people_from(

@@ -69,8 +69,8 @@ def recogniser(path):
     return save(path, nodes, [("x", FLOAT, ["n", 3, 112, 112])], [("y", FLOAT, ["n", 512])], [("m", matrix)])
 
 
-def blueprint(path, engine="auto", mode="auto"):
-    return blueprint_from_path(path, path.name, HOST, engine, mode=mode)
+def blueprint(path, engine="auto", **budget):
+    return blueprint_from_path(path, path.name, HOST, engine, budget=MemoryBudget(**budget))
 
 
 def job(made, work, budget=None, **options):
@@ -281,6 +281,18 @@ def test_an_image_network_that_torch_does_not_know_runs_on_onnxruntime(tmp_path,
     result, report = restore_image(frames, made, MemoryBudget(), HOST)
     torch.testing.assert_close(result[0], directly(made.spec.path, frames[0]), atol=1e-5, rtol=0)
     assert any("not known to torch here" in note for note in report.notes)
+
+
+def test_what_must_be_tried_out_stays_within_the_budget_or_says_that_it_cannot(tmp_path):
+    """Less than a worker takes, less than a first guess, more than that."""
+    path = celu(tmp_path / "net.onnx")
+    with pytest.raises(
+        BudgetError, match=r"net\.onnx must be tried out.*4 MiB are not enough.*Raise the budget"
+    ) as told:
+        blueprint(path, limit=4 * MIB)
+    assert told.value.given == 4 * MIB < told.value.needed
+    for limit in (64 * MIB, 4 * GIB):
+        assert blueprint(path, limit=limit).spec.scale == 2
 
 
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
