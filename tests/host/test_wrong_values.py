@@ -77,7 +77,7 @@ def file(lab, portrait) -> str:
     folder = lab.host.base / "models" / "reactor" / "faces"
     folder.mkdir(parents=True, exist_ok=True)
     save_identity(Identity(KNOWN, np.ones(DIMENSION, np.float32)), identity_path(KNOWN, folder), overwrite=True)
-    return lab.put("small", portrait[:, :128, 160:288])
+    return lab.put("small", portrait[:, 40:200, 144:304])
 
 
 def nodes(lab) -> list[str]:
