@@ -57,7 +57,7 @@ class MemoryBudget:
 
 
 # What holds where the user says nothing.
-AUTOMATIC = MemoryBudget()
+AUTOMATIC_BUDGET = MemoryBudget()
 
 
 def budget_from_gib(gib: float, mode: Mode, on_low_memory: OnLowMemory, keep_loaded: bool) -> MemoryBudget:
