@@ -85,7 +85,7 @@ def converter_for(swapper: Model, library: ModelLibrary) -> Model | None:
         found = library.file("converter", (card.converter,))
     except ModelFileError as error:
         raise ModelFileError(missing_converter(card)) from error
-    return open_model(found.path, host=library.host, opening=Opening(mode=library.budget.mode))
+    return open_model(found.path, host=library.host, opening=Opening(budget=library.budget))
 
 
 def people_from(

@@ -14,7 +14,6 @@ LARGEST_FILE = 9 * 10**6  # bytes
 
 NEVER_CALLED = {"eval", "exec", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "marshal.loads"}
 NEVER_IMPORTED = {"urllib", "requests", "http", "httpx", "aiohttp", "socket", "ftplib", "subprocess", "ctypes.util"}
-JOBLIB = Path("faces/detect/mtcnn_weights.py")  # reads nothing whose SHA-256 it does not know
 # The only files that start processes, and of this package alone.
 CHILDREN = {Path("engines/worker/child_process.py"), Path("engines/worker/parent.py")}
 HOSTS_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution"}
@@ -118,10 +117,10 @@ def test_no_data_is_run_as_code():
     assert {str(path): found for path, tree in trees() if (found := forbidden_calls(tree))} == {}
 
 
-def test_pickles_are_read_only_where_their_hash_is_known():
+def test_pickles_are_read_by_nobody_but_torch():
+    """`pickle` itself is imported for the names of its errors."""
     readers = [path for path, tree in trees() if {"joblib", "dill", "cloudpickle"} & foreign_imports(tree)]
-    assert readers == [JOBLIB]
-    assert "hashlib.sha256" in (ROOT / JOBLIB).read_text(encoding="utf-8")
+    assert readers == []
 
 
 def test_nothing_calls_home():
@@ -154,7 +153,11 @@ def test_imports_go_one_way():
         ("faces/face.py", "from .. import nodes", True),
         ("cli.py", "from .nodes.host import io", True),
         ("engines/memory/meter.py", "from ...catalog.spec import ModelSpec\nfrom ..tiles import grid", False),
-        ("cli.py", "from .version import __version__\nfrom .commands import restore\nfrom .errors import ImageError", False),
+        (
+            "cli.py",
+            "from .version import __version__\nfrom .commands import restore\nfrom .errors import ImageError",
+            False,
+        ),
     ],
 )
 def test_the_check_of_directions_sees_what_it_should(path, source, wrong):
