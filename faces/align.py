@@ -50,6 +50,11 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
+def enlargement(affine: np.ndarray) -> float:
+    """How many frame pixels stand for one pixel of a crop, along a side. affine: (2, 3), frame to crop."""
+    return float(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+
+
 def template_points(template: str, size: int) -> np.ndarray:
     """The named template (5, 2) in pixels of a crop of side `size`; SettingError for an unknown name."""
     if template not in WARP_TEMPLATES:

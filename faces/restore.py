@@ -1,6 +1,7 @@
 """Restoring: find the faces once, run them through a network, blend them back; or whole frames in tiles.
 
-A face network (GFPGAN and its kind) sees every face aligned to its template at its own size. An image network
+A face network (GFPGAN and its kind) sees every face aligned to its template at its own size; to a face that is larger
+in the frame only its change is added, so that finer detail stays. An image network
 sees the face as it stands in the frame, in an upright square: it needs no alignment. A small square is enlarged to
 the side at which the network is best and averaged back; a large one keeps the frame's own resolution.
 """
@@ -31,7 +32,7 @@ from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSetti
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
 from .masks import soft
-from .paste import BAND_PIXELS, Canvas
+from .paste import BAND_PIXELS, Canvas, Detail
 from .pictures.grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
@@ -44,6 +45,7 @@ UPRIGHT_TEMPLATE = "ffhq_512"
 # px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs
 # gained 0.6 dB or more, and none lost in LPIPS.
 SMALLEST_ENLARGED = 24
+ALL_DETAIL = 1.5  # times a face network's own size from which a face keeps all detail that the network cannot know
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 
 
@@ -211,23 +213,38 @@ def _restore_aligned(
     box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
     box = min(box, BAND_PIXELS)
 
-    colourless: deque[bool] = deque()
+    shares = [detail_share(align.enlargement(affine)) for affine in affines]
+    large = sum(share > 0 for share in shares)
+    if large:
+        report.notes.append(f"faces larger than the network's {size} px that kept the frame's finest detail: {large}")
+
+    waiting: deque[tuple[bool, Detail | None]] = deque()  # of each face in the network: is it grey, what comes back
 
     def crops() -> Iterator[torch.Tensor]:
-        for face, affine in zip(task.faces, affines, strict=True):
+        for face, affine, share in zip(task.faces, affines, shares, strict=True):
+            frame = frames[face.frame].numpy()
             with report.stage("align"):
-                crop = align.crop_face(frames[face.frame].numpy(), affine, size)
-                colourless.append(is_grey(crop))
+                crop = align.crop_face(frame, affine, size)
+                waiting.append((is_grey(crop), Detail(frame, crop, share) if share else None))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
-    work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
+    # A detail is the crop and what is left of it.
+    after = box * PASTE_PIXEL + (2 * size**2 * FLOAT_PIXEL if large else 0)
+    work = Work(size, size, len(task.faces), tiled=False, after_bytes=after)
     crop_mask = soft.crop_mask(size)
     with plan(task.job(work)).open(report) as run:
         for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
             with report.stage("paste"):
                 picture = restored.permute(1, 2, 0).numpy()
-                picture = without_colour(picture) if colourless.popleft() else picture
-                task.canvas(face, result, painted).paste(picture, affine, crop_mask)
+                grey, detail = waiting.popleft()
+                picture = without_colour(picture) if grey else picture
+                task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
+
+
+def detail_share(enlargement: float) -> float:
+    """How much of a frame's detail comes back to a face `enlargement` times as large as the network's crop: none at
+    its size, all at half as much again, so that a face that grows from frame to frame does not change at once."""
+    return round(min(1.0, max(0.0, (enlargement - 1) / (ALL_DETAIL - 1))), 3)
 
 
 def _restore_upright(
