@@ -63,9 +63,9 @@ class LivePeak(TorchDispatchMode):
         if convolves:
             result = laid_out_by_convolution(result, *args[:2])
         # A view of what was there before, such as a transposed weight, is no new storage.
-        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+        inputs = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in given:
+            if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in inputs:
                 self._count(leaf)
         if convolves:
             self.peak = max(self.peak, self.live + copied_by_convolution(args[0], result))
@@ -85,24 +85,24 @@ class LivePeak(TorchDispatchMode):
         self.live -= self._sizes.pop(key, 0)
 
 
-def laid_out_by_convolution(result: torch.Tensor, given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def laid_out_by_convolution(result: torch.Tensor, picture: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """The result as a CPU lays it out: channels last where picture or weights are. Without data it is always planes."""
-    is_last = any(each.dim() == 4 and each.stride(1) == 1 < each[0, 0].numel() for each in (given, weight))
+    is_last = any(tensor.dim() == 4 and tensor.stride(1) == 1 < tensor[0, 0].numel() for tensor in (picture, weight))
     if not is_last or result.is_contiguous(memory_format=torch.channels_last):
         return result
     return torch.empty_like(result, memory_format=torch.channels_last)
 
 
-def copied_by_convolution(given: torch.Tensor, result: torch.Tensor) -> int:
+def copied_by_convolution(picture: torch.Tensor, result: torch.Tensor) -> int:
     """Bytes that oneDNN's convolution copies into layouts of its own, beside what it takes and gives.
 
     Planes become blocks of channels first, and blocks planes at the end, when the first copy is gone. With channels
     last nothing is copied but a slice of channels. (Measured: 3x3 and 1x1, 3 to 256 channels.)
     """
-    sizes = [each.numel() * each.element_size() for each in (given, result)]
+    sizes = [tensor.numel() * tensor.element_size() for tensor in (picture, result)]
     if result.is_contiguous():
         return max(sizes)
-    return 0 if given.is_contiguous(memory_format=torch.channels_last) else sizes[0]
+    return 0 if picture.is_contiguous(memory_format=torch.channels_last) else sizes[0]
 
 
 def live_peak(model: CountedModel, precision: str, batch: int, height: int, width: int, copies: bool = False) -> int:
@@ -112,11 +112,11 @@ def live_peak(model: CountedModel, precision: str, batch: int, height: int, widt
     """
     forward, mode = model.meta_model(PRECISIONS[precision])
     with mode, torch.no_grad():
-        given = _sample(model.spec, batch, height, width)
-        tracker = LivePeak(given, copies)
+        inputs = _sample(model.spec, batch, height, width)
+        tracker = LivePeak(inputs, copies)
         with tracker:
-            forward(tuple(given), 0.5)
-    return tracker.peak + sum(each.numel() * each.element_size() for each in given)
+            forward(tuple(inputs), 0.5)
+    return tracker.peak + sum(tensor.numel() * tensor.element_size() for tensor in inputs)
 
 
 def _sample(spec: ModelSpec, batch: int, height: int, width: int) -> list[torch.Tensor]:
