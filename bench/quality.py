@@ -36,6 +36,7 @@ from ..faces.restore import Restoring, restore_faces, restore_image
 from ..models.torch_model import torch_model
 from ..opencv import cv2
 from . import edition, face_api
+from .large_faces import large_face_bars
 from .metrics import lpips_distance, psnr, ssim
 from .portraits import DEMO_DAMAGE, astronaut, face_region_of
 from .result import at_least, at_most, print_result
@@ -253,6 +254,7 @@ def measured(data: Path, count: int, out: Path, weights: Path = BUNDLED_FILE) ->
     """The bars of this bench; prints each figure on the way."""
     blueprint = torch_model(weights, BUNDLED)
     bars = demo_bars(restorer(blueprint, whole=False))
+    bars += large_face_bars(astronaut(), largest_face(astronaut()))
     people = portraits(data, count)
     if not people:
         print(f"There are no portraits in {data}/pairs: the astronaut stands alone.")

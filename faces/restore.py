@@ -45,6 +45,7 @@ UPRIGHT_TEMPLATE = "ffhq_512"
 # px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs
 # gained 0.6 dB or more, and none lost in LPIPS.
 SMALLEST_ENLARGED = 24
+LEAST_SIDE, MOST_SIDE = 64, 2048  # px, of those that the user may choose
 ALL_DETAIL = 1.5  # times a face network's own size from which a face keeps all detail that the network cannot know
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 
@@ -57,6 +58,8 @@ class Restoring:
     mask: (B or 1, H, W) float32 0..1, where the user wants it.
     strength: 0..1, 0 leaves the faces alone.
     detection: how faces are looked for, and the smallest that is restored.
+    face_side: px of the square around a face to which smaller ones are enlarged for an image network; 0 for the one at
+    which the network is best. A face network has its own size.
     Raises SettingError.
     """
 
@@ -65,11 +68,22 @@ class Restoring:
     strength: float = 1.0
     options: Options = DEFAULTS
     detection: DetectionSettings = DEFAULT_DETECTION
+    face_side: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(strength=self.strength)
+        check_numbers(strength=self.strength, face_side=self.face_side)
         if not 0 <= self.strength <= 1:
             raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+        if self.face_side and not LEAST_SIDE <= self.face_side <= MOST_SIDE:
+            raise SettingError(
+                f"Faces are enlarged to a side of {LEAST_SIDE} to {MOST_SIDE} px, or 0 for automatic, not "
+                f"{self.face_side}."
+            )
+
+    def side_for(self, spec: ModelSpec) -> int:
+        """px to which the squares of small faces are enlarged, 0 to leave them as large as they are."""
+        step = side_step(spec)
+        return -(-self.face_side // step) * step or spec.card.face_side or 0
 
 
 AS_USUAL = Restoring()
@@ -215,6 +229,8 @@ def _restore_aligned(
 
     shares = [detail_share(align.enlargement(affine)) for affine in affines]
     large = sum(share > 0 for share in shares)
+    if task.restoring.face_side:
+        report.notes.append(f"{task.model.spec.name} restores faces at {size} px, whatever side is asked for")
     if large:
         report.notes.append(f"faces larger than the network's {size} px that kept the frame's finest detail: {large}")
 
@@ -252,12 +268,12 @@ def _restore_upright(
 ) -> None:
     """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.model.spec
-    step = max(SIDE_STEP, spec.multiple)
+    step, least = side_step(spec), task.restoring.side_for(spec)
     # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
     regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
     regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
-    work = _upright_work(largest, len(regions), spec)
+    work = _upright_work(largest, max(largest, least), len(regions), spec)
     colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
@@ -265,8 +281,7 @@ def _restore_upright(
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
                 colourless.append(is_grey(crop))
-                working = max(side, spec.card.face_side or side)
-                crop = _enlarged(crop, working)
+                crop = _enlarged(crop, max(side, least))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     with plan(task.job(work)).open(report) as run:
@@ -277,9 +292,13 @@ def _restore_upright(
                 task.canvas(face, result, painted).paste_upright(picture, x0, y0, soft.region_mask(side, side))
 
 
-def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
-    """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
-    working = max(largest, spec.card.face_side or largest)
+def side_step(spec: ModelSpec) -> int:
+    """px in whose multiples the squares around faces are given to an image network."""
+    return max(SIDE_STEP, spec.multiple)
+
+
+def _upright_work(largest: int, working: int, count: int, spec: ModelSpec) -> Work:
+    """What restoring `count` squares takes, the largest of which has `largest` px in the frame, `working` enlarged."""
     held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     resized = largest**2 * FLOAT_PIXEL if working != largest else 0
     after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, BAND_PIXELS) * PASTE_PIXEL

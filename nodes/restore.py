@@ -10,7 +10,7 @@ from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
-from .host import Budget, ComfyHost, FaceList, Model, ReportType, frames_in, frames_out, io, schema
+from .host import Budget, ComfyHost, FaceList, Model, ReportType, advanced, frames_in, frames_out, io, schema
 from .load import model_from
 from .networks import detection_inputs
 
@@ -47,6 +47,20 @@ def fidelity_input(optional: bool = False) -> io.Input:
     )
 
 
+def face_side_input() -> io.Input:
+    return advanced(
+        io.Int.Input(
+            "face_side",
+            default=0,
+            min=0,
+            max=2048,
+            step=64,
+            optional=True,
+            tooltip="px to which smaller faces are enlarged before an image network restores them. 0: automatic.",
+        )
+    )
+
+
 def budget_input() -> io.Input:
     return Budget.Input("budget", optional=True, tooltip="Instead of the one that the model was loaded with.")
 
@@ -78,6 +92,7 @@ class RestoreFaces(io.ComfyNode):
                 fidelity_input(),
                 *tile_inputs(),
                 *detection_inputs(),
+                face_side_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="image"),
@@ -100,6 +115,7 @@ class RestoreFaces(io.ComfyNode):
         budget: MemoryBudget | None = None,
         turned: Turned = "auto",
         min_face: int = 0,
+        face_side: int = 0,
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring, restore_faces
@@ -116,6 +132,7 @@ class RestoreFaces(io.ComfyNode):
                 strength=strength,
                 options=Options(chosen.precision, tile, overlap, fidelity),
                 detection=DetectionSettings(turned=turned, min_face=min_face),
+                face_side=face_side,
             ),
         )
         return io.NodeOutput(

@@ -453,3 +453,22 @@ def test_a_face_of_the_networks_size_comes_back_as_it_was_made(monkeypatch):
     monkeypatch.setattr(restore, "Detail", lambda *_: pytest.fail("the frame's detail came back"))
     assert torch.equal(restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces)).frames, done.frames)
     assert not done.report.notes
+
+
+def test_the_user_chooses_to_which_side_small_faces_are_enlarged(networks):
+    faces = faces_of((face_at(60, 48, 48),))
+
+    def tile(name, side):
+        done = restore_faces(noisy(), networks[name], FULL, HOST, Restoring(faces=faces, face_side=side))
+        return done.report.tile, done.report.notes
+
+    assert tile("bundled", 250) == ((256, 256), [])
+    assert tile("bundled", 64) == ((64, 64), []), "a face is never made smaller"
+    assert tile("upscaler", 128)[0] == (128, 128)
+    assert tile("face network", 256) == ((64, 64), ["bright face restores faces at 64 px, whatever side is asked for"])
+
+
+@pytest.mark.parametrize("side", [-1, 1, 63, 2049, float("nan"), 10**9])
+def test_another_face_side_is_refused(side):
+    with pytest.raises(SettingError, match="side"):
+        Restoring(face_side=side)
