@@ -58,6 +58,6 @@ def detection_inputs() -> list[io.Input]:
             min=0,
             max=16384,
             optional=True,
-            tooltip="Faces smaller than this stay as they are. 0 = automatic. Unused if faces is connected.",
+            tooltip="Ignore smaller faces. 0 = automatic. Unused if faces is connected.",
         ),
     )

@@ -60,14 +60,16 @@ class SwapFaces(io.ComfyNode):
                 IdentityType.Input("identity", optional=True, tooltip="Person A, from Face Identity."),
                 io.Image.Input(
                     "source_image",
+                    display_name="source image",
                     optional=True,
                     tooltip="Pictures with one face each. The first is person A, the next ones are B, C and D.",
                 ),
                 *rare(
                     FaceList.Input(
                         "source_faces",
+                        display_name="source faces",
                         optional=True,
-                        tooltip="Optional, the faces of source_image, one per picture. If not connected, they are "
+                        tooltip="Optional, the faces of source image, one per picture. If not connected, they are "
                         "detected here.",
                     )
                 ),
@@ -181,7 +183,7 @@ def further_people() -> list[io.Input]:
             f"identity_{letter.lower()}",
             f"identity {letter}",
             optional=True,
-            tooltip=f"Optional, person {letter}. Say in people which faces become {letter}.",
+            tooltip=f"Optional, person {letter}. Enter in people which faces become {letter}.",
         )
         for letter in "BCD"
     ]
