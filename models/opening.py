@@ -81,7 +81,7 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     if opening.commercial_only:
         found.check_commercial()
     if found.card is None:
-        raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
+        raise ModelFileError(f"{name} is not an ONNX model that is supported: {found.note}.")
     description = describe(path, name, found.card, found.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:

@@ -99,14 +99,14 @@ class OnnxTask:
         model = Path(self._settings["model"]).name
         if len(names) != len(inputs):
             raise ModelFileError(
-                f"{model} takes {len(names)} arrays and was given {len(inputs)}: it is a model of another kind."
+                f"{model} takes {len(names)} arrays and was given {len(inputs)}: it is another kind of model."
             )
         try:
             return [np.asarray(value) for value in self._session.run(None, dict(zip(names, inputs, strict=True)))]
         except Exception as error:  # as above
             if type(error).__name__ == "InvalidArgument":
                 raise ModelFileError(
-                    f"{model} does not take what it was given ({reason_of(error)}): it is a model of another kind."
+                    f"{model} does not take what it was given ({reason_of(error)}): it is another kind of model."
                 ) from error
             raise
 

@@ -98,7 +98,7 @@ class Swapping:
     def __post_init__(self) -> None:
         check_numbers(strength=self.strength)
         if not 0 <= self.strength <= 1:
-            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+            raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
         classic.Weights(self.shape, self.texture, self.colour)
         boost.factor_for(1, self.boost)
         object.__setattr__(self, "mapping", parse_map(self.people))
@@ -203,7 +203,7 @@ def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, tas
     """Without a network, on the CPU."""
     turned = [face for face, _ in task.pairs if is_profile(face.landmarks)]
     if turned:
-        report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
+        report.notes.append(f"{len(turned)} faces are seen from the side and were not changed")
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
     if not pairs:
         return
@@ -228,8 +228,8 @@ def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, tas
     except BudgetError as error:
         largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
         raise BudgetError(
-            f"Fusing a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives {error.given}. "
-            "Raise the budget, or use a smaller image.",
+            f"Blending a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives "
+            f"{error.given}. Raise the budget, or use a smaller image.",
             error.needed,
             error.given,
         ) from error
@@ -241,7 +241,7 @@ def _with_points(
     """The pairs with the 68 points of each face. Raises FacesError where nothing finds them."""
     unknown = [face for face, _ in pairs if face.landmarks68 is None]
     if unknown and landmarks is None:
-        raise FacesError("A face has no 68 points, which fusing without a model needs: detect them first.")
+        raise FacesError("A face has no 68 points, which blending without a model needs: detect them first.")
     found: dict[int, np.ndarray] = {}
     if unknown and landmarks is not None:
         points = landmarks([(frames[face.frame].numpy(), face) for face in unknown], report)
@@ -255,12 +255,12 @@ def _sources(people: Sequence[Person], task: _Task, report: Report) -> list[clas
     for person in people:
         if person.picture is None or person.face is None:
             raise FacesError(
-                f"{person.name} is an identity without a picture, and fusing without a model needs one: connect a "
+                f"{person.name} is an identity without a picture, and blending without a model needs one: connect a "
                 "source picture, or load a swap model."
             )
         shown.append((person.picture, person.face))
     if any(face.landmarks68 is None for _, face in shown) and task.networks.landmarks is None:
-        raise FacesError("A source has no 68 points, which fusing without a model needs: detect them first.")
+        raise FacesError("A source has no 68 points, which blending without a model needs: detect them first.")
     unknown = [each for each in shown if each[1].landmarks68 is None]
     found = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
     return [
@@ -304,7 +304,7 @@ def _swap(
                     canvas = Canvas(frame, task.mask_of(face), canvas_mask, task.swapping.strength)
                     canvas.paste(picture, affine, mask)
     except BudgetError as error:
-        raise BudgetError(f"{error} Without a model, faces are fused in less.", error.needed, error.given) from error
+        raise BudgetError(f"{error} Swapping without a model needs less memory.", error.needed, error.given) from error
 
 
 def _hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: Report) -> Sequence[Hidden | None]:

@@ -130,7 +130,7 @@ def test_another_dimension_is_refused(tmp_path):
     with pytest.raises(FacesError, match=r"\(128,\).*512 numbers"):
         load_identity(reactor_file(tmp_path / "small.safetensors", np.ones(128, np.float32)))
     for bad in (np.zeros(512, np.float32), np.full(512, np.nan, np.float32)):
-        with pytest.raises(FacesError, match="no numbers"):
+        with pytest.raises(FacesError, match="not numbers"):
             Identity("x", bad)
 
 
