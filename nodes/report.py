@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engines.memory.report import Report
-from .host import ReportType, io, schema, ui
+from .host import ComfyHost, ReportType, io, rare, schema, ui
 
 
 class MemoryReport(io.ComfyNode):
@@ -43,7 +43,18 @@ class ReleaseModels(io.ComfyNode):
             category="SlimFusion",
             description="Unloads all SlimFusion models once its input has arrived, and passes the input on unchanged.",
             search_aliases=["free memory", "unload models", "free vram", "clear vram", "purge", "显存"],
-            inputs=[io.AnyType.Input("anything", tooltip="Models are released after this input has arrived.")],
+            inputs=[
+                io.AnyType.Input("anything", tooltip="Models are released after this input has arrived."),
+                *rare(
+                    io.Boolean.Input(
+                        "forget_measurements",
+                        display_name="forget measurements",
+                        default=False,
+                        optional=True,
+                        tooltip="Also forget the memory that earlier runs measured. Use it once after a new driver.",
+                    )
+                ),
+            ],
             outputs=[
                 io.AnyType.Output(display_name="anything", tooltip="The input, unchanged."),
                 io.String.Output(display_name="text", tooltip="How much memory was released."),
@@ -57,9 +68,13 @@ class ReleaseModels(io.ComfyNode):
         return float("nan")  # never equal to itself, so the models are released in every run
 
     @classmethod
-    def execute(cls, anything: Any) -> io.NodeOutput:
+    def execute(cls, anything: Any, forget_measurements: bool = False) -> io.NodeOutput:
         from ..engines.cache import SESSIONS
         from ..engines.memory.budget import format_bytes
+        from ..engines.memory.costs import COSTS
 
         text = f"released {format_bytes(SESSIONS.release())}"
+        if forget_measurements:
+            count = COSTS.forget(ComfyHost().state_folder())
+            text += f", forgot {count} {'measurement' if count == 1 else 'measurements'} of memory"
         return io.NodeOutput(anything, text, ui={"text": [text]})
