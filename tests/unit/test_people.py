@@ -68,7 +68,7 @@ def test_many_frames_without_a_face_are_not_all_listed():
 
 
 def test_somebody_unknown_and_nobody_are_refused():
-    with pytest.raises(SettingError, match=r"no person 'C' .* A \(Anna\), B \(Ben\)"):
+    with pytest.raises(SettingError, match=r"no person 'C'; there are A \(Anna\), B \(Ben\)"):
         assigned(faces_of(1), {0: "C"}, PEOPLE)
     with pytest.raises(FacesError, match="nobody to put into"):
         assigned(faces_of(1), {}, [])
