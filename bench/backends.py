@@ -26,6 +26,7 @@ from ..engines.memory.report import Report
 from ..engines.ort import runtime
 from ..engines.ort.probe import probed
 from ..engines.ort.providers import Request
+from ..engines.ort.task import OnnxTask
 from ..engines.planning import Job, Options
 from ..engines.run import open_run
 from ..engines.session import Blueprint
@@ -88,9 +89,9 @@ def parity_bars(name: str, weights: Path, onnx: Path) -> list[dict[str, Any]]:
 def arena_bars(onnx: Path) -> list[dict[str, Any]]:
     """What onnxruntime takes for a face beside the weights, and that a limit holds: it is a refusal."""
     given = torch.rand(1, 3, 512, 512).numpy()
-    task = {"kind": "onnx", "model": str(onnx), "provider": "cpu"}
+    settings = {"model": str(onnx), "provider": "cpu"}
     taken, peak = [], 0
-    with Worker({**task, "request": asdict(Request(2048 * MIB))}) as worker:
+    with Worker(OnnxTask, {**settings, "request": asdict(Request(2048 * MIB))}) as worker:
         worker.start()
         loaded = worker.held_bytes
         for _ in range(ARENA_RUNS):
@@ -102,7 +103,7 @@ def arena_bars(onnx: Path) -> list[dict[str, Any]]:
     refused = 0
     for share in (0.4, 0.6, 0.8):
         limit = int(peak * share)
-        with Worker({**task, "request": asdict(Request(limit))}, limit) as worker:
+        with Worker(OnnxTask, {**settings, "request": asdict(Request(limit))}, limit) as worker:
             try:
                 worker.run([given])
             except BudgetError:

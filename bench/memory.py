@@ -28,6 +28,7 @@ from ..engines.memory import meter
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..errors import BudgetError
 from . import give_back, low_memory_forwards, memory_rows
+from .card_memory import card_rise
 from .memory_rows import ROWS, Row
 from .result import at_least, at_most, print_result
 from .twins import save_twin
@@ -106,7 +107,7 @@ def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
     blueprint = blueprint_from_file(weights, cell.network)
     meter.release_unused(device)
     result: dict[str, Any] = {"cell": asdict(cell)}
-    with meter.peak(device) as measured:
+    with card_rise(device) as card, meter.peak(device) as measured:
         try:
             if cell.whole:
                 out, report = restore_image(frames, blueprint, budget, host)
@@ -122,8 +123,8 @@ def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
         outputs = 0 if cell.whole else frames.nbytes + frames[..., 0].nbytes
     if device.type == "cpu":
         result["rise"] = max(0, measured.peak - outputs)
-    else:  # what torch's allocator took, or more where the driver saw more
-        result["rise"] = max(measured.peak, measured.driver_peak or 0)
+    else:  # what torch's allocator took, or more where the card lost more
+        result["rise"] = max(measured.peak, card.peak)
     return result
 
 

@@ -1,13 +1,12 @@
-"""A worker's script whose task does what drivers do on bad days; for the worker's tests and its bench.
+"""A worker's task that does what drivers do on bad days; for the worker's tests and its bench.
 
-As a task it doubles what it is given. Before that, once for every file named in `once` or always without one, it
-does `how` while it runs, or while it loads when `while_loading` is set.
+It doubles what it is given. Before that, once for every file named in `once` or always without one, it does `how`
+while it runs, or while it loads when `while_loading` is set.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 import time
@@ -15,19 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engines.worker.child import RAM, Meter
+from ..errors import ModelFileError
+
 LONG = 1000  # seconds
 PART = 16 << 20  # bytes
 STUFFED = 256 << 20
-
-
-def start_module() -> Any:
-    """The shipped script, whose work this one does too."""
-    path = Path(__file__).resolve().parents[1] / "engines" / "worker" / "bootstrap.py"
-    spec = importlib.util.spec_from_file_location("worker_start", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def crash() -> None:
@@ -61,6 +53,22 @@ def stuff_unseen() -> None:
     keep_python_from_running()
 
 
+def stuff() -> None:
+    """Takes memory in one piece for a moment that is long enough to be seen."""
+    held = ctypes.create_string_buffer(STUFFED)
+    ctypes.memset(held, 1, STUFFED)
+    time.sleep(0.3)
+
+
+def fill_card(card: Path) -> None:
+    """Takes more and more of a card, whose level stands in a file."""
+    for level in range(0, LONG * PART, PART):
+        part = card.with_suffix(".part")
+        part.write_text(str(level))
+        part.replace(card)
+        time.sleep(0.01)
+
+
 def find_no_memory() -> None:
     raise RuntimeError("Failed to allocate memory for requested buffer of size 1234")
 
@@ -70,7 +78,7 @@ def fail() -> None:
 
 
 def refuse() -> None:
-    raise child.ModelFileError("This model is refused.")
+    raise ModelFileError("This model is refused.")
 
 
 def chatter() -> None:
@@ -83,16 +91,28 @@ def chatter() -> None:
 HOW: dict[str, Callable[[], None]] = {
     work.__name__: work
     for work in (
-        crash, leave, hang, keep_python_from_running, eat, stuff_unseen, find_no_memory, fail, refuse, chatter,
+        crash, leave, hang, keep_python_from_running, eat, stuff, stuff_unseen, find_no_memory, fail, refuse, chatter,
     )
 }  # fmt: skip
 
 
 class Misbehaving:
-    """settings: {"how": name in HOW, "once": path or absent, "while_loading": bool or absent}."""
+    """A task that does what it is told to.
+
+    settings: {"how": name in HOW or "fill_card", "once": path or absent, "while_loading": bool or absent, "card":
+    absent where the RAM counts, else the file that says how much of a card is in use, or "" for a card that nobody
+    reads}.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
+
+    @property
+    def meter(self) -> Meter | None:
+        card = self._settings.get("card")
+        if card is None:
+            return RAM
+        return (lambda: int(Path(card).read_text() or 0)) if card else None
 
     def load(self) -> dict[str, Any]:
         if self._settings.get("while_loading"):
@@ -109,9 +129,8 @@ class Misbehaving:
         if once is None or os.path.exists(once):
             if once is not None:
                 os.unlink(once)
-            HOW[self._settings["how"]]()
-
-
-if __name__ == "__main__":
-    child, reader, writer = start_module().ready()
-    child.serve(reader, writer, {**child.TASKS, "misbehaving": Misbehaving})
+            how = self._settings["how"]
+            if how == "fill_card":
+                fill_card(Path(self._settings["card"]))
+            else:
+                HOW[how]()

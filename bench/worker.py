@@ -26,15 +26,17 @@ import torch
 from ..engines.memory.budget import MIB
 from ..engines.ort.providers import PROVIDERS, Request
 from ..engines.ort.runtime import loaded, open_session
-from ..engines.worker.parent import Patience, Worker
+from ..engines.ort.task import OnnxTask
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import Patience
 from ..errors import BudgetError, SlimFusionError
 from . import twins
+from .misbehaving import Misbehaving
 from .result import at_least, at_most, print_result
 
 TIMES = 100
 PARENTS = 10
 ROUNDS = 8
-MISBEHAVING = Path(__file__).with_name("misbehaving.py")
 NAMED_MEMORY = Path("/dev/shm")
 IMPATIENT = Patience(start=60.0, run=1.0, silent=1.0)
 REQUEST = Request(budget=None)
@@ -78,8 +80,8 @@ def exported(module: torch.nn.Module, example: torch.Tensor, path: Path, **optio
     return path
 
 
-def onnx_task(path: Path) -> dict[str, Any]:
-    return {"kind": "onnx", "model": str(path), "provider": "cpu", "request": asdict(REQUEST)}
+def onnx_settings(path: Path) -> dict[str, Any]:
+    return {"model": str(path), "provider": "cpu", "request": asdict(REQUEST)}
 
 
 def in_process(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -97,7 +99,7 @@ def killed(folder: Path, times: int) -> Outcome:
     path = exported(torch.nn.Sequential(*layers).requires_grad_(False), batch, folder / "stack.onnx")
     given = batch.numpy()
     expected = in_process(path)(given)
-    with Worker(onnx_task(path)) as worker:
+    with Worker(OnnxTask, onnx_settings(path)) as worker:
         worker.run([given])
         start = time.perf_counter()
         worker.run([given])
@@ -128,8 +130,8 @@ def misbehaved(name: str, ways: tuple[str, ...], folder: Path, times: int) -> Ou
     once = folder / "once"
     for turn in range(times):
         once.touch()
-        task = {"kind": "misbehaving", "how": ways[turn % len(ways)], "once": str(once)}
-        with Worker(task, BUDGET, patience=IMPATIENT, script=MISBEHAVING) as worker:
+        settings = {"how": ways[turn % len(ways)], "once": str(once)}
+        with Worker(Misbehaving, settings, BUDGET, patience=IMPATIENT) as worker:
             try:
                 (result,) = worker.run([given])
             except SlimFusionError as error:
@@ -163,8 +165,7 @@ def orphan_bars(folder: Path, times: int) -> list[dict[str, Any]]:
 
 def be_killed(how: str, once: str) -> None:
     """The part of the parent that is killed."""
-    task = {"kind": "misbehaving", "how": how, "once": once}
-    with Worker(task, patience=Patience(silent=1.0), script=MISBEHAVING) as worker:
+    with Worker(Misbehaving, {"how": how, "once": once}, patience=Patience(silent=1.0)) as worker:
         worker.start()
         print(worker.pid, flush=True)
         worker.run([np.ones(3)])
@@ -181,7 +182,7 @@ def overhead_bars(folder: Path) -> list[dict[str, Any]]:
     here, given = in_process(path), batch.numpy()
     seconds: dict[str, list[float]] = {"here": [], "worker": []}
     busy: dict[str, list[float]] = {"here": [], "worker": []}
-    with Worker(onnx_task(path), budget=4096 * MIB, frugal=False) as worker:  # as where there is room
+    with Worker(OnnxTask, onnx_settings(path), budget=4096 * MIB, frugal=False) as worker:  # as where there is room
         start = time.perf_counter()
         worker.start()
         print(f"worker started and GFPGAN loaded in {time.perf_counter() - start:.2f} s", flush=True)

@@ -301,10 +301,11 @@ def open_run(job: Job, report: Report, sessions: SessionCache = SESSIONS, costs:
 def enforced(
     blueprint: Blueprint, device: torch.device, plan: Plan, ours: int
 ) -> contextlib.AbstractContextManager[enforce.Enforcement]:
-    """Holds the run to its plan's bytes where anybody can: torch's allocator, or the engine's own."""
+    """Holds the run to its plan's bytes where anybody can: torch's allocator, the engine's own, or a worker."""
     if blueprint.enforcer == "torch":
         return enforce.capped(device, plan.allowed, ours)
-    return contextlib.nullcontext("enforced" if blueprint.enforcer == "engine" else "watched")
+    names: dict[str, enforce.Enforcement] = {"engine": "enforced", "worker": "watched", "nobody": "predicted"}
+    return contextlib.nullcontext(names[blueprint.enforcer])
 
 
 @contextlib.contextmanager

@@ -29,8 +29,9 @@ Tensors = tuple[torch.Tensor, ...]
 # Runs such a network on items, each without the batch's dimension, and gives one result for each, in order.
 Infer = Callable[[Iterable[Tensors]], Iterator[Tensors]]
 
-# Who holds a network to its budget: torch's allocator, the engine's own, or nobody who could refuse.
-Enforcer = Literal["torch", "engine", "nobody"]
+# Who holds a network to its budget: torch's allocator, the engine's own, a worker process that ends itself when it is
+# seen to pass it, or nobody.
+Enforcer = Literal["torch", "engine", "worker", "nobody"]
 
 
 class Network(Protocol):
@@ -136,9 +137,10 @@ class Session:
     def stay_within(self, limit: int) -> None:
         """Makes `limit` bytes hold from the next opening on, which is due now where the engine has a wider one."""
         with self._lock:
-            if self.is_open and self.blueprint.enforcer == "engine" and limit >= self.limit:
+            others = self.blueprint.enforcer in ("engine", "worker")
+            if self.is_open and others and limit >= self.limit:
                 return
-            if self.blueprint.enforcer == "engine":
+            if others:
                 self.close()
             self.limit = limit
 

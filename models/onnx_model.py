@@ -27,6 +27,7 @@ from ..engines.onnx import module as onnx_as_torch
 from ..engines.onnx.file import OnnxGraph
 from ..engines.onnx.operators.registry import UnsupportedError
 from ..engines.ort import runtime
+from ..engines.ort.probe import probed
 from ..engines.ort.providers import PROVIDERS, Provider, order, this_machine
 from ..engines.session import Blueprint, Network, Tensors
 from ..errors import DeviceError, ModelFileError, printable
@@ -276,7 +277,7 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, refusa
         build,
         meta_model,
         engine=f"onnxruntime {provider.title}",
-        enforcer="engine" if provider.enforced else "nobody",
+        enforcer="engine" if provider.enforced else "worker" if probed(provider.key).is_watched else "nobody",
         elsewhere=elsewhere,
         weight_factor=PACKED_WEIGHTS,
         constants=lambda dtype: PROCESS if elsewhere else 0,
@@ -288,8 +289,6 @@ def _under_onnxruntime(model: OnnxModel, key: tuple[Any, ...], mode: str, refusa
 @lru_cache(maxsize=4)
 def provider_for(mode: str) -> tuple[Provider, tuple[str, ...]]:
     """The first provider that really runs here, and why the ones before it do not. Raises DeviceError."""
-    from ..engines.ort.probe import probed
-
     refused: list[str] = []
     for provider in order(mode, this_machine(), runtime.installed().offered):
         found = probed(provider.key)

@@ -20,8 +20,9 @@ import torch
 from ..engines.host import Host
 from ..engines.memory.cost import Cost
 from ..engines.session import Blueprint
-from ..engines.tensorrt.build import WORKSPACE, EngineFacts, facts_file, loaded
-from ..engines.worker.parent import Patience, Worker
+from ..engines.tensorrt.build import WORKSPACE, BuildTask, EngineFacts, facts_file, loaded
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import Patience
 from ..errors import DependencyError, ModelFileError, SettingError
 
 # Tuning one layer may keep Python from running for minutes.
@@ -164,8 +165,7 @@ def _built(blueprint: Blueprint, precision: str, path: Path, host: Host, budget:
     progress = path.with_suffix(".progress")
     host.progress("export", 0, 1)
     export(blueprint, precision, model, batch=1)
-    task = {
-        "kind": "tensorrt",
+    settings = {
         "model": str(model),
         "engine": str(path),
         "timing": str(path.parent / "timings.cache"),
@@ -173,7 +173,7 @@ def _built(blueprint: Blueprint, precision: str, path: Path, host: Host, budget:
         "workspace": min(WORKSPACE, budget or WORKSPACE),
     }
     # The builder's host memory is not the budget's, which is for the card.
-    worker = Worker(task, None, name=blueprint.spec.name, patience=PATIENCE)
+    worker = Worker(BuildTask, settings, name=blueprint.spec.name, patience=PATIENCE)
     try:
         about = worker.start(_reporting(progress, host))
     finally:

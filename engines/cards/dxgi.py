@@ -37,7 +37,6 @@ class Adapter:
     """A graphics card, at the index that DirectML counts by. dedicated, shared: bytes of its own and of RAM."""
 
     name: str
-    luid: int
     dedicated: int
     shared: int
     software: bool
@@ -108,6 +107,18 @@ def usage(adapter_index: int) -> Usage:
     return Usage(local.budget, local.usage, non_local.usage)
 
 
+def own_bytes() -> int:
+    """Bytes that this process uses of all cards, what was moved to RAM included. Raises as `usage` does."""
+    used = (usage(index) for index in _cards())
+    return sum(each.used_local + each.used_non_local for each in used)
+
+
+@lru_cache(maxsize=1)
+def _cards() -> tuple[int, ...]:
+    """The adapters that are cards, listed once: it is asked hundreds of times a second."""
+    return tuple(index for index, adapter in enumerate(adapters()) if not adapter.software)
+
+
 @lru_cache(maxsize=8)
 def _opened(index: int) -> int:
     """The IDXGIAdapter3 of an adapter, kept for the process's life: it is asked hundreds of times a second."""
@@ -161,8 +172,7 @@ def _described(adapter: int) -> Adapter:
     desc = AdapterDesc1()
     _check(_method(adapter, GET_DESC1, ctypes.c_void_p)(adapter, ctypes.byref(desc)), "GetDesc1")
     name = bytes(desc.description).decode("utf-16-le", "replace").partition("\0")[0]
-    luid = (desc.luid_high << 32) + desc.luid_low
-    return Adapter(name, luid, desc.dedicated_video, desc.shared_system, bool(desc.flags & SOFTWARE))
+    return Adapter(name, desc.dedicated_video, desc.shared_system, bool(desc.flags & SOFTWARE))
 
 
 def _interface(adapter: int, index: int) -> int:

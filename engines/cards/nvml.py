@@ -1,4 +1,4 @@
-"""Memory of NVIDIA cards as their driver accounts for it: what a process takes beside torch's own counters.
+"""Memory of NVIDIA cards as their driver accounts for it, for whoever is no part of torch.
 
 Through the driver's own library, which is there wherever the driver is. A process is told apart on Linux only:
 Windows' display driver model never says, nor does a container whose numbers for processes are not the driver's.
@@ -8,6 +8,7 @@ Names and layouts are those of nvml.h. Free of torch, so that a worker can read 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,11 +22,10 @@ SPARE_PROCESSES = 8  # that may start between two calls
 
 @dataclass(frozen=True)
 class Device:
-    """A card, at the driver's index. uuid: without "GPU-", as torch writes it. total: bytes."""
+    """A card, at the driver's index. total: bytes."""
 
     index: int
     name: str
-    uuid: str
     total: int
 
 
@@ -55,8 +55,7 @@ def devices() -> list[Device]:
     for index in range(count.value):
         handle, levels = _handle(index), device_bytes(index)
         if handle is not None and levels is not None:
-            name, uuid = (_text(call, handle) for call in (library.nvmlDeviceGetName, library.nvmlDeviceGetUUID))
-            found.append(Device(index, name, uuid.removeprefix("GPU-"), levels[0]))
+            found.append(Device(index, _text(library.nvmlDeviceGetName, handle), levels[0]))
     return found
 
 
@@ -68,25 +67,46 @@ def device_bytes(index: int) -> tuple[int, int] | None:
     return memory.total, memory.used
 
 
+def own_bytes() -> int:
+    """Bytes that this process holds on all cards, contexts included; 0 where there is no driver.
+
+    Where the driver does not tell processes apart, what all of them hold: what others take meanwhile counts too.
+    """
+    cards, pid = devices(), os.getpid()
+    told = [process_bytes(card.index, pid) for card in cards]
+    if any(each is not None for each in told):
+        return sum(each or 0 for each in told)
+    return sum((device_bytes(card.index) or (0, 0))[1] for card in cards)
+
+
 def process_bytes(index: int, pid: int) -> int | None:
-    """Bytes that a process uses of a card, its context included, or None where the driver does not tell it apart."""
-    library, handle = _library(), _handle(index)
+    """Bytes that a process uses of a card, its context included, or None where the driver does not tell it apart.
+
+    A process may stand in the list of those that compute, of those that draw (Vulkan's), or in both with all it has.
+    """
+    handle = _handle(index)
     if handle is None:
         return None
-    processes = getattr(library, "nvmlDeviceGetComputeRunningProcesses_v3", None)
-    processes = processes or getattr(library, "nvmlDeviceGetComputeRunningProcesses_v2", None)
-    if processes is None:  # a driver of before 2020
-        return None
+    lists = (_processes(handle, kind) for kind in ("Compute", "Graphics"))
+    used = [info.used for infos in lists for info in infos if info.pid == pid and info.used != NOT_AVAILABLE]
+    return max(used, default=None)
+
+
+def _processes(handle: ctypes.c_void_p, kind: str) -> list[ProcessInfo]:
+    """The processes of a kind on a card; none where the driver does not list them, as those of before 2020."""
+    library = _library()
+    calls = (getattr(library, f"nvmlDeviceGet{kind}RunningProcesses_v{version}", None) for version in (3, 2))
+    call = next((each for each in calls if each is not None), None)
+    if call is None:
+        return []
     count = ctypes.c_uint32(0)
-    status = processes(handle, ctypes.byref(count), None)
-    if status == INSUFFICIENT_SIZE:
-        count = ctypes.c_uint32(count.value + SPARE_PROCESSES)
-        infos = (ProcessInfo * count.value)()
-        status = processes(handle, ctypes.byref(count), infos)
-    if status != SUCCESS or not count.value:
-        return None
-    used = [info.used for info in infos[: count.value] if info.pid == pid]
-    return used[0] if used and used[0] != NOT_AVAILABLE else None
+    status = call(handle, ctypes.byref(count), None)
+    if status != INSUFFICIENT_SIZE:
+        return []
+    count = ctypes.c_uint32(count.value + SPARE_PROCESSES)
+    infos = (ProcessInfo * count.value)()
+    status = call(handle, ctypes.byref(count), infos)
+    return list(infos[: count.value]) if status == SUCCESS else []
 
 
 @lru_cache(maxsize=1)
