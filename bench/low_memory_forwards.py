@@ -33,10 +33,13 @@ def low_memory(name: str, module: torch.nn.Module, batch: torch.Tensor, dtype: t
     return forward_of(name, module, dtype)(batch)
 
 
-def forward_of(name: str, module: torch.nn.Module, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+def forward_of(
+    name: str, module: torch.nn.Module, dtype: torch.dtype, device: torch.device = CPU
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Our forward of a module that is on the device in that type; takes (n, 3, s, s) float32 0..1 there."""
     entry = FORWARDS[name]
     with torch.inference_mode():
-        prepared = entry.prepare(module, CPU, dtype)
+        prepared = entry.prepare(module, device, dtype)
 
     def run(batch: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

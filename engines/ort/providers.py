@@ -113,9 +113,14 @@ def _directml(request: Request) -> Settings:
 
 
 def _openvino(request: Request) -> Settings:
-    """Computes in half precision unless told otherwise, on graphics and on newer processors alike."""
-    config = {"CPU" if request.on_cpu else "GPU": {"INFERENCE_PRECISION_HINT": "f32"}}
-    options = {"load_config": json.dumps(config)}
+    """Computes in half precision unless told otherwise, on graphics and on newer processors alike.
+
+    A plugin's device is chosen, and its settings are OpenVINO's own; the wheel takes both as options.
+    """
+    device = "CPU" if request.on_cpu else "GPU"
+    options = {"device_type": device, "precision": "FP32"}
+    if request.as_plugin:
+        options = {"load_config": json.dumps({device: {"INFERENCE_PRECISION_HINT": "f32"}})}
     return Settings((("OpenVINOExecutionProvider", options), (CPU_NAME, {})), {"enable_mem_pattern": False})
 
 

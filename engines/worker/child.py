@@ -167,10 +167,12 @@ class Watch:
 
     def _set_timer(self) -> None:
         with self._setting_timer:
-            if self._busy.is_set():
-                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
-            else:
+            if not self._busy.is_set():
                 faulthandler.cancel_dump_traceback_later()
+                return
+            # Under a limit of the system there may be no memory for its thread: then the parent alone watches.
+            with contextlib.suppress(RuntimeError):
+                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
 
     def _leave_with_parent(self) -> None:
         """Another parent has adopted us: a process forked from the first one may still hold its end of the pipe."""

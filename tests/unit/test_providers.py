@@ -53,6 +53,8 @@ def test_openvino_to_the_letter(on_cpu, device):
     name, options = PROVIDERS["openvino"].settings(Request(as_plugin=True, on_cpu=on_cpu)).providers[0]
     assert name == "OpenVINOExecutionProvider" and list(options) == ["load_config"]
     assert json.loads(options["load_config"]) == {device: {"INFERENCE_PRECISION_HINT": "f32"}}
+    _, options = PROVIDERS["openvino"].settings(Request(on_cpu=on_cpu)).providers[0]
+    assert options == {"device_type": device, "precision": "FP32"}
 
 
 def test_webgpu_to_the_letter():
