@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ..catalog.families import Family
-from ..engines.session import Infer, Tensors
+from ..engines.network import Infer, Tensors
 
 SOURCE_SIDE = {"uniface": 256, "blendswap": 112}
 

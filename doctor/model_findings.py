@@ -12,7 +12,7 @@ from ..catalog.hashes import HashCache, nothing
 from ..engines.host import Host
 from ..errors import SlimFusionError, printable
 from ..models.library import search
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from .examine import Finding
 
 TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
@@ -52,7 +52,7 @@ def model_finding(found: Found) -> Finding:
 def network_finding(path: Path, name: str) -> Finding:
     """What a file of weights holds, told by the names and shapes of its tensors."""
     try:
-        spec = blueprint_from_file(path, name).spec
+        spec = torch_model(path, name).spec
     except SlimFusionError as error:
         return Finding(name, "advice", str(error))
     takes = f"{spec.contract.size} px faces" if spec.is_face_network else "whole images"

@@ -27,7 +27,7 @@ import torch
 from ...catalog.files import BUNDLED_FILE
 from ...engines.session import Session
 from ...models.export import export
-from ...models.torch_model import blueprint_from_file
+from ...models.torch_model import torch_model
 from .. import twins
 from ..result import at_least, at_most, print_result
 from ..worker import exported
@@ -52,9 +52,9 @@ class Case:
 def cases(folder: Path) -> list[Case]:
     """The bundled network, and a GFPGAN of few channels with random weights."""
     draw = torch.Generator().manual_seed(1)
-    blueprint = blueprint_from_file(BUNDLED_FILE)
-    session = Session(blueprint, torch.device("cpu"), "fp32")
-    export(blueprint, "fp32", folder / "bundled.onnx", batch=1)
+    model = torch_model(BUNDLED_FILE)
+    session = Session(model, torch.device("cpu"), "fp32")
+    export(model, "fp32", folder / "bundled.onnx", batch=1)
     picture = torch.rand(1, 3, BUNDLED_SIDE, BUNDLED_SIDE, generator=draw)
     bundled = Case("bundled", folder / "bundled.onnx", picture, lambda batch: session.run(batch, 0.5))
     network: Any = twins.gfpgan(out_size=TWIN_SIDE, narrow=1 / 16, num_style_feat=32)

@@ -13,9 +13,9 @@ from ...engines.host import StandaloneHost
 from ...engines.memory import meter
 from ...engines.memory.budget import GIB, MIB, MemoryBudget
 from ...engines.memory.report import Report
-from ...engines.session import Blueprint
+from ...engines.network import Model
 from ...faces.restore import restore_faces, restore_image
-from ...models.torch_model import blueprint_from_file
+from ...models.torch_model import torch_model
 from ..card_memory import card_rise
 from ..memory import frame_with_faces
 from ..result import at_most
@@ -33,23 +33,23 @@ def measure(place: Place) -> Findings:
     sizes = {"180p": (180, 320)} if place.is_rehearsal else SIZES
     for name in NETWORKS[:1] if place.is_rehearsal else NETWORKS:
         path = BUNDLED_FILE if name == "bundled" else save_twin(name, place.folder / f"{name}.pth")
-        blueprint = blueprint_from_file(path, name)
+        model = torch_model(path, name)
         for size, (height, width) in sizes.items():
             frames = frame_with_faces(height, width, FACES)
-            works: dict[str, Callable[[], Report]] = {f"{FACES} faces": _faces(frames, blueprint, host)}
+            works: dict[str, Callable[[], Report]] = {f"{FACES} faces": _faces(frames, model, host)}
             if name == "bundled":
-                works["whole frame"] = _whole(frames, blueprint, host)
+                works["whole frame"] = _whole(frames, model, host)
             for what, work in works.items():
                 _measure(place, f"{name}, {size}, {what}", work, findings)
     return findings
 
 
-def _faces(frames: torch.Tensor, blueprint: Blueprint, host: StandaloneHost) -> Callable[[], Report]:
-    return lambda: restore_faces(frames, blueprint, BUDGET, host).report
+def _faces(frames: torch.Tensor, model: Model, host: StandaloneHost) -> Callable[[], Report]:
+    return lambda: restore_faces(frames, model, BUDGET, host).report
 
 
-def _whole(frames: torch.Tensor, blueprint: Blueprint, host: StandaloneHost) -> Callable[[], Report]:
-    return lambda: restore_image(frames, blueprint, BUDGET, host)[1]
+def _whole(frames: torch.Tensor, model: Model, host: StandaloneHost) -> Callable[[], Report]:
+    return lambda: restore_image(frames, model, BUDGET, host)[1]
 
 
 def _measure(place: Place, what: str, work: Callable[[], Report], findings: Findings) -> None:

@@ -6,6 +6,7 @@ it said it would take.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ import torch
 
 from ...engines.host import StandaloneHost
 from ...engines.memory.budget import MIB
-from ...engines.memory.costs import CostStore
-from ...engines.session import Blueprint, Session
+from ...engines.network import Model
+from ...engines.session import Session
 from ...errors import DependencyError, SlimFusionError
 from ...models.export import export
-from ...models.opening import blueprint_from_path
-from ...models.torch_model import blueprint_from_file
+from ...models.opening import Opening, open_model
+from ...models.torch_model import TorchModel, torch_model
 from .. import twins
 from ..card_memory import card_rise
 from ..engines import environments, providers
@@ -32,18 +33,18 @@ SHARES = (0.4, 0.6, 0.8)  # of what onnxruntime takes, as limits
 OUTSIDE_ARENA_MIB = 400  # handles and kernels of CUDA's libraries, which no arena serves
 
 
-def _weights(place: Place) -> Blueprint:
+def _weights(place: Place) -> TorchModel:
     """GFPGAN's, or the bundled network's in a rehearsal."""
     if place.is_rehearsal:
         from ...catalog.files import BUNDLED_FILE
 
-        return blueprint_from_file(BUNDLED_FILE)
-    return blueprint_from_file(twins.save_twin("GFPGAN", place.folder / "GFPGAN.pth"))
+        return torch_model(BUNDLED_FILE)
+    return torch_model(twins.save_twin("GFPGAN", place.folder / "GFPGAN.pth"))
 
 
-def _exported(place: Place, blueprint: Blueprint) -> Any:
+def _exported(place: Place, model: TorchModel) -> Path:
     path = place.folder / "network.onnx"
-    export(blueprint, "fp32", path, batch=1)
+    export(model, "fp32", path, batch=1)
     return path
 
 
@@ -51,9 +52,9 @@ def _picture(place: Place) -> torch.Tensor:
     return torch.rand(1, 3, place.side(), place.side(), generator=torch.Generator().manual_seed(1))
 
 
-def _run(place: Place, blueprint: Blueprint, precision: str) -> tuple[torch.Tensor, float]:
+def _run(place: Place, model: Model, precision: str) -> tuple[torch.Tensor, float]:
     """The picture that a network makes, and the seconds that it takes, copies to and from the card included."""
-    session, picture = Session(blueprint, place.device, precision), _picture(place)
+    session, picture = Session(model, place.device, precision), _picture(place)
     try:
         seconds = best_seconds(lambda: session.run(picture, 0.5), place.device, 2 if place.is_rehearsal else ROUNDS)
         return session.run(picture, 0.5), seconds
@@ -63,11 +64,11 @@ def _run(place: Place, blueprint: Blueprint, precision: str) -> tuple[torch.Tens
 
 def measure_onnx(place: Place) -> Findings:
     """The ONNX file under torch, against the weights."""
-    findings, blueprint = Findings(), _weights(place)
-    path = _exported(place, blueprint)
-    expected, seconds = _run(place, blueprint, "fp32")
+    findings, model = Findings(), _weights(place)
+    path = _exported(place, model)
+    expected, seconds = _run(place, model, "fp32")
     findings.rows["weights in torch, fp32"] = f"{seconds * 1e3:.1f} ms"
-    of_file = blueprint_from_path(path, path.name, StandaloneHost(place.device), "torch")
+    of_file = open_model(path, host=StandaloneHost(place.device), opening=Opening("torch"))
     for precision in of_file.spec.precisions:
         result, seconds = _run(place, of_file, precision)
         findings.rows[f"ONNX in torch, {precision}"] = f"{seconds * 1e3:.1f} ms"
@@ -80,10 +81,10 @@ def measure_onnxruntime(place: Place) -> Findings:
     """CUDA in an environment of its own: right, and refused beyond its arena's limit."""
     name = "CPU" if place.is_rehearsal else "CUDA"
     (environment,) = (each for each in environments.ENVIRONMENTS if each.name == name)
-    blueprint = _weights(place)
-    path = _exported(place, blueprint)
-    expected, seconds = _run(place, blueprint, "fp32")
-    case = providers.Case(blueprint.spec.name, path, _picture(place), lambda batch: expected)
+    model = _weights(place)
+    path = _exported(place, model)
+    expected, seconds = _run(place, model, "fp32")
+    case = providers.Case(model.spec.name, path, _picture(place), lambda batch: expected)
     try:
         with providers.conversation(environment) as child:
             proof = child.ask({"provider": environment.provider, "as_plugin": False, "on_cpu": False})
@@ -124,14 +125,14 @@ def _limited(child: providers.Conversation, case: providers.Case, place: Place, 
 
 def measure_tensorrt(place: Place) -> Findings:
     """The proof of TensorRT's room: an engine is built, gives the same picture, and takes what it said."""
-    from ...models.tensorrt_model import engine_blueprint
+    from ...models.tensorrt_model import tensorrt_model
 
-    findings, blueprint = Findings(), _weights(place)
+    findings, model = Findings(), _weights(place)
     host = StandaloneHost(place.device, state_folder=place.folder)
-    expected, _ = _run(place, blueprint, "fp32")
-    _, torch_seconds = _run(place, blueprint, "fp16" if "fp16" in blueprint.spec.precisions else "fp32")
+    expected, _ = _run(place, model, "fp32")
+    _, torch_seconds = _run(place, model, "fp16" if "fp16" in model.spec.precisions else "fp32")
     try:
-        engine = engine_blueprint(blueprint, "auto", host)
+        engine = tensorrt_model(model, "auto", host)
     except DependencyError as error:
         raise Skipped(str(error)) from error
     except SlimFusionError as error:
@@ -139,9 +140,8 @@ def measure_tensorrt(place: Place) -> Findings:
             raise Skipped(str(error)) from error
         raise
     (precision,) = engine.spec.precisions
-    told = engine.weight_bytes(precision, place.device) + CostStore().cost(
-        engine, precision, place.device, None
-    ).bytes_for(place.side() ** 2)
+    activations = engine.activations(precision, place.device.type)
+    told = engine.weight_bytes(precision, place.device) + activations.bytes_for(place.side() ** 2)
     with card_rise(place.device) as card:
         result, seconds = _run(place, engine, precision)
     difference = round(float((result - expected).abs().max()) * 255, 4)

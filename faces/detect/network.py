@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
 from ...opencv import cv2
 from ..masks.face_masks import network_input
 from .area import exposure_gain

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
 from ...errors import ModelFileError
 from ..align import affine_for, crop_face, warped
 from ..face import Face

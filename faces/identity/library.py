@@ -10,14 +10,14 @@ import torch
 from ...catalog.families import Family, Kind
 from ...catalog.found import Found, best
 from ...engines.host import Host
+from ...engines.job import Job
 from ...engines.memory.budget import MemoryBudget
 from ...engines.memory.planner import Work
 from ...engines.memory.report import Report
-from ...engines.planning import Job
-from ...engines.run import open_run
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
+from ...engines.plan import plan
 from ...errors import ModelFileError
-from ...models.opening import blueprint_from_path
+from ...models.opening import Opening, open_model
 from .. import align
 from ..face import Face
 from ..landmarks.bundled import landmarks68
@@ -61,10 +61,10 @@ class ModelLibrary:
         """
 
         def run(items: Iterable[Tensors]) -> Iterator[Tensors]:
-            blueprint = blueprint_from_path(found.path, found.path.name, self.host, mode=self.budget.mode)
-            height, width = blueprint.spec.size or (1, 1)
-            job = Job(blueprint, Work(height, width, count, tiled=False), self.budget, self.host, stage=stage)
-            with open_run(job, self.report) as opened:
+            model = open_model(found.path, host=self.host, opening=Opening(mode=self.budget.mode))
+            work = Work(*(model.spec.size or (1, 1)), count, tiled=False)
+            job = Job(model, work, self.budget, self.host, stage=stage, is_main=False)
+            with plan(job).open(self.report) as opened:
                 yield from opened.infer(items)
 
         return run
@@ -94,7 +94,10 @@ def add_landmarks68(frames: torch.Tensor, faces: Sequence[Face], library: ModelL
     try:
         found = library.file("landmarker", LANDMARKERS)
     except ModelFileError:  # none is there
-        return [replace(face, landmarks68=landmarks68(frames[face.frame].numpy(), face)) for face in faces]
+        found_points = landmarks68(
+            [(frames[face.frame].numpy(), face) for face in faces], library.budget, library.host, library.report
+        )
+        return [replace(face, landmarks68=points) for face, points in zip(faces, found_points, strict=True)]
     assert found.family is not None
     return with_landmarks(frames, faces, found.family, library.infer(found, len(faces), "landmarks"))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
 from ...errors import ModelFileError
 from ...opencv import cv2
 from ..align import affine_for, can_align, inverse, warped

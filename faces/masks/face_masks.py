@@ -14,7 +14,7 @@ import torch
 
 from ...catalog.families import Family
 from ...engines.checks import check_numbers
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
 from ...errors import FacesError, SettingError
 from ...opencv import cv2
 from .. import align, paste

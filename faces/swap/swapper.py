@@ -16,8 +16,8 @@ import torch
 from ...catalog.families import FAMILIES, Family
 from ...catalog.swappers import TEMPLATE_OFFSETS, wants_length_1
 from ...engines.host import Host
+from ...engines.network import Model, Tensors
 from ...engines.onnx import file as onnx_file
-from ...engines.session import Blueprint, Tensors
 from ...errors import ModelFileError, SettingError
 from ...models import library as model_files
 from ..align import crop_face, similarity, template_points
@@ -56,9 +56,9 @@ class Swapper:
         return self.family.size
 
 
-def swapper_for(blueprint: Blueprint, host: Host) -> Swapper:
+def swapper_for(model: Model, host: Host) -> Swapper:
     """The swapper that a model file is. Raises SettingError when it is none, ModelFileError without its matrix."""
-    spec = blueprint.spec
+    spec = model.spec
     family = FAMILIES.get(spec.contract.architecture)
     if family is None or family.kind != "swapper":
         raise SettingError(

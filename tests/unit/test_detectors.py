@@ -10,7 +10,7 @@ from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.detect.detection import detect_faces
-from slimfusion.faces.detect.detectors import opened_detector
+from slimfusion.faces.detect.detectors import open_mtcnn, open_network_detector
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DETECTORS, DetectionSettings
 from slimfusion.faces.identity.library import ModelLibrary
@@ -70,11 +70,11 @@ def library(search=searched) -> ModelLibrary:
 
 
 def opened(settings):
-    return opened_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
+    return open_network_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
 
 
 def test_mtcnn_needs_no_file():
-    with opened(DetectionSettings(find_file=searched)) as detector:
+    with open_mtcnn(1, 50 << 20, MemoryBudget(), StandaloneHost("cpu"), Report()) as detector:
         assert isinstance(detector, Mtcnn)
 
 

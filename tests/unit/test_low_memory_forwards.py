@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from slimfusion.bench import twins
-from slimfusion.engines.memory.costs import live_peak
+from slimfusion.engines.live_peak import live_peak
 from slimfusion.engines.torch.architectures import FORWARDS, folding
 from slimfusion.engines.torch.architectures.halos import halos
 from slimfusion.engines.torch.architectures.modulation import styled_constants, styled_conv
@@ -57,12 +57,12 @@ def test_codeformer_runs_in_bfloat16():
 
 @pytest.mark.parametrize(("name", "limit"), [("GFPGAN", 200), ("RestoreFormer", 270), ("CodeFormer", 340)])
 def test_the_peak_is_low_and_grows_evenly_with_the_batch(name, limit):
-    blueprint = twins.blueprint(name)
-    one, two, three = (live_peak(blueprint, "fp32", n, 512, 512) for n in (1, 2, 3))
+    model = twins.blueprint(name)
+    one, two, three = (live_peak(model, "fp32", n, 512, 512) for n in (1, 2, 3))
     assert one <= limit * MIB
     # Two probes stand for all batches: a third must lie on their line.
     assert three - two == pytest.approx(two - one, rel=0.01)
-    assert live_peak(blueprint, "bf16", 1, 512, 512) <= 0.53 * one
+    assert live_peak(model, "bf16", 1, 512, 512) <= 0.53 * one
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])

@@ -25,9 +25,9 @@ from slimfusion.catalog.families import FAMILIES
 from slimfusion.catalog.known import BY_HASH
 from slimfusion.catalog.swappers import wants_length_1
 from slimfusion.errors import ModelFileError, SettingError
-from slimfusion.faces import paste
 from slimfusion.faces.face import Face
 from slimfusion.faces.masks.soft import crop_mask
+from slimfusion.faces.paste import Canvas
 from slimfusion.faces.swap.swap import boost, swapped_crops
 from slimfusion.faces.swap.swapper import Swapper, identity_input, matrix_in
 
@@ -60,7 +60,7 @@ def test_the_mask_of_hyperswap_limits_what_is_pasted(twins, converter):
     source = our_source(swapper, converter)
     (found,) = swapped_crops(frame, [(face, 0)], [source], swapper, infer_with(session))
     result = frame[0].numpy().copy()
-    paste.paste(result, found[2], found[1], found[3])
+    Canvas(result).paste(found[2], found[1], found[3])
 
     crop = frame[0, 30:286, 20:276].numpy()
     target = (crop.transpose(2, 0, 1) - 0.5) / 0.5
