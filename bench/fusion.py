@@ -26,7 +26,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.cards import CARDS
 from ..distill.data import as_float, read_picture, resized
 from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
@@ -75,7 +75,7 @@ TIMED_BOOST = 4  # 128 px to 512, the most used
 
 
 def contract_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
-    """Each swapper against a second reading of its contract."""
+    """Each swapper against a second reading of its card."""
     return [at_most(f"contract_{name}", difference(name, twins), LIMIT) for name in READING]
 
 
@@ -101,8 +101,8 @@ def boost_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
 
 def boost_time_bars(folder: Path) -> list[dict[str, Any]]:
     """k x k samples as the product runs them, against one by one, through a network with layers of usual weight."""
-    deep = onnx_torch_model(describe(save_deep_swapper(folder / "deep.onnx"), "deep", FAMILIES["inswapper"], "none"))
-    count, side = TIMED_BOOST**2, deep.spec.contract.size or deep.spec.inputs[0].shape[-1] or 0
+    deep = onnx_torch_model(describe(save_deep_swapper(folder / "deep.onnx"), "deep", CARDS["inswapper"], "none"))
+    count, side = TIMED_BOOST**2, deep.spec.card.size or 0
     samples = [(torch.rand(3, side, side), torch.from_numpy(VECTOR).float())] * count
     job = Job(deep, Work(side, side, count, tiled=False), MemoryBudget(GIB), HOST)
 
@@ -138,7 +138,7 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
     """32 frames with two faces each through swapper and restorer: frames a second against the recipe's, and memory."""
     restorer_file = save_restorer(folder / "restorer.onnx")
     blueprints = [
-        onnx_torch_model(describe(path, path.name, FAMILIES[name], "none"))
+        onnx_torch_model(describe(path, path.name, CARDS[name], "none"))
         for name, path in (("inswapper", twins["inswapper"]), ("gfpgan", restorer_file))
     ]
     frames, budget = two_faces(), MemoryBudget(GIB, "quality")

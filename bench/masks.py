@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.cards import CARDS
 from ..catalog.files import BUNDLED_FILE
 from ..distill.degrade import degrade
 from ..engines.host import StandaloneHost
@@ -42,14 +42,14 @@ FEATHER = 0.05
 
 def bar_occluder() -> MaskNetwork:
     """Says of each pixel of a crop whether it is not the bar."""
-    family = FAMILIES["xseg"]
+    card = CARDS["xseg"]
 
     def infer(items: Iterable[Tensors]) -> Iterator[Tensors]:
         for (crop,) in items:
             green = crop[..., 1:2] - torch.maximum(crop[..., :1], crop[..., 2:])
             yield ((green < GREEN).float(),)
 
-    return MaskNetwork(family, infer)
+    return MaskNetwork(card, infer)
 
 
 def occluded_portrait(times: int) -> tuple[torch.Tensor, Faces, np.ndarray]:

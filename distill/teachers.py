@@ -57,8 +57,8 @@ def read_teacher(path: Path, patch: int, fidelity: float = 0.5) -> Teacher:
 
     model = open_model(path, host=StandaloneHost("cpu"))
     spec = model.spec
-    if spec.contract.domain == "tensors":
-        raise ModelFileError(f"{path.name} is a {spec.contract.architecture}, which restores no pictures.")
+    if spec.card.takes_tensors:
+        raise ModelFileError(f"{path.name} is a {spec.architecture}, which restores no pictures.")
     scale = checked_scale(path.name, spec.scale, patch)
     network = runnable(model.load(torch.device("cpu"), "fp32", 0))
     return Teacher(path.name, scale, spec.multiple, _side(spec.size), lambda batch: network.run((batch,), fidelity)[0])

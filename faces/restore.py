@@ -16,9 +16,9 @@ import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.checks import check_numbers
-from ..engines.host import Host
+from ..engines.host import Host, StandaloneHost
 from ..engines.job import DEFAULTS, Job, Options
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
 from ..engines.network import Model
@@ -106,8 +106,8 @@ class _Task:
 def restore_faces(
     frames: torch.Tensor,
     model: Model,
-    budget: MemoryBudget,
-    host: Host,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
     restoring: Restoring = AS_USUAL,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
@@ -115,14 +115,14 @@ def restore_faces(
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Raises ImageError, FacesError, BudgetError,
     ModelFileError, SettingError.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
     _check_restores(model)
     frames = checked_frames(frames)
     mask = None if restoring.mask is None else checked_mask(restoring.mask, frames.shape[:3])
     faces, detection = restoring.faces, restoring.detection
     report.notes += empty_mask_note(mask)
-    usual = SMALLEST_ENLARGED if model.spec.contract.face_side else SMALLEST_CHANGED
+    usual = SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED
     smallest_changed = detection.smallest_changed(faces is not None, usual)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
@@ -136,7 +136,7 @@ def restore_faces(
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and restoring.strength > 0:
         task = _Task(usable, model, budget, host, mask, restoring)
-        restore = _restore_aligned if model.spec.is_face_network else _restore_upright
+        restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
@@ -145,26 +145,30 @@ def restore_faces(
 
 def _least_work(frames: torch.Tensor, model: Model) -> Work:
     """What any face will take at least: asked for before the faces are looked for."""
-    size = model.spec.contract.size
+    size = model.spec.card.size
     if size is not None:
         return Work(size, size, 1, tiled=False)
     return Work(frames.shape[1], frames.shape[2], 1, tiled=True)
 
 
 def restore_image(
-    frames: torch.Tensor, model: Model, budget: MemoryBudget, host: Host, options: Options = DEFAULTS
+    frames: torch.Tensor,
+    model: Model,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[torch.Tensor, Report]:
     """Runs an image network over whole frames, in tiles where they do not fit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Returns (B, H * scale, W * scale, C)
     float32; alpha passes through, resized where the network scales. Raises as `restore_faces`.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
     _check_restores(model)
     frames = checked_frames(frames)
     spec = model.spec
-    if spec.is_face_network:
+    if spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} is a face network and knows aligned faces only. Use it with Tiled Face Restore, or "
             "choose an image network such as the bundled one."
@@ -188,9 +192,9 @@ def restore_image(
 def _check_restores(model: Model) -> None:
     """Raises SettingError for a network that takes or gives something else than a picture."""
     spec = model.spec
-    if spec.contract.domain == "tensors":
+    if spec.card.takes_tensors:
         raise SettingError(
-            f"{spec.name} is a network of the family {spec.contract.architecture} and restores nothing. Choose a "
+            f"{spec.name} is a network of the family {spec.architecture} and restores nothing. Choose a "
             "restorer such as the bundled one."
         )
 
@@ -199,8 +203,8 @@ def _restore_aligned(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
     """Face networks: aligned crops in batches, warped back."""
-    contract = task.model.spec.contract
-    size, template = contract.size, contract.template
+    card = task.model.spec.card
+    size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
@@ -244,7 +248,7 @@ def _restore_upright(
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
                 colourless.append(is_grey(crop))
-                working = max(side, spec.contract.face_side or side)
+                working = max(side, spec.card.face_side or side)
                 crop = _enlarged(crop, working)
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
@@ -258,7 +262,7 @@ def _restore_upright(
 
 def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
     """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
-    working = max(largest, spec.contract.face_side or largest)
+    working = max(largest, spec.card.face_side or largest)
     held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     resized = largest**2 * FLOAT_PIXEL if working != largest else 0
     after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, BAND_PIXELS) * PASTE_PIXEL

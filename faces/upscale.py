@@ -56,9 +56,9 @@ class Upscaling:
         if self.network is None:
             raise SettingError(f"Enlarging {self.factor} times needs an upscaler. {HOW_TO_GET_ONE}")
         spec = self.network.spec
-        if spec.contract.domain != "image" or spec.scale % self.factor:
+        if not spec.card.is_image_network or spec.scale % self.factor:
             raise SettingError(
-                f"{spec.name} ({spec.contract.architecture}, {spec.scale} times) cannot enlarge {self.factor} times. "
+                f"{spec.name} ({spec.architecture}, {spec.scale} times) cannot enlarge {self.factor} times. "
                 f"Choose an upscaler of {self.factor} times or a multiple of it."
             )
 
@@ -143,7 +143,7 @@ def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, m
         except ModelFileError:
             continue
         spec = model.spec
-        if spec.contract.domain == "image" and spec.scale > 1 and spec.scale % factor == 0:
+        if spec.card.is_image_network and spec.scale > 1 and spec.scale % factor == 0:
             fitting.append(model)
     if fitting:
         return min(fitting, key=lambda model: model.spec.scale)

@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from ..catalog.contracts import Contract
+from ..catalog.card import ModelCard
+from ..catalog.licences import APACHE
 from ..catalog.spec import ModelSpec
 from ..engines.memory.cost import Cost
 from ..engines.network import Loaded, Model, Traits
@@ -44,7 +45,8 @@ class BuiltInModel(Model, Generic[Tool]):
     key: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        spec = ModelSpec(self.name, None, Contract(self.name, "tensors", "Apache-2.0"), 0, 1, 1, 0, 0, ("fp32",))
+        card = ModelCard(self.name, "built in", licence=APACHE)
+        spec = ModelSpec(self.name, None, card, self.name, APACHE, 0, 1, 1, 0, 0, ("fp32",))
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "key", ("built in", self.name))
 

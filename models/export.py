@@ -146,8 +146,8 @@ def _free_sides(spec: ModelSpec, batch: int | None) -> dict[int, Any]:
 def _metadata(spec: ModelSpec, precision: str, fidelity: float) -> dict[str, str]:
     """What our own loader recognises the file by, and what its owner must know of it."""
     facts = {
-        "architecture": spec.contract.architecture,
-        "licence": spec.contract.licence,
+        "architecture": spec.architecture,
+        "licence": spec.licence,
         "name": spec.name,
         "precision": precision,
         "multiple": str(spec.multiple),
@@ -155,7 +155,7 @@ def _metadata(spec: ModelSpec, precision: str, fidelity: float) -> dict[str, str
         "halo": str(spec.halo),
         "exact_halo": str(spec.exact_halo),
     }
-    if spec.contract.has_fidelity:
+    if spec.card.has_fidelity:
         facts["fidelity"] = str(fidelity)
     return {METADATA + key: value for key, value in facts.items()}
 

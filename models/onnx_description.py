@@ -1,4 +1,4 @@
-"""What an ONNX file of a known family is, whoever runs it: its spec, its order of inputs, and how it is called."""
+"""What an ONNX file of a known model is, whoever runs it: its spec, its order of inputs, and how it is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..catalog.families import NO_MEAN, NO_SCALE, Family
+from ..catalog.card import NO_MEAN, NO_SCALE, ModelCard
 from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
 from ..catalog.spec import ModelSpec, Port
@@ -36,12 +36,12 @@ LARGEST_SCALE = 16
 class OnnxDescription:
     """A file with what it is.
 
-    order: for each of the family's inputs, its place among the file's.
+    order: for each of the card's inputs, its place among the file's.
     files: what the weights lie in, the file itself and those beside it, as they were when it was described.
     """
 
     graph: OnnxGraph
-    family: Family
+    card: ModelCard
     order: tuple[int, ...]
     name: str
     licence: str
@@ -53,7 +53,7 @@ class OnnxDescription:
 
     @property
     def is_picture_network(self) -> bool:
-        return self.family.contract("").domain != "tensors"
+        return not self.card.takes_tensors
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,7 +75,7 @@ def refused_by_torch(description: OnnxDescription) -> str:
     if missing:
         return f"has operators that are not known to torch here ({', '.join(missing)})"
     try:
-        if description.family.contract("").domain == "image":
+        if description.card.is_image_network:
             scale_under_torch(description)  # what depends on sizes shows only when it is run
         else:
             onnx_plan.plan(description.graph, torch.device("cpu"), torch.float32)
@@ -96,23 +96,23 @@ def load_unchanged(description: OnnxDescription, load: Callable[[], Loaded]) -> 
     return network
 
 
-def describe(path: Path, name: str, family: Family, licence: str) -> OnnxDescription:
+def describe(path: Path, name: str, card: ModelCard, licence: str) -> OnnxDescription:
     """Reads a file's graph; its weights stay on the disk. Raises ModelFileError."""
-    return _describe(path, name, family, licence, Stamp.of(path))
+    return _describe(path, name, card, licence, Stamp.of(path))
 
 
 @lru_cache(maxsize=16)
-def _describe(path: Path, name: str, family: Family, licence: str, stamp: Stamp) -> OnnxDescription:
+def _describe(path: Path, name: str, card: ModelCard, licence: str, stamp: Stamp) -> OnnxDescription:
     graph = onnx_file.read(path)
     if METADATA + "architecture" in graph.metadata:  # one of ours, which takes and gives 0..1 whatever is inside
-        family = replace(family, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
-    order = input_order(family, signature(graph))
+        card = replace(card, mean=NO_MEAN, std=NO_SCALE, signed=False, has_fidelity=False)
+    order = input_order(card, signature(graph))
     if order is None:
         raise ModelFileError(
-            f"{name} does not have the inputs and outputs of a {family.name} network ({signature(graph)})."
+            f"{name} does not have the inputs and outputs of a {card.name} network ({signature(graph)})."
         )
     files = stamps({path, *(tensor.file for tensor in graph.initializers.values())})
-    return OnnxDescription(graph, family, order, name, licence, files)
+    return OnnxDescription(graph, card, order, name, licence, files)
 
 
 def signature(graph: OnnxGraph) -> Signature:
@@ -127,21 +127,20 @@ def signature(graph: OnnxGraph) -> Signature:
 def spec_of(
     description: OnnxDescription, precisions: tuple[str, ...], largest_batch: int | None, scale: int
 ) -> ModelSpec:
-    contract = description.family.contract(description.licence)
-    halo = _noted(description, "halo", contract.halo)
-    tensors = contract.domain == "tensors"
+    halo = _noted(description, "halo", description.card.halo)
     return ModelSpec(
         name=description.name,
         path=description.graph.path,
-        contract=contract,
+        card=description.card,
+        architecture=description.card.name,
+        licence=description.licence,
         parameters=description.graph.parameters,
         scale=scale,
         multiple=_noted(description, "multiple", 1),
         halo=halo,
         exact_halo=_noted(description, "exact_halo", halo),
         precisions=precisions,
-        inputs=_input_ports(description) if tensors else (),
-        outputs=description.family.outputs if tensors else (),
+        inputs=_input_ports(description) if description.card.takes_tensors else (),
         largest_batch=largest_batch,
     )
 
@@ -157,9 +156,9 @@ def _noted(description: OnnxDescription, key: str, usual: int) -> int:
 
 
 def _input_ports(description: OnnxDescription) -> tuple[Port, ...]:
-    """The family's inputs with the lengths that this file fixes."""
+    """The card's inputs with the lengths that this file fixes."""
     ports = []
-    for port, place in zip(description.family.inputs, description.order, strict=True):
+    for port, place in zip(description.card.inputs, description.order, strict=True):
         shape = (description.graph.inputs[place].shape or ())[-len(port.shape) or None :]
         lengths = [
             given if isinstance(given, int) and given > 0 else None if wanted == -1 else wanted
@@ -201,8 +200,8 @@ def adapted(description: OnnxDescription, graph: Graph, dtype: torch.dtype) -> A
 def _run_tensors(
     description: OnnxDescription, graph: Graph, dtype: torch.dtype, inputs: Tensors, fidelity: float
 ) -> Tensors:
-    """The family's inputs in the file's order and types, and the outputs that the family knows."""
-    order, values, ports = description.order, description.graph.inputs, description.family.outputs
+    """The card's inputs in the file's order and types, and the outputs that the card knows."""
+    order, values, ports = description.order, description.graph.inputs, description.card.outputs
     given = [inputs[order.index(place)] for place in range(len(order))]
     typed = (_as(tensor, value.dtype or torch.float32, dtype) for tensor, value in zip(given, values, strict=True))
     results = zip(graph(*typed)[: len(ports)], ports, strict=True)
@@ -212,13 +211,13 @@ def _run_tensors(
 
 def _run_pictures(description: OnnxDescription, tensors: Adapted, inputs: Tensors, fidelity: float) -> Tensors:
     """(n, 3, h, w) in 0..1 in the file's range and back."""
-    family, (batch,) = description.family, inputs
-    given = [_scaled(batch, family.mean, family.std)]
-    if family.has_fidelity:
+    card, (batch,) = description.card, inputs
+    given = [_scaled(batch, card.mean, card.std)]
+    if card.has_fidelity:
         shape = description.graph.inputs[description.order[1]].shape or ()
         given.append(torch.full([1] * len(shape), fidelity, device=batch.device))
     picture = tensors(tuple(given), fidelity)[0].float()
-    return (picture.add_(1.0).div_(2.0) if family.signed else picture,)
+    return (picture.add_(1.0).div_(2.0) if card.signed else picture,)
 
 
 def _as(tensor: torch.Tensor, wanted: torch.dtype, dtype: torch.dtype) -> torch.Tensor:

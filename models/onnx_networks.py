@@ -23,7 +23,7 @@ ROOMY = 8
 
 
 class GraphNetwork(Network):
-    """A rebuilt graph on a device, called in its family's way."""
+    """A rebuilt graph on a device, called in its card's way."""
 
     def __init__(self, forward: Callable[[Tensors, float], Tensors]) -> None:
         self._forward: Callable[[Tensors, float], Tensors] | None = forward
@@ -45,7 +45,7 @@ def opened(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | Wo
 
 
 class RuntimeNetwork(GraphNetwork):
-    """A session of onnxruntime, called in its family's way."""
+    """A session of onnxruntime, called in its card's way."""
 
     def __init__(self, forward: Callable[[Tensors, float], Tensors], session: CudaSession | WorkerSession) -> None:
         super().__init__(forward)

@@ -94,7 +94,7 @@ def onnx_runtime_model(description: OnnxDescription, mode: str, refusal: str) ->
         )
     provider, notes = provider_for(mode)
     scale, guess = 1, GUESSED if refusal else None
-    if description.family.contract("").domain == "image":
+    if description.card.is_image_network:
         scale, guess = probe(description) if refusal else (scale_under_torch(description), None)
     if refusal:
         notes = (*notes, f"the memory of this file is a guess: it {refusal}")

@@ -42,8 +42,8 @@ class OnnxTorchModel(CountedModel):
 
 def onnx_torch_model(description: OnnxDescription) -> OnnxTorchModel:
     """Raises ModelFileError where torch cannot run the graph."""
-    scale = scale_under_torch(description) if description.family.contract("").domain == "image" else 1
-    halves = description.family.kind in ("restorer", "image network")
+    scale = scale_under_torch(description) if description.card.is_image_network else 1
+    halves = description.is_picture_network
     # What was exported for one sample is run for many all the same.
     spec = spec_of(description, ("bf16", "fp32") if halves else ("fp32",), None, scale)
     return OnnxTorchModel(spec, (*description.key, "torch"), description)

@@ -41,12 +41,15 @@ class Opening:
 AUTOMATIC = Opening()
 
 
-def open_model(path: Path, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC) -> Model:
-    """Describes a model file; nothing of it is loaded.
+def open_model(
+    path: Path | str = BUNDLED_FILE, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC
+) -> Model:
+    """Describes a model file, the bundled one unless another is named; nothing of it is loaded.
 
     name: for reports, the file's own where it is empty. Raises ModelFileError, SettingError, DependencyError,
     DeviceError.
     """
+    path = Path(path)
     name, host = printable(name or path.name), host or StandaloneHost()
     if path.suffix.lower() == ".onnx":
         return _from_onnx(path, name, host, opening)
@@ -77,9 +80,9 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     found = library.identified(path, host=host)
     if opening.commercial_only:
         found.check_commercial()
-    if found.family is None:
+    if found.card is None:
         raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    description = describe(path, name, found.family, found.licence)
+    description = describe(path, name, found.card, found.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:
         raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")

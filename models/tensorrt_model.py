@@ -56,7 +56,7 @@ class TensorRTModel(Model):
 
     @property
     def _picture_bytes(self) -> int:
-        size = self.spec.contract.size
+        size = self.spec.card.size
         assert size is not None
         return 3 * size * size * 4
 
@@ -68,7 +68,7 @@ class TensorRTModel(Model):
         return Cost(float(self.built.facts.memory + 2 * self._picture_bytes), 0.0)
 
     def load(self, device: torch.device, precision: str, limit: int) -> EngineNetwork:
-        size = self.spec.contract.size
+        size = self.spec.card.size
         assert size is not None
         return EngineNetwork(self.built, device, size, limit)
 
@@ -79,7 +79,7 @@ def tensorrt_model(model: TorchModel, precision: str, host: Host, budget: int | 
     precision: "auto", "fp16" or "fp32". Raises SettingError, DependencyError, ModelFileError, OutputError.
     """
     spec = model.spec
-    if not spec.is_face_network:
+    if not spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} takes pictures of any size, and an engine of TensorRT is built for one. Choose the engine "
             "torch, or a face network."

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from ..catalog.contracts import contract_for
+from ..catalog.cards import card_for_architecture
 from ..catalog.opening import Stamp
 from ..catalog.spec import ModelSpec
 from ..engines.live_peak import CountedModel, LivePeak, MetaModel
@@ -252,9 +252,9 @@ def forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> For
 
 def spec_of(descriptor: Any, layout: Layout, path: Path | None) -> ModelSpec:
     architecture = str(descriptor.architecture.id)
-    contract = contract_for(architecture)
+    card = card_for_architecture(architecture)
     multiple = max(1, descriptor.size_requirements.multiple_of)
-    halo, exact_halo = halos(architecture, descriptor.model, contract.halo)
+    halo, exact_halo = halos(card, descriptor.model)
     precisions = ["fp32"]
     if descriptor.supports_bfloat16:
         precisions.insert(0, "bf16")
@@ -264,7 +264,9 @@ def spec_of(descriptor: Any, layout: Layout, path: Path | None) -> ModelSpec:
     return ModelSpec(
         name=layout.name,
         path=path,
-        contract=contract,
+        card=card,
+        architecture=architecture,
+        licence=card.licence,
         parameters=layout.parameters,
         scale=descriptor.scale,
         multiple=multiple,

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from .. import __version__
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
+from ..version import __version__
 from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from slimfusion.catalog.contracts import Contract
+from slimfusion.catalog.card import ModelCard
 from slimfusion.catalog.spec import ModelSpec, Port
 from slimfusion.engines.live_peak import CountedModel, MetaModel
 from slimfusion.engines.network import PRECISIONS, Model, Network, Tensors, Traits
@@ -119,8 +119,8 @@ class Measuring(torch.nn.Module):
 def measuring_model(name: str = "measuring", largest_batch: int | None = None) -> Model:
     """A network that is not picture to picture."""
     ports = (Port("picture", (3, 8, 8)), Port("vector", (3,)))
-    contract = Contract("Measuring", "tensors", "Apache-2.0")
-    spec = ModelSpec(name, None, contract, 1, 1, 1, 0, 0, ("fp32",), inputs=ports, largest_batch=largest_batch)
+    card = ModelCard("measuring", "recogniser")
+    spec = ModelSpec(name, None, card, "Measuring", "Apache-2.0", 1, 1, 1, 0, 0, ("fp32",), ports, largest_batch)
 
     class Running(Loaded):
         def run(self, inputs, fidelity):
@@ -141,8 +141,8 @@ def measuring_model(name: str = "measuring", largest_batch: int | None = None) -
 
 
 def face_model(name: str = "bright face", size: int = 64) -> Model:
-    contract = Contract("BrightFace", "face", "Apache-2.0", size, "ffhq_512")
-    spec = ModelSpec(name, None, contract, 84, 1, 1, 0, 0, ("fp16", "bf16", "fp32"))
+    card = ModelCard("bright_face", "restorer", size=size, template="ffhq_512")
+    spec = ModelSpec(name, None, card, "BrightFace", "Apache-2.0", 84, 1, 1, 0, 0, ("fp16", "bf16", "fp32"))
 
     def load(device: torch.device, dtype: torch.dtype) -> Loaded:
         return Loaded(BrightFace(dtype).to(device))

@@ -42,7 +42,7 @@ class Place:
     def factor_key(self) -> str:
         """What a measured factor is valid for. Files of one architecture and size behave alike."""
         spec = self.model.spec
-        network = f"{spec.contract.architecture}-{spec.parameters}-x{spec.scale}"
+        network = f"{spec.architecture}-{spec.parameters}-x{spec.scale}"
         return f"{network} {self.model.traits.engine} {self.precision} {meter.device_name(self.device)}"
 
 

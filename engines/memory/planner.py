@@ -297,7 +297,7 @@ def _degradations(best: Plan, plan: Plan) -> tuple[str, ...]:
 
 def _refusal(spec: ModelSpec, cheapest: Plan, budget: MemoryBudget) -> BudgetError:
     need, have = cheapest.predicted_peak, cheapest.allowed
-    how = "for one face" if spec.is_face_network else "with a tile of {}x{}".format(*cheapest.tile[::-1])
+    how = "for one face" if spec.card.is_face_restorer else "with a tile of {}x{}".format(*cheapest.tile[::-1])
     advice = (
         "Let it degrade instead of fail, raise the budget, or use a smaller model."
         if budget.on_low_memory == "fail"

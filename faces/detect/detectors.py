@@ -49,12 +49,12 @@ def open_network_detector(
             "mtcnn, which needs none, or give find_file."
         )
     found = settings.find_file(settings.detector)
-    assert found.family is not None
+    assert found.card is not None
     model = open_model(found.path, host=host, opening=Opening(mode=budget.mode))
     size = model.spec.size or (SIDE, SIDE)
     turns = (0,) if settings.turned == "never" else ALL_TURNS
     height, width = frames.shape[1:3]
-    views = len(NetworkDetector(found.family, iter, size, settings.tiled).views(height, width, turns))
+    views = len(NetworkDetector(found.card, iter, size, settings.tiled).views(height, width, turns))
     work = Work(*size, len(frames) * views, tiled=False)
     with plan(Job(model, work, budget, host, stage="detect", is_main=False)).open(report) as run:
-        yield NetworkDetector(found.family, run.infer, size, settings.tiled)
+        yield NetworkDetector(found.card, run.infer, size, settings.tiled)

@@ -103,7 +103,7 @@ def fuse(canvas: Canvas, points: np.ndarray, source: Source, weights: Weights, c
         size = inner[1].stop - inner[1].start, inner[0].stop - inner[0].start
         if min(size) > 1:
             there = wanted - (inner[1].start, inner[0].start)
-            face = warp.warped_by_mesh(source.picture, other, wanted, inner[1].start, inner[0].start, *size)
+            face = warp.warped_by_mesh(source.picture, other, wanted, (inner[1].start, inner[0].start), size)
             thing = None if covered is None else covered.moved_to(own, wanted, inner)
             here[part], seen = painted_over(here[part], face, Meshes(there, own, other), weights, thing)
             np.maximum(weight[part], seen, out=weight[part])

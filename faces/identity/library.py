@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ...catalog.families import Family, Kind
+from ...catalog.card import Kind, ModelCard
+from ...catalog.cards.readers import RECOGNISER
 from ...catalog.found import Found, best
-from ...engines.host import Host
+from ...engines.host import Host, StandaloneHost
 from ...engines.job import Job
-from ...engines.memory.budget import MemoryBudget
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import Work
 from ...engines.memory.report import Report
 from ...engines.network import Infer, Tensors
@@ -24,8 +25,8 @@ from ..landmarks.bundled import landmarks68
 from ..landmarks.network import with_landmarks
 from ..masks.face_masks import MaskNetwork, network_input
 
-# Families that do the same, best first.
-RECOGNISERS = ("arcface",)
+# Names of cards that do the same, best first.
+RECOGNISERS = (RECOGNISER,)
 LANDMARKERS = ("2dfan4", "fan_68_5")
 OCCLUDERS = ("xseg", "dfl_xseg", "occluder")
 PARSERS = ("bisenet",)
@@ -35,19 +36,20 @@ PARSERS = ("bisenet",)
 class ModelLibrary:
     """The user's model files and the conditions under which they are run.
 
-    search: finds the files; it is not called before a network is needed. commercial_only: take only files whose
+    search: finds the files; it is not called before a network is needed, and finds none unless it is given.
+    commercial_only: take only files whose
     licence is known to allow commercial use.
     """
 
-    search: Callable[[], Sequence[Found]]
-    budget: MemoryBudget
-    host: Host
+    search: Callable[[], Sequence[Found]] = tuple
+    budget: MemoryBudget = AUTOMATIC
+    host: Host = field(default_factory=StandaloneHost)
     commercial_only: bool = False
     report: Report = field(default_factory=Report)
 
-    def file(self, kind: Kind, families: Sequence[str]) -> Found:
+    def file(self, kind: Kind, cards: Sequence[str]) -> Found:
         """The best file of a kind. Raises ModelFileError, which says where to get one."""
-        return best(self.search(), kind, families, self.commercial_only)
+        return best(self.search(), kind, cards, self.commercial_only)
 
     def detector(self, name: str) -> Found:
         """The best file of a detector. Raises ModelFileError."""
@@ -78,9 +80,9 @@ def add_embeddings(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     if not faces:
         return []
     found = library.file("recogniser", RECOGNISERS)
-    assert found.family is not None
+    assert found.card is not None
     infer = library.infer(found, len(faces), "recognise")
-    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.family))]
+    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.card))]
     return [replace(face, embedding=vector) for face, vector in zip(faces, vectors, strict=True)]
 
 
@@ -98,20 +100,20 @@ def add_landmarks68(frames: torch.Tensor, faces: Sequence[Face], library: ModelL
             [(frames[face.frame].numpy(), face) for face in faces], library.budget, library.host, library.report
         )
         return [replace(face, landmarks68=points) for face, points in zip(faces, found_points, strict=True)]
-    assert found.family is not None
-    return with_landmarks(frames, faces, found.family, library.infer(found, len(faces), "landmarks"))
+    assert found.card is not None
+    return with_landmarks(frames, faces, found.card, library.infer(found, len(faces), "landmarks"))
 
 
-def aligned(frames: torch.Tensor, faces: Sequence[Face], family: Family) -> Iterator[Tensors]:
-    """Each face's crop in the template and size of a family, as its network wants it."""
-    assert family.size is not None and family.template is not None
+def aligned(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Iterator[Tensors]:
+    """Each face's crop in the template and size of a card, as its network wants it."""
+    assert card.size is not None and card.template is not None
     for face in faces:
-        affine = align.affine_for(face.landmarks, family.template, family.size)
-        yield (network_input(align.crop_face(frames[face.frame].numpy(), affine, family.size), family),)
+        affine = align.affine_for(face.landmarks, card.template, card.size)
+        yield (network_input(align.crop_face(frames[face.frame].numpy(), affine, card.size), card),)
 
 
-def mask_network(library: ModelLibrary, kind: Kind, families: Sequence[str], count: int) -> MaskNetwork:
+def mask_network(library: ModelLibrary, kind: Kind, cards: Sequence[str], count: int) -> MaskNetwork:
     """The best network of a kind for the masks of `count` faces. Raises ModelFileError when none is there."""
-    found = library.file(kind, families)
-    assert found.family is not None
-    return MaskNetwork(found.family, library.infer(found, count, kind))
+    found = library.file(kind, cards)
+    assert found.card is not None
+    return MaskNetwork(found.card, library.infer(found, count, kind))

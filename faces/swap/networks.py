@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...catalog.families import FAMILIES, Kind
-from ...catalog.swappers import missing_converter
+from ...catalog.card import Kind
 from ...engines.memory.report import Report
 from ...engines.network import Model
 from ...errors import ModelFileError
@@ -26,6 +25,7 @@ from ..landmarks.bundled import landmarks68
 from ..masks.covers import Hidden
 from ..masks.face_masks import SIZE, TEMPLATE, MaskChoice, occluded, parsed_regions
 from .swap import Landmarks, Networks
+from .swapper import missing_converter
 
 # What a face parser calls a face, with clear glasses before it.
 FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "ears", "nose", "mouth", "lips", "neck")
@@ -60,9 +60,9 @@ def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary
     """
     affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in faces]
     networks: tuple[tuple[Kind, tuple[str, ...]], ...] = ("mask", OCCLUDERS), ("parser", PARSERS)
-    for kind, families in networks:
+    for kind, cards in networks:
         try:
-            network = mask_network(library, kind, families, len(faces))
+            network = mask_network(library, kind, cards, len(faces))
         except ModelFileError:  # none is there
             continue
         if kind == "mask":
@@ -78,13 +78,13 @@ def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary
 
 def converter_for(swapper: Model, library: ModelLibrary) -> Model | None:
     """The network that a swapper's identities go through; None where there is none. Raises ModelFileError."""
-    family = FAMILIES.get(swapper.spec.contract.architecture)
-    if family is None or family.kind != "swapper" or family.converter is None:
+    card = swapper.spec.card
+    if card.kind != "swapper" or card.converter is None:
         return None
     try:
-        found = library.file("converter", (family.converter,))
+        found = library.file("converter", (card.converter,))
     except ModelFileError as error:
-        raise ModelFileError(missing_converter(family)) from error
+        raise ModelFileError(missing_converter(card)) from error
     return open_model(found.path, host=library.host, opening=Opening(mode=library.budget.mode))
 
 

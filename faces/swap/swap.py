@@ -15,12 +15,12 @@ from itertools import islice
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector
+from ...catalog.card import ModelCard
+from ...catalog.cards.readers import RECOGNISER
 from ...engines.checks import check_numbers
-from ...engines.host import Host
+from ...engines.host import Host, StandaloneHost
 from ...engines.job import DEFAULTS, Job, Options
-from ...engines.memory.budget import MemoryBudget
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import FLOAT_PIXEL, Work
 from ...engines.memory.report import Report
 from ...engines.network import Infer, Model, Tensors
@@ -42,7 +42,16 @@ from ..paste import BAND_PIXELS, Canvas
 from ..pictures.grey import is_grey, remove_colour
 from ..restore import PASTE_PIXEL
 from . import boost
-from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, swapper_for, target_input
+from .swapper import (
+    Swapper,
+    affine_for,
+    identity_input,
+    missing_converter,
+    picture_input,
+    result_of,
+    swapper_for,
+    target_input,
+)
 
 # Finds the 68 points (68, 2) of faces, each with its frame (H, W, 3 or 4).
 Landmarks = Callable[[Sequence[tuple[np.ndarray, Face]], Report], Sequence[np.ndarray]]
@@ -91,7 +100,7 @@ class Swapping:
         if not 0 <= self.strength <= 1:
             raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
         classic.Weights(self.shape, self.texture, self.colour)
-        boost.factor_for(1, self.boost, LARGEST_BOOST)
+        boost.factor_for(1, self.boost)
         object.__setattr__(self, "mapping", parse_map(self.people))
 
     @property
@@ -148,8 +157,8 @@ def swap_faces(
     frames: torch.Tensor,
     people: Sequence[Person],
     networks: Networks,
-    budget: MemoryBudget,
-    host: Host,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
     swapping: Swapping | None = None,
 ) -> Swapped:
     """Puts people's faces into the faces of a batch; every pixel outside them stays as it was, to the bit.
@@ -158,7 +167,7 @@ def swap_faces(
     face, or fewer than the map names, is in the report. Raises ImageError, FacesError, BudgetError, ModelFileError,
     SettingError.
     """
-    report, swapping = Report(), swapping or Swapping()
+    report, host, swapping = Report(), host or StandaloneHost(), swapping or Swapping()
     report.begin(budget)
     frames = checked_frames(frames)
     mask = None if swapping.mask is None else checked_mask(swapping.mask, tuple(frames.shape[:3]))
@@ -269,8 +278,8 @@ def _swap(
     report: Report,
 ) -> None:
     """Through a network: identities first, then all crops in batches, each pasted as it comes."""
-    swapper = swapper_for(model, task.host)
-    factor = boost.factor_for(swapper.size, task.swapping.boost, LARGEST_BOOST)
+    swapper = swapper_for(model)
+    factor = boost.factor_for(swapper.size, task.swapping.boost)
     sources = _source_inputs(swapper, task, report)
     side = swapper.size * factor
     affines = [affine_for(swapper, face, factor) for face, _ in task.pairs]
@@ -356,15 +365,15 @@ def swapped_crops(
 def _source_inputs(swapper: Swapper, task: _Task, report: Report) -> list[torch.Tensor]:
     """Each person as the swapper wants it; those that no face becomes as zeros, so that places stay."""
     used = {person for _, person in task.pairs}
-    family = swapper.family
-    if not needs_vector(family):
+    card = swapper.card
+    if not card.needs_vector:
         return [
             _picture_of(swapper, person) if index in used else torch.zeros(())
             for index, person in enumerate(task.people)
         ]
     vectors = {index: vector_of(task.people[index], task.networks.recognise, report) for index in sorted(used)}
-    if family.converter is not None:
-        vectors = _converted(family, vectors, task, report)
+    if card.converter is not None:
+        vectors = _converted(card, vectors, task, report)
     return [
         identity_input(swapper, vectors[index]) if index in used else torch.zeros(())
         for index in range(len(task.people))
@@ -389,21 +398,19 @@ def vector_of(person: Person, recognise: Recognise | None, report: Report) -> np
 def _picture_of(swapper: Swapper, person: Person) -> torch.Tensor:
     if person.picture is None or person.face is None:
         raise FacesError(
-            f"{person.name} is an identity without a picture, and {swapper.family.name} looks at pictures: connect a "
+            f"{person.name} is an identity without a picture, and {swapper.card.name} looks at pictures: connect a "
             "source picture, or choose another swap model."
         )
     return picture_input(swapper, person.picture, person.face)
 
 
-def _converted(family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
-    """The vectors after the family's converter, a small network of its own."""
+def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
+    """The vectors after the swapper's converter, a small network of its own."""
     converter = task.networks.converter
     if converter is None:
-        raise ModelFileError(missing_converter(family))
-    if converter.spec.contract.architecture != family.converter:
-        raise SettingError(
-            f"{converter.spec.name} is no {family.converter}, which {family.name} needs: choose that one."
-        )
+        raise ModelFileError(missing_converter(card))
+    if converter.spec.card.name != card.converter:
+        raise SettingError(f"{converter.spec.name} is no {card.converter}, which {card.name} needs: choose that one.")
     seen = replace(task.swapping.options, precision="auto")  # the user's precision is the swapper's
     work = Work(1, vectors[next(iter(vectors))].size, len(vectors), tiled=False)
     with plan(Job(converter, work, task.budget, task.host, seen, "convert", is_main=False)).open(report) as run:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from slimfusion.bench.swap_twins import save_swapper
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
@@ -39,8 +39,8 @@ def nothing_is_left_loaded():
 
 @pytest.fixture(scope="module")
 def swapper(tmp_path_factory):
-    path = save_swapper(tmp_path_factory.mktemp("twin") / "inswapper.onnx", FAMILIES["inswapper"])
-    return onnx_torch_model(describe(path, path.name, FAMILIES["inswapper"], "none"))
+    path = save_swapper(tmp_path_factory.mktemp("twin") / "inswapper.onnx", CARDS["inswapper"])
+    return onnx_torch_model(describe(path, path.name, CARDS["inswapper"], "none"))
 
 
 def drawn(skin=(0.85, 0.6, 0.5), thing=None):

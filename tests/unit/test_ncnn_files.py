@@ -72,5 +72,5 @@ def test_such_a_file_is_a_model_like_any_other(tmp_path):
     layers = [layer for inputs, outputs in channels for layer in (convolution(inputs, outputs), np.ones(outputs, "f4"))]
     path = save(tmp_path, layers[:-1])
     spec = torch_model(path).spec
-    assert (spec.contract.architecture, spec.scale) == ("Compact", 4)
+    assert (spec.architecture, spec.scale) == ("Compact", 4)
     assert all(value.device.type == "meta" for value in weights_file.shapes(path).values())

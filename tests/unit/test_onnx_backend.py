@@ -83,7 +83,7 @@ def job(made, work, budget=None, **options):
 @pytest.mark.parametrize(("weight", "fidelity", "more"), [(False, 0.5, 0.125), (True, 0.5, 0.0625), (True, 0.0, 0.0)])
 def test_a_restorer_takes_and_gives_pictures(tmp_path, engine, weight, fidelity, more):
     made = network(restorer(tmp_path / "模型 1.onnx", weight=weight), engine)
-    assert made.spec.is_face_network and made.spec.contract.template == "ffhq_512"
+    assert made.spec.card.is_face_restorer and made.spec.card.template == "ffhq_512"
     crops = [torch.full((3, 512, 512), value) for value in (0.25, 0.5)]
     report, sessions = Report(), SessionCache()
     with plan(job(made, Work(512, 512, 2, False), fidelity=fidelity), sessions, CostStore()).open(report) as run:
@@ -97,7 +97,7 @@ def test_a_restorer_takes_and_gives_pictures(tmp_path, engine, weight, fidelity,
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_upscaler_runs_in_tiles(tmp_path, engine):
     made = network(upscaler(tmp_path / "x2.onnx"), engine)
-    assert (made.spec.scale, made.spec.is_face_network) == (2, False)
+    assert (made.spec.scale, made.spec.card.is_face_restorer) == (2, False)
     frame, canvas, sessions = torch.rand(90, 130, 3), torch.zeros(180, 260, 3), SessionCache()
     with plan(job(made, Work(90, 130, 1, True), tile=96), sessions, CostStore()).open(Report()) as run:
         run.frame(frame, canvas)
@@ -108,7 +108,7 @@ def test_an_upscaler_runs_in_tiles(tmp_path, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recogniser_gives_vectors(tmp_path, engine):
     made, sessions = network(recogniser(tmp_path / "w.onnx"), engine), SessionCache()
-    assert made.spec.contract.domain == "tensors" and made.spec.size == (112, 112)
+    assert made.spec.card.takes_tensors and made.spec.size == (112, 112)
     items = [(torch.full((3, 112, 112), float(value)),) for value in (1, 2, 3)]
     with plan(job(made, Work(112, 112, 3, False)), sessions, CostStore()).open(Report()) as run:
         results = [vector for (vector,) in run.infer(items)]

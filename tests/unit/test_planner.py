@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slimfusion.catalog.contracts import Contract, contract_for
+from slimfusion.catalog.cards import card_for_architecture
 from slimfusion.catalog.spec import ModelSpec
 from slimfusion.engines.memory import planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
@@ -13,9 +13,14 @@ from slimfusion.engines.memory.cost import Cost
 from slimfusion.engines.memory.planner import Available, Question, Requirement, Work
 from slimfusion.errors import BudgetError, SettingError
 
-IMAGE = Contract("ESRGAN", "image", "?")
-UPSCALER = ModelSpec("up.pth", Path("up.pth"), IMAGE, 16_700_000, 4, 1, 32, 48, ("fp16", "fp32"))
-FACE = ModelSpec("face.pth", Path("face.pth"), contract_for("GFPGAN"), 87_000_000, 1, 1, 0, 0, ("bf16", "fp32"))
+
+def spec(name, architecture, parameters, scale, halos, precisions):
+    card = card_for_architecture(architecture)
+    return ModelSpec(name, Path(name), card, architecture, card.licence, parameters, scale, 1, *halos, precisions)
+
+
+UPSCALER = spec("up.pth", "ESRGAN", 16_700_000, 4, (32, 48), ("fp16", "fp32"))
+FACE = spec("face.pth", "GFPGAN", 87_000_000, 1, (0, 0), ("bf16", "fp32"))
 NEEDS = {"fp32": Requirement(64 * MIB, Cost(2 * MIB, 8192)), "fp16": Requirement(32 * MIB, Cost(MIB, 4096))}
 
 works = st.one_of(

@@ -376,8 +376,8 @@ def shrunk_portrait(factor: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_small_face_gains_at_the_side_at_which_the_network_is_best():
     clean, damaged = shrunk_portrait(2)
     as_it_is = bundled()
-    contract = replace(as_it_is.spec.contract, face_side=None)
-    at_its_own_size = replace(as_it_is, spec=replace(as_it_is.spec, contract=contract))
+    card = replace(as_it_is.spec.card, face_side=None)
+    at_its_own_size = replace(as_it_is, spec=replace(as_it_is.spec, card=card))
 
     def left(network) -> float:
         done = restore_faces(damaged, network, FULL, HOST)
@@ -393,8 +393,8 @@ def test_small_faces_are_run_at_the_networks_side_and_large_ones_at_their_own():
         noisy(), bundled(), FULL, HOST, Restoring(faces=faces_of((face_at(30, 48, 48), face_at(90, 48, 20))))
     )
     assert small.report.tile == (512, 512)
-    upscaled = replace(bundled().spec.contract, face_side=None)
-    own = replace(bundled(), spec=replace(bundled().spec, contract=upscaled))
+    upscaled = replace(bundled().spec.card, face_side=None)
+    own = replace(bundled(), spec=replace(bundled().spec, card=upscaled))
     assert restore_faces(noisy(), own, FULL, HOST, Restoring(faces=faces_of((face_at(30, 48, 48),)))).report.tile == (
         64,
         64,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from slimfusion.bench.swap_twins import save_converter, save_swapper
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import GIB, MemoryBudget
@@ -38,9 +38,9 @@ def blueprints(tmp_path_factory):
     folder = tmp_path_factory.mktemp("twins")
 
     def made(name: str):
-        save = save_converter if name.startswith("crossface") else lambda path: save_swapper(path, FAMILIES[name])
+        save = save_converter if name.startswith("crossface") else lambda path: save_swapper(path, CARDS[name])
         path = save(folder / f"{name}.onnx")
-        return onnx_torch_model(describe(path, path.name, FAMILIES[name], "none"))
+        return onnx_torch_model(describe(path, path.name, CARDS[name], "none"))
 
     names = ("inswapper", "hyperswap", "simswap_256", "uniface", "crossface_simswap", "crossface_ghost")
     return {name: made(name) for name in names}

@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 import torch
 from slimfusion.bench.swap_twins import save_converter, save_swapper
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.found import Found
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
@@ -39,8 +39,8 @@ def files(*found: Found) -> ModelLibrary:
 
 
 def meta_model(folder, name: str):
-    path = save_swapper(folder / f"{name}.onnx", FAMILIES[name])
-    return onnx_torch_model(describe(path, path.name, FAMILIES[name], "none"))
+    path = save_swapper(folder / f"{name}.onnx", CARDS[name])
+    return onnx_torch_model(describe(path, path.name, CARDS[name], "none"))
 
 
 def test_a_missing_converter_is_named_with_its_licence_and_place(tmp_path):
@@ -79,7 +79,7 @@ def test_two_pictures_are_fused_with_nothing_but_what_is_bundled():
 
 def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
     path = save_converter(tmp_path / "crossface_ghost.onnx")
-    there = Found(path, path.stat().st_size, "unverified", None, FAMILIES["crossface_ghost"])
+    there = Found(path, path.stat().st_size, "unverified", None, CARDS["crossface_ghost"])
     taken = meta_model(tmp_path, "ghost")
     monkeypatch.setattr("slimfusion.faces.swap.networks.open_model", lambda path, *_, **__: path)
     assert converter_for(taken, files(there)) == path

@@ -18,8 +18,8 @@ def test_it_is_recognised_by_its_tensors(tmp_path):
     copy.write_bytes(BUNDLED_FILE.read_bytes())
     spec = torch_model(copy).spec
     parameters = sum(tensor.numel() for tensor in weights_file.shapes(copy).values())
-    assert (spec.contract.architecture, spec.contract.licence) == ("SlimUnet", "Apache-2.0")
-    assert (spec.scale, spec.is_face_network, spec.parameters) == (1, False, parameters)
+    assert (spec.architecture, spec.licence) == ("SlimUnet", "Apache-2.0")
+    assert (spec.scale, spec.card.is_face_restorer, spec.parameters) == (1, False, parameters)
     assert spec.halo % spec.multiple == spec.exact_halo % spec.multiple == 0 and spec.halo <= spec.exact_halo
     assert set(spec.precisions) == {"fp32", "fp16", "bf16"}
 

@@ -24,7 +24,7 @@ class RunsCode:
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "名 with space.pth"])
 def test_a_network_is_recognised_from_its_shapes_and_runs(tmp_path, name):
     model = torch_model(save_upscaler(tmp_path / name))
-    assert (model.spec.contract.architecture, model.spec.scale) == ("ESRGAN", 4)
+    assert (model.spec.architecture, model.spec.scale) == ("ESRGAN", 4)
     session = Session(model, CPU, "fp32")
     result = session.run(torch.rand(2, 3, 24, 20), 0.5)
     assert result.shape == (2, 3, 96, 80)
