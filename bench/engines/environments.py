@@ -113,7 +113,7 @@ def has_card() -> bool:
 
 
 def command(python: Path, module: str) -> list[str]:
-    """Runs `main` of a module of this package, such as "bench.engines.provider_child", in another environment."""
+    """Runs `serve` of a module of this package, such as "bench.engines.provider_child", in another environment."""
     folder = str(ROOT / "engines" / "worker")
     start = f"import sys; sys.path.insert(0, {folder!r}); import bootstrap; bootstrap.load_package()"
-    return [str(python), "-c", f"{start}; bootstrap.member({module + ':main'!r})()"]
+    return [str(python), "-c", f"{start}; bootstrap.member({module + ':serve'!r})()"]

@@ -77,7 +77,7 @@ class Child:
             self._worker = None
 
 
-def main() -> None:
+def serve() -> None:
     child: Child | None = None
     try:
         for line in sys.stdin:

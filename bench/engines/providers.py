@@ -1,6 +1,6 @@
 """The same networks on every provider of onnxruntime that can be had here, each in its own environment.
 
-`python -m slimfusion.bench.engines.providers [--only TEXT]` makes the environments in the cache folder, proves each
+`python3 dev.py bench providers [--only TEXT]` makes the environments in the cache folder, proves each
 provider as the product does, runs the bundled network and a small GFPGAN on it in a worker process, and prints how far
 the result is from torch's on the processor, its time against torch's in turn, and its memory. What cannot be had is
 skipped and said. The last line is JSON.
@@ -30,8 +30,8 @@ from ...models.export import export
 from ...models.torch_model import torch_model
 from .. import twins
 from ..result import at_least, at_most, print_result
-from ..worker import exported
 from .environments import ENVIRONMENTS, Environment, Unavailable, command, python_of, variables
+from .worker import exported
 
 BUNDLED_SIDE, TWIN_SIDE = 64, 64  # px
 ROUNDS = 3

@@ -16,8 +16,8 @@ from ...engines.memory.report import Report
 from ...engines.network import Model
 from ...faces.restore import restore_faces, restore_image
 from ...models.torch_model import torch_model
-from ..card_memory import card_rise
-from ..memory import frame_with_faces
+from ..memory.card_memory import card_rise
+from ..memory.memory import frame_with_faces
 from ..result import at_most
 from ..twins import save_twin
 from .place import Findings, Place, synchronise

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ...catalog.files import BUNDLED_FILE
-from .. import memory
+from ..memory import memory
 from ..result import at_least, at_most
 from ..twins import save_twin
 from .place import Findings, Place

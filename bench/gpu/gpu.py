@@ -1,6 +1,6 @@
 """Everything that wants a graphics card, in one command of at most twenty minutes.
 
-`python -m slimfusion.bench.gpu.gpu [--only PART] [--out FILE] [--rehearse]` runs its parts one after the other, each in
+`python3 dev.py bench gpu [--only PART] [--out FILE] [--rehearse]` runs its parts one after the other, each in
 a process of its own that is ended when its time is over: memory under budgets, time against the floor, the engines,
 a shared ComfyUI, and frames of 1080p and 4K. It writes a table and prints last one line of JSON. Without a card it says
 so and succeeds. `--only tensorrt` is the proof of TensorRT alone. `--rehearse` runs every part in small on the

@@ -21,9 +21,9 @@ from ...models.export import export
 from ...models.opening import Opening, open_model
 from ...models.torch_model import TorchModel, torch_model
 from .. import twins
-from ..card_memory import card_rise
 from ..engines import environments, providers
 from ..engines.environments import Unavailable
+from ..memory.card_memory import card_rise
 from ..result import at_least, at_most
 from .place import Findings, Place, Skipped, best_seconds
 

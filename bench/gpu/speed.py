@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..low_memory_forwards import forward_of
+from ..memory.low_memory_forwards import forward_of
 from ..result import at_most
 from ..twins import scaled_gfpgan
 from .place import Findings, Place, best_seconds

@@ -6,7 +6,7 @@ import types
 from dataclasses import replace
 
 import pytest
-from slimfusion.bench.misbehaving import Misbehaving
+from slimfusion.bench.engines.misbehaving import Misbehaving
 from slimfusion.engines.ort import probe as probing
 from slimfusion.engines.ort import runtime
 from slimfusion.engines.ort.one_convolution import one_convolution

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import slimfusion
-from slimfusion.bench.misbehaving import Misbehaving
+from slimfusion.bench.engines.misbehaving import Misbehaving
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.engines.worker import bootstrap as worker_start
 from slimfusion.engines.worker import shared_frames
@@ -233,7 +233,7 @@ import sys
 sys.path[:0] = {path!r}
 import conftest
 import numpy as np
-from slimfusion.bench.misbehaving import Misbehaving
+from slimfusion.bench.engines.misbehaving import Misbehaving
 from slimfusion.engines.worker.parent import Worker
 from slimfusion.engines.worker.process import Patience
 worker = Worker(Misbehaving, {{"how": {how!r}, "once": {once!r}}}, patience=Patience(silent=0.5))

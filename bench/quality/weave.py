@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..distill.degrade import Image
+from ...distill.degrade import Image
 
 GRID = 8  # px
 PERIODS = tuple(GRID / k for k in range(1, GRID // 2 + 1))  # 8, 4, 2.67 and 2 px

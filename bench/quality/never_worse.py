@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..distill.degrade import Image, blurred, blurred_unevenly, enlarged, jpeg_coded, shrunk, with_gaussian_noise
-from ..opencv import cv2
+from ...distill.degrade import Image, blurred, blurred_unevenly, enlarged, jpeg_coded, shrunk, with_gaussian_noise
+from ...opencv import cv2
 
 LEFT_OUT = 0.4  # chance of each step
 WAYS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)

@@ -1,6 +1,6 @@
 """One network in every engine: the same picture, and what onnxruntime takes for it.
 
-`python -m slimfusion.bench.backends [--twins GFPGAN,RestoreFormer,CodeFormer]` exports the bundled network and
+`python3 dev.py bench backends [--twins GFPGAN,RestoreFormer,CodeFormer]` exports the bundled network and
 random-weight twins of public ones, runs each under torch from its weights, under torch from its ONNX file and by every
 provider of onnxruntime that runs here, and prints last one line of JSON. The worker process has a bench of its own.
 """
@@ -16,27 +16,27 @@ from typing import Any
 
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.cache import SessionCache
-from ..engines.host import StandaloneHost
-from ..engines.job import Job, Options
-from ..engines.memory.budget import MIB, MemoryBudget
-from ..engines.memory.costs import CostStore
-from ..engines.memory.planner import Work
-from ..engines.memory.report import Report
-from ..engines.network import Model
-from ..engines.ort import runtime
-from ..engines.ort.probe import probed
-from ..engines.ort.providers import Request
-from ..engines.ort.task import OnnxTask
-from ..engines.plan import plan
-from ..engines.worker.parent import Worker
-from ..errors import BudgetError
-from ..models.export import export
-from ..models.opening import Opening, open_model
-from ..models.torch_model import torch_model
-from . import twins
-from .result import at_least, at_most, print_result
+from ...catalog.files import BUNDLED_FILE
+from ...engines.cache import SessionCache
+from ...engines.host import StandaloneHost
+from ...engines.job import Job, Options
+from ...engines.memory.budget import MIB, MemoryBudget
+from ...engines.memory.costs import CostStore
+from ...engines.memory.planner import Work
+from ...engines.memory.report import Report
+from ...engines.network import Model
+from ...engines.ort import runtime
+from ...engines.ort.probe import probed
+from ...engines.ort.providers import Request
+from ...engines.ort.task import OnnxTask
+from ...engines.plan import plan
+from ...engines.worker.parent import Worker
+from ...errors import BudgetError
+from ...models.export import export
+from ...models.opening import Opening, open_model
+from ...models.torch_model import torch_model
+from .. import twins
+from ..result import at_least, at_most, print_result
 
 ALLOWED = {"fp32": 1.0, "bf16": 2.0, "fp16": 2.0}  # of 255
 SIDE = 256  # px of the picture for the bundled network, which takes any size
@@ -115,7 +115,7 @@ def arena_bars(onnx: Path) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m slimfusion.bench.backends", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench backends", description=__doc__)
     parser.add_argument("--twins", default="GFPGAN", help="GFPGAN, RestoreFormer, CodeFormer, with commas; or none")
     names = [name for name in parser.parse_args().twins.split(",") if name in twins.NAMES]
     bars: list[dict[str, Any]] = []

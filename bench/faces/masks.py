@@ -1,6 +1,6 @@
 """What masks keep: a bar before half of a face stays as it was, and feathers are as wide, for the face, at every size.
 
-`python -m slimfusion.bench.masks` prints last one line of JSON. The occluder is one that tells the bar by its green, at
+`python3 dev.py bench masks` prints last one line of JSON. The occluder is one that tells the bar by its green, at
 the size and with the layout of the public one (XSeg): measured is all that is done with its answer.
 """
 
@@ -13,24 +13,24 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from ..catalog.cards import CARDS
-from ..catalog.files import BUNDLED_FILE
-from ..distill.degrade import degrade
-from ..engines.host import StandaloneHost
-from ..engines.memory.budget import MemoryBudget
-from ..engines.network import Tensors
-from ..faces import align
-from ..faces.detect.detection import detect_faces
-from ..faces.detect.settings import DetectionSettings
-from ..faces.face import Face, Faces
-from ..faces.masks import soft as masks
-from ..faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
-from ..faces.paste import Canvas
-from ..faces.restore import Restoring, restore_faces
-from ..models.torch_model import torch_model
-from ..opencv import cv2
-from .portraits import DEMO_DAMAGE, astronaut
-from .result import at_least, at_most, print_result
+from ...catalog.cards import CARDS
+from ...catalog.files import BUNDLED_FILE
+from ...distill.degrade import degrade
+from ...engines.host import StandaloneHost
+from ...engines.memory.budget import MemoryBudget
+from ...engines.network import Tensors
+from ...faces import align
+from ...faces.detect.detection import detect_faces
+from ...faces.detect.settings import DetectionSettings
+from ...faces.face import Face, Faces
+from ...faces.masks import soft as masks
+from ...faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
+from ...faces.paste import Canvas
+from ...faces.restore import Restoring, restore_faces
+from ...models.torch_model import torch_model
+from ...opencv import cv2
+from ..portraits import DEMO_DAMAGE, astronaut
+from ..result import at_least, at_most, print_result
 
 SIZES = (1, 2, 4)  # times the portrait's own
 FACE_SIDES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048)

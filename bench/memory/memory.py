@@ -1,6 +1,6 @@
 """Whether the budget is kept: every cell in a fresh process, by the operating system's own account.
 
-`python -m slimfusion.bench.memory [--full] [--cells N]` prints last one line of JSON. A cell is a network, a
+`python3 dev.py bench memory [--full] [--cells N]` prints last one line of JSON. A cell is a network, a
 budget, a frame size and a number of faces. It has two good ends: a picture, with memory that never rose above
 the budget; or the sentence that it cannot fit, before anything was taken.
 """
@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.host import StandaloneHost
-from ..engines.memory import meter
-from ..engines.memory.budget import MIB, MemoryBudget
-from ..errors import BudgetError
-from . import give_back, low_memory_forwards, memory_rows
+from ...catalog.files import BUNDLED_FILE
+from ...engines.host import StandaloneHost
+from ...engines.memory import meter
+from ...engines.memory.budget import MIB, MemoryBudget
+from ...errors import BudgetError
+from ..result import at_least, at_most, print_result
+from ..twins import save_twin
+from . import give_back, low_memory_forwards
+from . import rows as memory_rows
 from .card_memory import card_rise
-from .memory_rows import ROWS, Row
-from .result import at_least, at_most, print_result
-from .twins import save_twin
+from .rows import ROWS, Row
 
 BUDGETS = (512, 1024, 1536, 2048, 4096)  # MiB
 NETWORKS = ("bundled", "GFPGAN", "RestoreFormer", "CodeFormer")
@@ -94,8 +95,8 @@ def frame_with_faces(height: int, width: int, faces: int) -> torch.Tensor:
 
 def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
     """Restores in this process and says what it took. Frames in and out are not counted."""
-    from ..faces.restore import restore_faces, restore_image
-    from ..models.torch_model import torch_model
+    from ...faces.restore import restore_faces, restore_image
+    from ...models.torch_model import torch_model
 
     host = StandaloneHost()
     device = host.device()
@@ -155,7 +156,7 @@ def row_in_fresh_process(row: Row) -> dict[str, Any]:
 
 
 def _in_fresh_process(arguments: list[str], cell: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "slimfusion.bench.memory", *arguments]
+    command = [sys.executable, "-m", "slimfusion.bench.memory.memory", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_PER_CELL)
     if done.returncode != 0:
         return {"cell": cell, "failure": done.stderr.strip().splitlines()[-1:]}

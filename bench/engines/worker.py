@@ -1,6 +1,6 @@
 """A network in a child process: what it survives a hundred times, what is left of it, and what it costs.
 
-`python -m slimfusion.bench.worker` prints last one line of JSON.
+`python3 dev.py bench worker` prints last one line of JSON.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import numpy as np
 import psutil
 import torch
 
-from ..engines.memory.budget import MIB
-from ..engines.ort.providers import PROVIDERS, Request
-from ..engines.ort.runtime import loaded, open_session
-from ..engines.ort.task import OnnxTask
-from ..engines.worker.parent import Worker
-from ..engines.worker.process import Patience
-from ..errors import BudgetError, SlimFusionError
-from . import twins
+from ...engines.memory.budget import MIB
+from ...engines.ort.providers import PROVIDERS, Request
+from ...engines.ort.runtime import loaded, open_session
+from ...engines.ort.task import OnnxTask
+from ...engines.worker.parent import Worker
+from ...engines.worker.process import Patience
+from ...errors import BudgetError, SlimFusionError
+from .. import twins
+from ..result import at_least, at_most, print_result
 from .misbehaving import Misbehaving
-from .result import at_least, at_most, print_result
 
 TIMES = 100
 PARENTS = 10

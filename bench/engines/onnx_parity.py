@@ -1,7 +1,7 @@
 """Exported twins of public networks under torch beside onnxruntime: the same picture, in which memory and time.
 
-`python -m slimfusion.bench.onnx_parity [NAME...]` prints last one line of JSON. Exports are kept in a folder of the
-system's temporary one, because they take a minute each.
+`python -m slimfusion.bench.engines.onnx_parity [NAME...]` prints last one line of JSON. Exports are kept in a folder of
+the system's temporary one, because they take a minute each.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from ..engines.live_peak import LivePeak
-from ..engines.memory.budget import MIB
-from ..engines.onnx import file as onnx_file
-from ..engines.onnx import module as onnx_as_torch
-from . import twins
-from .result import at_least, at_most, print_result
+from ...engines.live_peak import LivePeak
+from ...engines.memory.budget import MIB
+from ...engines.onnx import file as onnx_file
+from ...engines.onnx import module as onnx_as_torch
+from .. import twins
+from ..result import at_least, at_most, print_result
 
 NAMES = ("GFPGAN", "RestoreFormer", "CodeFormer", "ESRGAN")
 SIDES = {"ESRGAN": 128}

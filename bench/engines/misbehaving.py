@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..engines.worker.child import RAM, Meter
-from ..errors import ModelFileError
+from ...engines.worker.child import RAM, Meter
+from ...errors import ModelFileError
 
 LONG = 1000  # seconds
 PART = 16 << 20  # bytes

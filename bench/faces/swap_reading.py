@@ -14,11 +14,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..catalog.cards import CARDS
-from ..faces.face import Face
-from ..faces.masks.soft import crop_mask
-from ..faces.swap.swap import swapped_crops
-from ..faces.swap.swapper import Swapper, identity_input, matrix_in, picture_input
+from ...catalog.cards import CARDS
+from ...faces.face import Face
+from ...faces.masks.soft import crop_mask
+from ...faces.swap.swap import swapped_crops
+from ...faces.swap.swapper import Swapper, identity_input, matrix_in, picture_input
 from .swap_twins import emap, infer_with, runtime, save_converter, save_swapper
 
 LIMIT = 1e-4  # between this reading and ours, values in 0..1

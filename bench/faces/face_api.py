@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..distill.face_api import ARCHIVE, CHIP_SIZE, PACKAGE, chip_points, embeddings, normalised, weights
-from ..distill.perceptual import cache_folder
-from ..errors import DependencyError
-from ..faces.align import similarity, warped
-from ..faces.face import Face
+from ...distill.face_api import ARCHIVE, CHIP_SIZE, PACKAGE, chip_points, embeddings, normalised, weights
+from ...distill.perceptual import cache_folder
+from ...errors import DependencyError
+from ...faces.align import similarity, warped
+from ...faces.face import Face
 
 LANDMARK_SIZE = 112  # px
 BOX_SCALES = (0.95, 1.0, 1.05)  # the landmarks are averaged over crops of the box at these sizes, and mirrored ones

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ..engines.session import Session
-from ..faces.identity.identity import DIMENSION, Identity, load_identity, save_identity
-from ..models.torch_model import torch_model
+from ...engines.session import Session
+from ...faces.identity.identity import DIMENSION, Identity, load_identity, save_identity
+from ...models.torch_model import torch_model
 
 FORMS = ("zip.pth", "legacy.pth", "net.safetensors", "somebody.safetensors")
 MUTATIONS = 300

@@ -1,6 +1,6 @@
 """What the bundled networks are worth, on pictures that they never saw.
 
-`python -m slimfusion.bench.quality [--data FOLDER] [--people N] [--out FOLDER] [--second] [--weights FILE]
+`python3 dev.py bench quality [--data FOLDER] [--people N] [--out FOLDER] [--second] [--weights FILE]
 [--against FILE]`. FOLDER holds `pairs/` with portraits
 of the Face Research Lab London Set (DeBruine & Jones, CC-BY 4.0); without it the one picture that is always there,
 scikit-image's astronaut, is measured alone. The restorer is compared with its teacher, Real-ESRGAN x4plus, whole
@@ -21,24 +21,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED, BUNDLED_FILE
-from ..distill.data import as_float, read_picture, resized
-from ..distill.degrade import SEVERITIES, Image, degrade
-from ..engines.host import StandaloneHost
-from ..engines.job import Options
-from ..engines.memory.budget import MemoryBudget
-from ..engines.network import Model, runnable
-from ..errors import ImageError, SlimFusionError
-from ..faces.detect.detection import detect_faces
-from ..faces.face import Face
-from ..faces.landmarks.bundled import landmarks68
-from ..faces.restore import Restoring, restore_faces, restore_image
-from ..models.torch_model import torch_model
-from ..opencv import cv2
-from . import edition, face_api
-from .metrics import lpips_distance, psnr, ssim
-from .portraits import DEMO_DAMAGE, astronaut, face_region_of
-from .result import at_least, at_most, print_result
+from ...catalog.files import BUNDLED, BUNDLED_FILE
+from ...distill.data import as_float, read_picture, resized
+from ...distill.degrade import SEVERITIES, Image, degrade
+from ...engines.host import StandaloneHost
+from ...engines.job import Options
+from ...engines.memory.budget import MemoryBudget
+from ...engines.network import Model, runnable
+from ...errors import ImageError, SlimFusionError
+from ...faces.detect.detection import detect_faces
+from ...faces.face import Face
+from ...faces.landmarks.bundled import landmarks68
+from ...faces.restore import Restoring, restore_faces, restore_image
+from ...models.torch_model import torch_model
+from ...opencv import cv2
+from ..faces import face_api
+from ..metrics import lpips_distance, psnr, ssim
+from ..portraits import DEMO_DAMAGE, astronaut, face_region_of
+from ..result import at_least, at_most, print_result
+from . import edition
 from .teacher import taught, teacher
 
 PEOPLE = 6  # neutral portraits, the lowest ids; the teacher takes a minute for each severity of each
@@ -55,7 +56,7 @@ LEAST_CLEAN_PSNR = 40.0  # dB that a picture keeps which needed no restoration, 
 LANDMARK_ERROR, LANDMARK_MS = 0.04, 5.0  # share of the distance between the eyes; a face on one core
 SHOWN = 256  # px of a sheet's cell
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 Restore = Callable[[Image, float], Image]
 
@@ -263,7 +264,7 @@ def measured(data: Path, count: int, out: Path, weights: Path = BUNDLED_FILE) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m slimfusion.bench.quality", description=__doc__)
+    parser = argparse.ArgumentParser(prog="dev.py bench quality", description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with pairs/")
     parser.add_argument("--people", type=int, default=PEOPLE, help="how many portraits")
     parser.add_argument("--out", type=Path, default=Path("output") / "quality", help="folder for the sheet")

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..faces.align import affine_for
-from ..opencv import cv2
+from ...faces.align import affine_for
+from ...opencv import cv2
 
 FACENET = "facenet-pytorch==2.6.0"
 CROP = 512

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.host import StandaloneHost
-from ..engines.job import Options
-from ..engines.memory.budget import MIB, MemoryBudget
-from ..engines.memory.report import Report
-from ..faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
-from ..faces.draw import Shown, draw_faces
-from ..models.torch_model import torch_model
-from .twins import save_recogniser_twin, save_twin
+from ...catalog.files import BUNDLED_FILE
+from ...engines.host import StandaloneHost
+from ...engines.job import Options
+from ...engines.memory.budget import MIB, MemoryBudget
+from ...engines.memory.report import Report
+from ...faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
+from ...faces.draw import Shown, draw_faces
+from ...models.torch_model import torch_model
+from ..twins import save_recogniser_twin, save_twin
 
 UPSCALERS = 8
 SIDE = 512  # px of a frame of a film
@@ -58,7 +58,7 @@ def film(count: int) -> Prepare:
     """Restores so many frames of 512 px with the bundled network, one face in each."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.restore import restore_faces
+        from ...faces.restore import restore_faces
 
         frames, blueprint = portrait().expand(count, -1, -1, -1).contiguous(), torch_model(BUNDLED_FILE)
 
@@ -85,7 +85,7 @@ def detection(
     """Detects as the node does, with the pictures that it draws and sends to the page where that is asked for."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.detect.detection import detect_faces
+        from ...faces.detect.detection import detect_faces
 
         frames = with_portrait(count, height, width)
 
@@ -111,10 +111,10 @@ def identity(count: int) -> Prepare:
     """Makes one identity from the faces of so many frames of 512 px, with a small network in the recogniser's place."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.detect.detection import detect_faces
-        from ..faces.identity.identity import identity_from_faces
-        from ..faces.identity.library import ModelLibrary, add_embeddings
-        from ..models.library import search
+        from ...faces.detect.detection import detect_faces
+        from ...faces.identity.identity import identity_from_faces
+        from ...faces.identity.library import ModelLibrary, add_embeddings
+        from ...models.library import search
 
         save_recogniser_twin(folder / "recogniser.onnx")
         host, frames = StandaloneHost("cpu"), with_portrait(count, SIDE, SIDE)
@@ -138,11 +138,11 @@ def fusion(height: int, width: int) -> Prepare:
     """Fuses a face into a large frame without a network, with the source's shape."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.detect.detection import detect_faces
-        from ..faces.identity.library import ModelLibrary
-        from ..faces.identity.people import person_from_picture
-        from ..faces.swap.networks import networks_for
-        from ..faces.swap.swap import Swapping, swap_faces
+        from ...faces.detect.detection import detect_faces
+        from ...faces.identity.library import ModelLibrary
+        from ...faces.identity.people import person_from_picture
+        from ...faces.swap.networks import networks_for
+        from ...faces.swap.swap import Swapping, swap_faces
 
         host, source = StandaloneHost("cpu"), portrait()
         person = person_from_picture("A", source.numpy(), detect_faces(source[None], host).frames[0])
@@ -162,7 +162,7 @@ def legacy(name: str) -> Prepare:
     """Restores a face with weights in torch's format of before 1.6."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.restore import restore_faces
+        from ...faces.restore import restore_faces
 
         frames, blueprint = portrait()[None], torch_model(save_twin(name, folder / f"{name}.pth", legacy=True))
 
@@ -179,7 +179,7 @@ def whole(height: int, width: int) -> Prepare:
     """Restores a whole picture in tiles with the bundled network."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.restore import restore_image
+        from ...faces.restore import restore_image
 
         frames, blueprint = torch.full((1, height, width, 3), 0.5), torch_model(BUNDLED_FILE)
 
@@ -194,7 +194,7 @@ def whole(height: int, width: int) -> Prepare:
 
 def many_upscalers(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
     """Enlarges a small picture with one file of ESRGAN after the other, in half precision where that is good."""
-    from ..faces.restore import restore_image
+    from ...faces.restore import restore_image
 
     first = save_twin("ESRGAN", folder / "0.pth")
     paths = [folder / f"{index}.pth" for index in range(UPSCALERS)]
@@ -214,7 +214,7 @@ def half_precision(height: int, width: int) -> Prepare:
     """Restores a picture in bf16, asked for by name whatever the CPU."""
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
-        from ..faces.restore import restore_image
+        from ...faces.restore import restore_image
 
         frames, blueprint = torch.full((1, height, width, 3), 0.5), torch_model(BUNDLED_FILE)
 

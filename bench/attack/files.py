@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED_FILE
-from ..engines.host import StandaloneHost
-from ..engines.memory.costs import CostStore, Place
-from ..engines.memory.factors import BOUNDS, FORMAT
-from ..engines.memory.factors import FILE as COST_FILE
-from ..faces.pictures.files import read_picture
-from ..models.opening import open_model
-from .attack_case import Case
+from ...catalog.files import BUNDLED_FILE
+from ...engines.host import StandaloneHost
+from ...engines.memory.costs import CostStore, Place
+from ...engines.memory.factors import BOUNDS, FORMAT
+from ...engines.memory.factors import FILE as COST_FILE
+from ...faces.pictures.files import read_picture
+from ...models.opening import open_model
+from .case import Case
 
 PICTURE_MUTATIONS, COST_MUTATIONS = 100, 40
 ENDINGS = (".png", ".jpg", ".webp", ".tiff", ".bmp")

@@ -12,8 +12,8 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ..catalog.card import ModelCard
-from ..engines.network import Infer, Tensors
+from ...catalog.card import ModelCard
+from ...engines.network import Infer, Tensors
 
 
 def emap(seed: int = 5) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Hostile files and wrong values, each of which must end in success or in an error of ours, soon and in little memory.
 
-`python -m slimfusion.bench.attack [SUBJECT ...]` prints what failed and last one line of JSON. Each subject is tried
+`python3 dev.py bench attack [SUBJECT ...]` prints what failed and last one line of JSON. Each subject is tried
 in a child process of its own, which is ended when a case hangs or takes too much, and started again behind it.
 """
 
@@ -25,10 +25,13 @@ from typing import IO, Any
 import psutil
 import torch
 
-from ..errors import SlimFusionError
-from . import attack_files, attack_onnx, attack_values, attack_weights
-from .attack_case import Case
-from .result import at_least, at_most, print_result
+from ...errors import SlimFusionError
+from ..result import at_least, at_most, print_result
+from . import files as attack_files
+from . import onnx as attack_onnx
+from . import values as attack_values
+from . import weights as attack_weights
+from .case import Case
 
 MIB = 1 << 20
 CASE_SECONDS = 20.0
