@@ -15,7 +15,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from ..engines.cards import dxgi, nvml
+from ..engines.drivers import dxgi, nvml
 from ..engines.ort.probe import Probe, probe
 from ..engines.ort.providers import PROVIDERS, Request, order, this_machine
 from ..engines.ort.runtime import (
@@ -45,8 +45,6 @@ PACKAGES = (
     ("torchvision", "torchvision", ""),
     ("spandrel", "spandrel", ""),
     ("mtcnn", "mtcnn==1.0.0", "the built-in face detector"),
-    ("joblib", "joblib", "the built-in face detector"),
-    ("lz4", "lz4", "the built-in face detector"),
     ("spandrel_extra_arches", "spandrel_extra_arches", "CodeFormer"),
 )
 OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35

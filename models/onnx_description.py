@@ -15,7 +15,6 @@ from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
 from ..catalog.spec import ModelSpec, Port
 from ..engines.network import Network, Tensors
-from ..engines.onnx import compile as onnx_plan
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch
 from ..engines.onnx.file import OnnxGraph
@@ -78,9 +77,10 @@ def refused_by_torch(description: OnnxDescription) -> str:
         if description.card.is_image_network:
             scale_under_torch(description)  # what depends on sizes shows only when it is run
         else:
-            onnx_plan.plan(description.graph, torch.device("cpu"), torch.float32)
+            _run_without_data(description)
     except UnsupportedError as error:
-        return f"cannot be run by torch ({str(error).partition('. ')[0]})"
+        reason = str(error).partition(". ")[0].replace(" cannot be run by torch", "")
+        return f"cannot be run by torch ({reason})"
     return ""
 
 
@@ -175,6 +175,18 @@ def scale_under_torch(description: OnnxDescription) -> int:
     with mode, torch.no_grad():
         result, *_ = module(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE))
     return whole_scale(description.name, PROBE_SIDE, tuple(result.shape))
+
+
+def _run_without_data(description: OnnxDescription) -> None:
+    """Raises UnsupportedError for what shows only when a network of faces or tensors is run, and ModelFileError."""
+    module, mode = onnx_as_torch.meta_model(description.graph, torch.float32)
+    side = description.card.size or LARGER_PROBE_SIDE
+    shapes: list[list[int]] = [[3, side, side]]
+    if not description.is_picture_network:
+        ports = _input_ports(description)
+        shapes = [[LARGER_PROBE_SIDE if each is None else each for each in port.shape] for port in ports]
+    with mode, torch.no_grad():
+        adapted(description, module, torch.float32)(tuple(torch.empty(1, *shape) for shape in shapes), 0.5)
 
 
 def whole_scale(name: str, side: int, shape: Sequence[int]) -> int:

@@ -114,7 +114,7 @@ class TorchModel(CountedModel):
 
     def meta_model(self, dtype: torch.dtype) -> MetaModel:
         forward, mode, _ = meta_forward(self.layout, dtype)
-        return lambda inputs, fidelity: forward(inputs[0], fidelity), mode
+        return lambda inputs, fidelity: (forward(inputs[0], fidelity),), mode
 
     def load(self, device: torch.device, precision: str, limit: int) -> TorchNetwork:
         dtype = PRECISIONS[precision]

@@ -63,6 +63,12 @@ Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
 
 
+def advanced(input: Any) -> Any:
+    """The same input, which the page folds away. (Older hosts do not take the keyword of this name.)"""
+    input.extra_dict = {**input.extra_dict, "advanced": True}
+    return input
+
+
 def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
@@ -268,6 +274,7 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
+    "advanced",
     "catalogue_folders",
     "frames_in",
     "frames_out",

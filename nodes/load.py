@@ -96,5 +96,5 @@ class LoadModel(io.ComfyNode):
 
         budget = budget or MemoryBudget()
         path = offered_model(model, model_folders())
-        opening = Opening(engine, precision, budget.mode, commercial_only)
+        opening = Opening(engine, precision, budget, commercial_only)
         return io.NodeOutput(FusionModel(open_model(path, model, ComfyHost(), opening), precision, budget))

@@ -23,7 +23,8 @@ from ...faces.identity.people import person_from_picture
 from ...faces.identity.select import Choice, parse_indices, select
 from ...faces.masks.face_masks import MaskChoice, face_masks
 from ...faces.restore import Restoring, restore_faces, restore_image
-from ...faces.swap.swap import Networks, Swapping, swap_faces
+from ...faces.swap.swap import swap_faces
+from ...faces.swap.task import Networks, Swapping
 from ...models.opening import Opening, open_model
 from .case import Case
 

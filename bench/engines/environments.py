@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...distill.perceptual import cache_folder
-from ...engines.cards import nvml
+from ...engines.drivers import nvml
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER_NEEDS = ("numpy", "psutil")

@@ -47,8 +47,9 @@ from ...faces.identity.people import Person
 from ...faces.landmarks.bundled import landmarks68
 from ...faces.paste import Canvas
 from ...faces.restore import Restoring, restore_faces
-from ...faces.swap.swap import Networks, Swapping, swap_faces, swapped_crops
+from ...faces.swap.swap import swap_faces, swapped_crops
 from ...faces.swap.swapper import Swapper, identity_input, result_of, target_input
+from ...faces.swap.task import Networks, Swapping
 from ...models.onnx_description import describe
 from ...models.onnx_torch_model import onnx_torch_model
 from ...opencv import cv2

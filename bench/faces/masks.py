@@ -24,7 +24,7 @@ from ...faces.detect.detection import detect_faces
 from ...faces.detect.settings import DetectionSettings
 from ...faces.face import Face, Faces
 from ...faces.masks import soft as masks
-from ...faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
+from ...faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, MaskNetworks, face_masks
 from ...faces.paste import Canvas
 from ...faces.restore import Restoring, restore_faces
 from ...models.torch_model import torch_model
@@ -78,7 +78,7 @@ def occlusion_bars(times: int) -> list[dict[str, object]]:
     """How far the bar stays, under the bundled restorer and under one that changes every pixel, and how much of the
     free half is still restored."""
     frames, faces, bar = occluded_portrait(times)
-    mask = face_masks(faces, MaskChoice(occlusion=True, feather=FEATHER), frames, bar_occluder())
+    mask = face_masks(faces, MaskChoice(occlusion=True, feather=FEATHER), frames, MaskNetworks(bar_occluder()))
     given, limit = frames[0].numpy(), mask[0].numpy()
     blueprint, budget, host = torch_model(BUNDLED_FILE), MemoryBudget(), StandaloneHost("cpu")
     plain = restore_faces(frames, blueprint, budget, host, Restoring(faces=faces))
@@ -116,7 +116,7 @@ def feather_part(side: int, choice: MaskChoice) -> float:
     faces = Faces(((Face(0, box, points.astype(np.float32), 1.0),),), length, length)
     frame = torch.zeros(1, length, length, 3)
     frame[:, :, length // 2 :] = torch.tensor(BAR_COLOUR)
-    row = face_masks(faces, choice, frame, bar_occluder())[0, length // 2].numpy()
+    row = face_masks(faces, choice, frame, MaskNetworks(bar_occluder()))[0, length // 2].numpy()
     falling = row[int(np.flatnonzero(row > 0.999)[-1]) :]
     low, high = np.interp([-0.875, -0.125], -falling, np.arange(len(falling)))
     return float(high - low) / side

@@ -142,7 +142,8 @@ def fusion(height: int, width: int) -> Prepare:
         from ...faces.identity.library import ModelLibrary
         from ...faces.identity.people import person_from_picture
         from ...faces.swap.networks import networks_for
-        from ...faces.swap.swap import Swapping, swap_faces
+        from ...faces.swap.swap import swap_faces
+        from ...faces.swap.task import Swapping
 
         host, source = StandaloneHost("cpu"), portrait()
         person = person_from_picture("A", source.numpy(), detect_faces(source[None], host).frames[0])

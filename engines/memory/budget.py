@@ -56,6 +56,7 @@ class MemoryBudget:
         return f"{amount}, {self.mode}, {self.on_low_memory} on low memory"
 
 
+# What holds where the user says nothing.
 AUTOMATIC = MemoryBudget()
 
 

@@ -76,7 +76,7 @@ class Provider:
     settings: Callable[[Request], Settings]
     plugin: str = ""
 
-    def is_card(self, request: Request) -> bool:
+    def uses_gpu(self, request: Request) -> bool:
         """Whether it computes on a card, whose memory counts instead of this machine's RAM."""
         return self.key != "cpu" and not request.on_cpu
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from ...errors import DeviceError, ModelFileError, SlimFusionError
-from ..cards import own
+from ..drivers import own
 from ..memory import resident
 from ..worker.child import RAM, Meter, reason_of
 from .one_convolution import EXPECTED, SIDE, one_convolution
@@ -35,7 +35,7 @@ class OnnxTask:
         self._request = Request(**settings.get("request", {}))
         loaded()
         self.meter: Meter | None = RAM
-        if self._provider.is_card(self._request):
+        if self._provider.uses_gpu(self._request):
             before = own.levels()
             self._awake = awake(self._provider, self._request)  # kept: the device's context goes with its last session
             self.meter = own.meter_since(before)
@@ -90,7 +90,7 @@ class ProbeTask:
         provider, request = PROVIDERS[self._settings["provider"]], Request(**self._settings["request"])
         before = own.levels()
         _session = awake(provider, request)  # held while its memory is looked for
-        return {"watched": not provider.is_card(request) or own.meter_since(before) is not None}
+        return {"watched": not provider.uses_gpu(request) or own.meter_since(before) is not None}
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
         return inputs

@@ -50,7 +50,7 @@ def open_network_detector(
         )
     found = settings.find_file(settings.detector)
     assert found.card is not None
-    model = open_model(found.path, host=host, opening=Opening(mode=budget.mode))
+    model = open_model(found.path, host=host, opening=Opening(budget=budget))
     size = model.spec.size or (SIDE, SIDE)
     turns = (0,) if settings.turned == "never" else ALL_TURNS
     height, width = frames.shape[1:3]

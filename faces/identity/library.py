@@ -63,7 +63,7 @@ class ModelLibrary:
         """
 
         def run(items: Iterable[Tensors]) -> Iterator[Tensors]:
-            model = open_model(found.path, host=self.host, opening=Opening(mode=self.budget.mode))
+            model = open_model(found.path, host=self.host, opening=Opening(budget=self.budget))
             work = Work(*(model.spec.size or (1, 1)), count, tiled=False)
             job = Job(model, work, self.budget, self.host, stage=stage, is_main=False)
             with plan(job).open(self.report) as opened:

@@ -62,21 +62,28 @@ class MaskNetwork:
     infer: Infer
 
 
+@dataclass(frozen=True)
+class MaskNetworks:
+    """occluder, parser: for `occlusion` and `regions`. landmarks: finds the 68 points of faces without, for `areas`."""
+
+    occluder: MaskNetwork | None = None
+    parser: MaskNetwork | None = None
+    landmarks: AddFacts | None = None
+
+
 def face_masks(
     faces: Faces,
     choice: MaskChoice,
     frames: torch.Tensor | None = None,
-    occluder: MaskNetwork | None = None,
-    parser: MaskNetwork | None = None,
-    landmarks: AddFacts | None = None,
+    networks: MaskNetworks | None = None,
     user: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mask (B, H, W) float32 0..1 of all faces of a batch, 0 outside them.
 
-    frames: (B, H, W, C) as `checked_frames` gives them, for networks. occluder, parser: for `occlusion` and
-    `regions`. landmarks: finds the 68 points of faces without, for `areas`. user: a mask (H, W) or (1 or B, H, W)
+    frames: (B, H, W, C) as `checked_frames` gives them, for networks. user: a mask (H, W) or (1 or B, H, W)
     that limits all others. Raises FacesError for what is needed and missing, ImageError, SettingError.
     """
+    networks = networks or MaskNetworks()
     if frames is not None:
         faces.check_size(frames)
     faces.check_places()
@@ -86,10 +93,12 @@ def face_masks(
     if not every:
         return torch.zeros(shape)
     if choice.areas:
-        every = _with_points(every, landmarks)
+        every = _with_points(every, networks.landmarks)
     affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in every]
-    hidden = _packed(occluded(every, affines, frames, occluder)) if choice.occlusion else [None] * len(every)
-    parsed = _packed(parsed_regions(every, affines, frames, parser, choice)) if choice.regions else [None] * len(every)
+    hidden = _packed(occluded(every, affines, frames, networks.occluder)) if choice.occlusion else [None] * len(every)
+    parsed: Sequence[np.ndarray | None] = [None] * len(every)
+    if choice.regions:
+        parsed = _packed(parsed_regions(every, affines, frames, networks.parser, choice))
     box = masks.box_mask(SIZE, choice.padding, choice.feather)
     result = torch.zeros(shape)
     for face, affine, seen, region in zip(every, affines, hidden, parsed, strict=True):

@@ -24,8 +24,8 @@ from ..identity.people import LETTERS, Person, person_from_picture
 from ..landmarks.bundled import landmarks68
 from ..masks.covers import Hidden
 from ..masks.face_masks import SIZE, TEMPLATE, MaskChoice, occluded, parsed_regions
-from .swap import Landmarks, Networks
 from .swapper import missing_converter
+from .task import Landmarks, Networks
 
 # What a face parser calls a face, with clear glasses before it.
 FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "ears", "nose", "mouth", "lips", "neck")
@@ -85,7 +85,7 @@ def converter_for(swapper: Model, library: ModelLibrary) -> Model | None:
         found = library.file("converter", (card.converter,))
     except ModelFileError as error:
         raise ModelFileError(missing_converter(card)) from error
-    return open_model(found.path, host=library.host, opening=Opening(mode=library.budget.mode))
+    return open_model(found.path, host=library.host, opening=Opening(budget=library.budget))
 
 
 def people_from(

@@ -15,7 +15,8 @@ from slimfusion.faces.identity.library import ModelLibrary
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.masks.covers import Hidden, cover_of
 from slimfusion.faces.swap.networks import networks_for, occlusion
-from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.library import search
 from slimfusion.models.onnx_description import describe
 from slimfusion.models.onnx_torch_model import onnx_torch_model

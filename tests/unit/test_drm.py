@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from slimfusion.engines.cards import drm
+from slimfusion.engines.drivers import drm
 from slimfusion.engines.memory.budget import MIB
 
 XE = """pos:\t0

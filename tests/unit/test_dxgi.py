@@ -4,7 +4,7 @@ import ctypes
 from uuid import UUID
 
 import pytest
-from slimfusion.engines.cards import dxgi
+from slimfusion.engines.drivers import dxgi
 from slimfusion.engines.memory.budget import GIB, MIB
 from slimfusion.errors import DependencyError, DeviceError
 

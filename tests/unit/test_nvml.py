@@ -3,7 +3,7 @@
 import ctypes
 
 import pytest
-from slimfusion.engines.cards import nvml
+from slimfusion.engines.drivers import nvml
 from slimfusion.engines.memory.budget import GIB, MIB
 
 

@@ -1,7 +1,7 @@
 """Which of the drivers' accounts is believed: the one that has seen the card wake."""
 
 import pytest
-from slimfusion.engines.cards import own
+from slimfusion.engines.drivers import own
 from slimfusion.errors import DeviceError
 
 

@@ -17,7 +17,8 @@ from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.fuse.classic import fusion_bytes
 from slimfusion.faces.identity.identity import Identity
 from slimfusion.faces.identity.people import Person
-from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.onnx_description import describe
 from slimfusion.models.onnx_torch_model import onnx_torch_model
 
@@ -111,7 +112,7 @@ def test_a_user_mask_and_no_strength(blueprints, name):
     wanted[:, :60] = 1
     done = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(faces=TWO, mask=wanted))
     assert torch.equal(done.frames[:, :, 60:], noisy(3)[:, :, 60:]) and done.mask[0, :, :60].max() > 0.9
-    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(0.0, faces=TWO))
+    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(strength=0.0, faces=TWO))
     assert torch.equal(none.frames, noisy(3)) and not none.mask.any()
 
 

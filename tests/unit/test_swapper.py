@@ -26,7 +26,8 @@ from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.face import Face
 from slimfusion.faces.masks.soft import crop_mask
 from slimfusion.faces.paste import Canvas
-from slimfusion.faces.swap.swap import boost, swapped_crops
+from slimfusion.faces.swap import boost
+from slimfusion.faces.swap.swap import swapped_crops
 from slimfusion.faces.swap.swapper import Swapper, identity_input, matrix_in
 
 
