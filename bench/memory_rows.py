@@ -227,7 +227,7 @@ def half_precision(height: int, width: int, onednn: bool = True) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_image
 
-        torch.backends.mkldnn.enabled = onednn  # of this process, which does one row
+        torch.backends.mkldnn.set_flags(onednn)  # of this process, which does one row
         frames, blueprint = torch.full((1, height, width, 3), 0.5), blueprint_from_file(BUNDLED_FILE)
 
         def work() -> Done:

@@ -258,4 +258,5 @@ def test_a_limit_on_candidates_loses_no_face(detector, monkeypatch):
     monkeypatch.setattr(mtcnn, "MOST_CELLS", 40)
     monkeypatch.setattr(mtcnn, "P_PIXELS_AT_ONCE", 1 << 12)
     (after,) = detector.detect(batch(ASTRONAUT))
-    assert [face.box.tolist() for face in after] == pytest.approx([face.box.tolist() for face in before], abs=1)
+    assert len(after) == len(before) == 1
+    assert np.abs(after[0].box - before[0].box).max() < 1
