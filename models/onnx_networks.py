@@ -10,27 +10,25 @@ import numpy as np
 import torch
 
 from ..engines.memory.budget import GIB
+from ..engines.network import Network, Tensors
 from ..engines.onnx.file import OnnxGraph
 from ..engines.ort import runtime
 from ..engines.ort.providers import PROVIDERS, Provider, Request
-from ..engines.session import Tensors
 from ..engines.worker.parent import Worker, never_stop
 
 # A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
 ROOMY = 8
 
-Adapter = Callable[..., Any]
 
+class GraphNetwork(Network):
+    """A rebuilt graph on a device, called in its card's way."""
 
-class TorchModule:
-    """A rebuilt graph on a device."""
+    def __init__(self, forward: Callable[[Tensors, float], Tensors]) -> None:
+        self._forward: Callable[[Tensors, float], Tensors] | None = forward
 
-    def __init__(self, forward: Adapter) -> None:
-        self._forward: Adapter | None = forward
-
-    def __call__(self, *inputs: Any) -> Any:
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
         assert self._forward is not None
-        return self._forward(*inputs)
+        return self._forward(inputs, fidelity)
 
     def close(self) -> None:
         self._forward = None
@@ -44,20 +42,19 @@ def opened(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | Wo
     return WorkerSession(graph.path, provider, limit, provider.key in runtime.installed().plugins, frugal)
 
 
-class RuntimeNetwork(TorchModule):
-    """A session of onnxruntime, called in its family's way."""
+class RuntimeNetwork(GraphNetwork):
+    """A session of onnxruntime, called in its card's way."""
 
-    def __init__(self, forward: Adapter, session: CudaSession | WorkerSession) -> None:
+    def __init__(self, forward: Callable[[Tensors, float], Tensors], session: CudaSession | WorkerSession) -> None:
         super().__init__(forward)
         self._session = session
 
-    @property
-    def outside_peak(self) -> int:
-        """Bytes that another process took in the last run."""
-        return self._session.outside_peak
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
+        results = super().run(inputs, fidelity)
+        self.outside_peak = self._session.outside_peak
+        return results
 
     def interrupt_with(self, check: Callable[[], None]) -> None:
-        """Lets `check`, which raises to stop, end a run that another process is at."""
         if isinstance(self._session, WorkerSession):
             self._session.check_interrupt = check
 
@@ -82,7 +79,7 @@ class WorkerSession:
         return self._worker.peak_bytes
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs], self.check_interrupt)
+        arrays = self._worker.run([np.ascontiguousarray(array.numpy()) for array in inputs], self.check_interrupt)
         return tuple(torch.from_numpy(array) for array in arrays)
 
     def close(self) -> None:
@@ -106,15 +103,15 @@ class CudaSession:
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         binding = self._session.io_binding()
-        kept = [tensor.contiguous() for tensor in inputs]
-        for port, tensor in zip(self._session.get_inputs(), kept, strict=True):
+        held_inputs = [tensor.contiguous() for tensor in inputs]
+        for port, tensor in zip(self._session.get_inputs(), held_inputs, strict=True):
             dtype = str(tensor.dtype).removeprefix("torch.")
             binding.bind_input(port.name, "cuda", self._device, dtype, tuple(tensor.shape), tensor.data_ptr())
         for port in self._session.get_outputs():
             binding.bind_output(port.name, "cuda", self._device)
         torch.cuda.current_stream().synchronize()  # the session may work on a stream of its own
         self._session.run_with_iobinding(binding, self._run)
-        return tuple(torch.from_numpy(each) for each in binding.copy_outputs_to_cpu())
+        return tuple(torch.from_numpy(array) for array in binding.copy_outputs_to_cpu())
 
     def close(self) -> None:
         self._session = None

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 import torch
 
 from ...engines.host import Host
-from ...engines.memory import meter
-from ...engines.memory.budget import MemoryBudget, format_bytes
+from ...engines.memory.budget import MemoryBudget
 from ...engines.memory.report import Report
-from ...engines.run import metered
 from ...errors import BudgetError
 from ..align import can_align
 from ..face import Face, Faces
 from .area import TABLE_BYTES
-from .detectors import opened_detector
-from .find import find_faces
+from .detectors import MTCNN, open_mtcnn, open_network_detector
+from .find import Detector, find_faces
 from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE, STRIDE
 from .settings import DEFAULT_DETECTION, DetectionSettings
 
@@ -25,13 +23,13 @@ from .settings import DEFAULT_DETECTION, DetectionSettings
 # Measured in fresh processes: 33 MiB at 512 px (40 with 64 faces), 52 at 720p, 68 at 1080p (71 with 40 faces, 82 turned
 # as well), 55 to 58 at 4K (70 on noise), 61 down to faces of 24 px, 52 at 8K, 67 down to faces of 12 px, 51 at 12000 x
 # 8000.
-BASE_BYTES = 31 << 20  # the networks, and what their first run leaves: threads' memory, compiled kernels
+BASE_BYTES = 33 << 20  # the networks, and what their first run leaves: threads' memory, compiled kernels
 SUM_PIXEL = 12  # bytes of a table of sums
 PIECE_PIXEL = 75  # bytes of P-net for each pixel of a piece of its input
 LINE_PIXEL = 24  # bytes of the two lines of sums that are taken for each row of a level
 LEVEL_PIXEL = 0.5  # bytes of the pyramid's largest level: candidates
 PATCHES = 10 << 20  # bytes of the patches that R-net or O-net looks at together
-AT_MOST = 1.3  # of the forecast, must fit
+TURNED_BYTES = 8 << 20
 
 
 def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
@@ -45,13 +43,10 @@ def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int
     table = SUM_PIXEL * (height // shrink) * (width // shrink)
     cut = LINE_PIXEL * shrunk_to
     if table > TABLE_BYTES:  # rows of the frame are read, in 8 bits, and summed for each piece
-        table, cut = 0, cut + 2 * SUM_PIXEL * shrunk_to**2
-    return BASE_BYTES + table + max(PATCHES, int(piece * max(PIECE_PIXEL, cut + SUM_PIXEL))) + int(LEVEL_PIXEL * level)
-
-
-def most_detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
-    """Bytes that must fit before faces are looked for."""
-    return int(AT_MOST * detection_bytes(height, width, settings))
+        table, cut = 0, cut + SUM_PIXEL * shrunk_to**2
+    at_work = max(PATCHES, int(piece * max(PIECE_PIXEL, cut + SUM_PIXEL)))
+    turned = TURNED_BYTES if settings.turned == "always" else 0
+    return BASE_BYTES + turned + table + at_work + int(LEVEL_PIXEL * level)
 
 
 def detect_faces(
@@ -67,29 +62,16 @@ def detect_faces(
     SettingError, ModelFileError for a detector whose file is not there, BudgetError.
     """
     report, budget = report or Report(), budget or MemoryBudget()
-    height, width = int(frames.shape[1]), int(frames.shape[2])
-    _check_fits(most_detection_bytes(height, width, settings), budget, host)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(report.stage("detect"))
-        if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
-            stack.enter_context(metered(host.device(), report))
-            stack.enter_context(meter.returning_freed())  # the gaps of kept memory took up to half as much again
-            report.predicted_peak = max(report.predicted_peak, detection_bytes(height, width, settings))
-        opened = opened_detector(settings, frames, budget, host, report)
-        found = stack.enter_context(opened)
-        return find_faces(frames, host, found, settings)
-
-
-def _check_fits(needed: int, budget: MemoryBudget, host: Host) -> None:
-    """Raises BudgetError where detection counts into the budget and does not fit."""
-    limit = budget.limit
-    if limit is not None and limit < needed and host.device().type == "cpu":
-        raise BudgetError(
-            f"Looking for faces needs {format_bytes(needed)} ({needed} bytes), but the memory "
-            f"budget gives {format_bytes(limit)} ({limit} bytes). Raise the budget.",
-            needed,
-            limit,
-        )
+    if settings.detector == MTCNN:
+        nbytes = detection_bytes(int(frames.shape[1]), int(frames.shape[2]), settings)
+        opened: contextlib.AbstractContextManager[Detector] = open_mtcnn(len(frames), nbytes, budget, host, report)
+    else:
+        opened = open_network_detector(settings, frames, budget, host, report)
+    try:
+        with opened as detector, report.stage("detect"):
+            return find_faces(frames, host, detector, settings)
+    except BudgetError as error:
+        raise BudgetError(f"Looking for faces: {error}", error.needed, error.given) from error
 
 
 def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Face]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...catalog.card import ModelCard
+from ...engines.network import Infer, Tensors
 from ...errors import ModelFileError
 from ..align import affine_for, crop_face, warped
 from ..face import Face
@@ -29,19 +29,19 @@ def add_attributes(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     """
     if not faces:
         return []
-    found = library.file("attributes", ATTRIBUTE_NETWORKS)
-    assert found.family is not None
-    return with_attributes(frames, faces, found.family, library.infer(found, len(faces), "attributes"))
+    file = library.file("attributes", ATTRIBUTE_NETWORKS)
+    assert file.card is not None
+    return with_attributes(frames, faces, file.card, library.infer(file, len(faces), "attributes"))
 
 
-def with_attributes(frames: torch.Tensor, faces: Sequence[Face], family: Family, infer: Infer) -> list[Face]:
-    """The faces with what a network of a family says of each."""
-    decode = decoded_fairface if family.name == "fairface" else decoded_genderage
-    known = []
-    for face, outputs in zip(faces, infer(_inputs(frames, faces, family)), strict=True):
+def with_attributes(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard, infer: Infer) -> list[Face]:
+    """The faces with what a network says of each."""
+    decode = decoded_fairface if card.name == "fairface" else decoded_genderage
+    described = []
+    for face, outputs in zip(faces, infer(_inputs(frames, faces, card)), strict=True):
         gender, age = decode(outputs)
-        known.append(replace(face, gender=gender, age=age))
-    return known
+        described.append(replace(face, gender=gender, age=age))
+    return described
 
 
 def decoded_genderage(outputs: Tensors) -> tuple[str, tuple[int, int]]:
@@ -57,20 +57,20 @@ def decoded_fairface(outputs: Tensors) -> tuple[str, tuple[int, int]]:
     """Gender and age of fairface's three outputs: the numbers of the race, the gender and the age."""
     if len(outputs) != 3:
         raise ModelFileError(f"A fairface network gives race, gender and age, this one {len(outputs)} outputs.")
-    gender, age = (int(each.reshape(-1)[0]) for each in outputs[1:])
+    gender, age = (int(output.reshape(-1)[0]) for output in outputs[1:])
     if gender not in (0, 1) or not 0 <= age < len(AGES):
         raise ModelFileError(f"A fairface network gave gender {gender} and age {age}, which mean nothing.")
     return ("male", "female")[gender], AGES[age]
 
 
-def _inputs(frames: torch.Tensor, faces: Sequence[Face], family: Family) -> Iterator[Tensors]:
-    size = family.size
+def _inputs(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Iterator[Tensors]:
+    size = card.size
     assert size is not None
     for face in faces:
         frame = frames[face.frame].numpy()
-        if family.template is not None:
-            crop = crop_face(frame, affine_for(face.landmarks, family.template, size), size)
+        if card.template is not None:
+            crop = crop_face(frame, affine_for(face.landmarks, card.template, size), size)
         else:
             affine = box_affine(face.box, round(size / BOX_SCALE), size)
             crop = np.ascontiguousarray(warped(frame, affine, (size, size), zero=True)[..., :3])
-        yield (network_input(crop, family),)
+        yield (network_input(crop, card),)

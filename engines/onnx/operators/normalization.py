@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Array, Call, numbers, operator, writable
+from .registry import Call, numbers, operator, writable
 
 
 @operator("BatchNormalization", overwrites=(0,), exact=(1, 2, 3, 4))
@@ -32,16 +33,17 @@ def instance_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
 
 
 @operator("slimfusion.GroupNorm", host=(1, 4))
-def reshaped_group_norm(
-    call: Call, x: Tensor, split: Array, scale: Tensor, bias: Tensor, back: Array, weight: Tensor, shift: Tensor
-) -> Tensor:
-    """Not in the standard: what `onnx_fusions` makes of the nodes that stand for it. Theirs, where it is not."""
+def reshaped_group_norm(call: Call, x: Tensor, *others: Any) -> Tensor:
+    """others: the shape that splits the channels, scale, bias, the shape that joins them, weight and shift.
+
+    Not in the standard: what `onnx_fusions` makes of the nodes that stand for it. Theirs, where it is not."""
+    split, scale, bias, back, weight, shift = others
     epsilon, groups = call.number("epsilon", 1e-5), len(scale)
     first, last = numbers(split), numbers(back)
     channels = (x.shape[1], *(1,) * (x.dim() - 2))
-    known = len(first) == 3 and first[0] in (0, x.shape[0]) and first[1] == groups and first[2] != 0
+    splits = len(first) == 3 and first[0] in (0, x.shape[0]) and first[1] == groups and first[2] != 0
     restored = last[1:] == list(x.shape[1:]) and last[0] in (0, x.shape[0])
-    if not (known and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
+    if not (splits and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
         whole = x.reshape([x.shape[k] if size == 0 else size for k, size in enumerate(first)])
         normal = instance_norm(call, whole, scale, bias)
         return normal.reshape([whole.shape[k] if size == 0 else size for k, size in enumerate(last)]) * weight + shift
