@@ -131,7 +131,7 @@ def presence(name: str, wheel: str) -> str:
     if not find_spec(name):
         return f"ModuleNotFoundError: No module named '{name}'"
     wanted, version = wheel.partition("==")[2], metadata.version(name)
-    return "" if version == wanted else f"version {version} in place of {wanted}"
+    return "" if version == wanted else f"version {version} instead of {wanted}"
 
 
 def torch_facts(torch: Any) -> Torch:

@@ -53,7 +53,7 @@ def inverse(affine: np.ndarray) -> np.ndarray:
 def template_points(template: str, size: int) -> np.ndarray:
     """The named template (5, 2) in pixels of a crop of side `size`; SettingError for an unknown name."""
     if template not in WARP_TEMPLATES:
-        raise SettingError(f"There is no warp template {template!r}; there are {', '.join(WARP_TEMPLATES)}.")
+        raise SettingError(f"There is no warp template {template!r}. Choose one of {', '.join(WARP_TEMPLATES)}.")
     return np.array(WARP_TEMPLATES[template]) * size
 
 

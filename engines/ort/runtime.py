@@ -231,7 +231,7 @@ def open_session(
         # Without this switch a provider that fails is replaced, and the error goes to the console.
         session = ort.InferenceSession(model, options, providers=list(settings.providers), enable_fallback=0)
     if provider.name not in session.get_providers():
-        raise DeviceError(f"onnxruntime took {', '.join(session.get_providers())} in place of {provider.title}")
+        raise DeviceError(f"onnxruntime took {', '.join(session.get_providers())} instead of {provider.title}")
     return session
 
 

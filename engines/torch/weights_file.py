@@ -113,7 +113,7 @@ def _check_scaled(tensors: StateDict) -> None:
     scales = [name for name in tensors if name.endswith(("scale_weight", "weight_scale", "scaled_fp8"))]
     if small and scales:
         raise UnsupportedError(
-            f"holds FP8 weights with scales beside them ({scales[0][:80]!r}), which is not read here; convert it to "
+            f"holds FP8 weights with scales beside them ({scales[0][:80]!r}), which is not supported; convert it to "
             "fp16"
         )
 

@@ -71,7 +71,7 @@ def detect_faces(
         with opened as detector, report.stage("detect"):
             return find_faces(frames, host, detector, settings)
     except BudgetError as error:
-        raise BudgetError(f"Looking for faces: {error}", error.needed, error.given) from error
+        raise BudgetError(f"Face detection: {error}", error.needed, error.given) from error
 
 
 def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Face]:
@@ -81,8 +81,8 @@ def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Fac
     """
     aligned = [face for face in faces if can_align(face.landmarks)]
     if left := len(faces) - len(aligned):
-        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
+        report.notes.append(f"faces with unusable landmarks, not changed: {left}")
     large = [face for face in aligned if face.side >= smallest]
     if small := len(aligned) - len(large):
-        report.notes.append(f"faces smaller than {smallest} px, left as they were: {small}")
+        report.notes.append(f"faces smaller than {smallest} px, not changed: {small}")
     return large

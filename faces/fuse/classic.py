@@ -62,7 +62,7 @@ class Weights:
             value = getattr(self, name)
             check_numbers(**{name: value})
             if not 0 <= value <= 1:
-                raise SettingError(f"The {name} weight goes from 0 to 1, not {value}.")
+                raise SettingError(f"The {name} weight must be between 0 and 1, not {value}.")
 
 
 @dataclass(frozen=True, eq=False)

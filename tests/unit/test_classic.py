@@ -133,7 +133,7 @@ def test_a_face_outside_the_frame_changes_nothing():
 
 
 def test_wrong_values_are_named():
-    with pytest.raises(SettingError, match="texture weight goes from 0 to 1, not 2"):
+    with pytest.raises(SettingError, match="texture weight must be between 0 and 1, not 2"):
         Weights(0, 2)
     with pytest.raises(FacesError, match="68 points"):
         fuse(Canvas(FRAME.copy()), np.zeros((68, 2)), OTHER, Weights())

@@ -116,7 +116,7 @@ def test_torchvision_follows_torch(torch, words):
 def test_a_package_that_is_only_read_must_be_of_its_version():
     assert doctor.presence("slimfusion_nothing", "x==1").startswith("ModuleNotFoundError")
     assert doctor.presence("pytest", f"pytest=={pytest.__version__}") == ""
-    assert doctor.presence("pytest", "pytest==0.1") == f"version {pytest.__version__} in place of 0.1"
+    assert doctor.presence("pytest", "pytest==0.1") == f"version {pytest.__version__} instead of 0.1"
 
 
 def test_cuda_of_one_major_version_is_fine():

@@ -179,14 +179,14 @@ def test_faces_that_are_too_small_are_left_and_the_report_says_so():
     small, large = (Face(0, np.float32([0, 0, side, side / 2]), points, 0.9) for side in (39, 41))
     settings = DetectionSettings()
     assert changeable([small, large], settings.smallest_changed(chosen=False), report) == [large]
-    assert report.notes == ["faces smaller than 40 px, left as they were: 1"]
+    assert report.notes == ["faces smaller than 40 px, not changed: 1"]
     assert changeable([small, large], settings.smallest_changed(chosen=True), Report()) == [small, large]
     assert changeable([small, large], DetectionSettings(min_face=30).smallest_changed(False), Report())[0] is small
 
 
 def test_a_budget_below_what_detection_takes_is_refused_before_a_frame_is_read(monkeypatch):
     monkeypatch.setattr(detection, "find_faces", lambda *_: pytest.fail("faces were looked for"))
-    with pytest.raises(BudgetError, match=r"^Looking for faces: MTCNN needs \d+ MiB .* gives 40 MiB") as refusal:
+    with pytest.raises(BudgetError, match=r"^Face detection: MTCNN needs \d+ MiB .* gives 40 MiB") as refusal:
         detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(40 << 20))
     assert refusal.value.needed > refusal.value.given
 

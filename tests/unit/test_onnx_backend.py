@@ -240,7 +240,7 @@ def test_settings_that_do_not_fit_the_file(tmp_path):
         network(path, "directml")
     with pytest.raises(SettingError, match="built from torch's weights"):
         network(path, "tensorrt")
-    with pytest.raises(ModelFileError, match="no ONNX model that is known here"):
+    with pytest.raises(ModelFileError, match="not an ONNX model that is supported"):
         network(restorer(tmp_path / "odd.onnx", size=300))
 
 

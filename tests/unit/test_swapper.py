@@ -137,5 +137,5 @@ def test_the_boost_is_rounded_down_to_whole_samples(size, wanted, factor):
 
 @pytest.mark.parametrize("wanted", [-1, 1025])
 def test_another_boost_is_refused(wanted):
-    with pytest.raises(SettingError, match="boost goes from 0 to 1024 px"):
+    with pytest.raises(SettingError, match="pixel boost must be between 0 and 1024 px"):
         boost.factor_for(128, wanted)
