@@ -49,8 +49,6 @@ DEVELOPMENT_REQUIREMENTS = (
     "mtcnn==1.0.0",
     "psutil",
     "pillow",
-    "joblib",
-    "lz4",
     "scikit-image",
     "onnx",  # the memory bench times us against onnxruntime's CPU session
     "onnxruntime",

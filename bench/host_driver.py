@@ -120,11 +120,14 @@ class Host:
         self.post("/free", {"unload_models": True, "free_memory": True})
 
     @contextlib.contextmanager
-    def started(self, prompt: Json) -> Iterator[tuple[str, Iterator[Json]]]:
-        """Queues a prompt; gives its id and its websocket messages, which end with the prompt."""
+    def started(self, prompt: Json, silent_seconds: float = RUN_SECONDS) -> Iterator[tuple[str, Iterator[Json]]]:
+        """Queues a prompt; gives its id and its websocket messages, which end with the prompt.
+
+        silent_seconds: how long no message may come. Raises websocket.WebSocketTimeoutException.
+        """
         client = uuid.uuid4().hex
         connection = websocket.create_connection(
-            f"{self.address.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=RUN_SECONDS
+            f"{self.address.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=silent_seconds
         )
         try:
             prompt_id = self.post("/prompt", {"prompt": prompt, "client_id": client})["prompt_id"]
@@ -132,9 +135,9 @@ class Host:
         finally:
             connection.close()
 
-    def run(self, prompt: Json) -> Run:
+    def run(self, prompt: Json, silent_seconds: float = RUN_SECONDS) -> Run:
         """Queues a prompt and waits for its end, whichever it is."""
-        with self.started(prompt) as (prompt_id, events):
+        with self.started(prompt, silent_seconds) as (prompt_id, events):
             return self.finished(prompt_id, list(events))
 
     def finished(self, prompt_id: str, events: list[Json]) -> Run:

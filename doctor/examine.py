@@ -46,8 +46,6 @@ PACKAGES = (
     ("torchvision", "torchvision", ""),
     ("spandrel", "spandrel", ""),
     ("mtcnn", "mtcnn==1.0.0", "the built-in face detector"),
-    ("joblib", "joblib", "the built-in face detector"),
-    ("lz4", "lz4", "the built-in face detector"),
     ("spandrel_extra_arches", "spandrel_extra_arches", "CodeFormer"),
 )
 OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35

@@ -63,6 +63,12 @@ Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
 
 
+def advanced(input: Any) -> Any:
+    """The same input, which the page folds away. (Older hosts do not take the keyword of this name.)"""
+    input.extra_dict = {**input.extra_dict, "advanced": True}
+    return input
+
+
 def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
@@ -230,8 +236,9 @@ class ComfyHost:
 
     def open(self, session: Session, working_bytes: int) -> None:
         if session.patcher is None:
-            borrowed = session.blueprint.borrowed
-            session.patcher = SessionPatcher(session) if borrowed is None else patcher_of(borrowed, session.device)
+            descriptor = session.model.descriptor  # of a network that core has loaded
+            is_ours = descriptor is None
+            session.patcher = SessionPatcher(session) if is_ours else patcher_of(descriptor, session.device)
         # Plain modules cannot run part-offloaded, so the whole of it has to be there.
         mm.load_models_gpu([session.patcher], memory_required=working_bytes, force_full_load=True)
         session.open()  # a borrowed network is on its device now, and only has to be called
@@ -267,6 +274,7 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
+    "advanced",
     "catalogue_folders",
     "frames_in",
     "frames_out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engines.memory.report import Report
-from .host import ReportType, io, schema, ui
+from .host import ComfyHost, ReportType, advanced, io, schema, ui
 
 
 class MemoryReport(io.ComfyNode):
@@ -40,7 +40,17 @@ class ReleaseModels(io.ComfyNode):
             description="Gives back the memory of all SlimFusion networks when its input has arrived, and passes "
             "the input on.",
             search_aliases=["free memory", "unload models", "free vram"],
-            inputs=[io.AnyType.Input("anything", tooltip="What is to be done first.")],
+            inputs=[
+                io.AnyType.Input("anything", tooltip="What is to be done first."),
+                advanced(
+                    io.Boolean.Input(
+                        "forget_measurements",
+                        default=False,
+                        optional=True,
+                        tooltip="Also forget what earlier runs measured of models' memory, such as after a new driver.",
+                    )
+                ),
+            ],
             outputs=[io.AnyType.Output(display_name="anything"), io.String.Output(display_name="text")],
             is_output_node=True,
             not_idempotent=True,
@@ -51,9 +61,13 @@ class ReleaseModels(io.ComfyNode):
         return float("nan")  # never equal to itself: releasing is done anew in every run
 
     @classmethod
-    def execute(cls, anything: Any) -> io.NodeOutput:
+    def execute(cls, anything: Any, forget_measurements: bool = False) -> io.NodeOutput:
         from ..engines.cache import SESSIONS
         from ..engines.memory.budget import format_bytes
+        from ..engines.memory.costs import COSTS
 
         text = f"released {format_bytes(SESSIONS.release())}"
+        if forget_measurements:
+            count = COSTS.forget(ComfyHost().state_folder())
+            text += f", forgot {count} {'measurement' if count == 1 else 'measurements'} of memory"
         return io.NodeOutput(anything, text, ui={"text": [text]})

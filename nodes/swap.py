@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 import torch
 
-from .. import __version__
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
@@ -20,7 +17,6 @@ from .networks import detection_inputs, library, network_inputs
 from .restore import report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
-PROVENANCE = "slimfusion"  # the name under which a note goes into saved pictures
 
 
 class SwapFaces(io.ComfyNode):
@@ -95,22 +91,34 @@ class SwapFaces(io.ComfyNode):
         turned: Turned = "auto",
         min_face: int = 0,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
+        from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
-        from ..faces.swap.swap import Swapping, swap_faces
+        from ..faces.swap.provenance import provenance_note
+        from ..faces.swap.swap import swap_faces
+        from ..faces.swap.task import Swapping
 
-        swapping = Swapping(strength, colour, boost_px(boost), shape, texture, people)
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
         pictures = None if source_image is None else frames_in(source_image)
         identities = [identity, identity_b, identity_c, identity_d]
         everybody = people_from(identities, pictures, source_faces, files, detection)
-        networks = networks_for(None if model is None else model.blueprint, files)
-        options = Options() if model is None else Options(model.precision)
-        there = faces, mask, swapping, options, detection
-        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), *there)
-        if provenance and done.report.faces:
-            leave_note(cls.hidden, provenance_note(done.report))
+        networks = networks_for(None if model is None else model.model, files)
+        swapping = Swapping(
+            faces=faces,
+            mask=mask,
+            options=Options() if model is None else Options(model.precision),
+            detection=detection,
+            strength=strength,
+            colour=colour,
+            boost=boost_px(boost),
+            shape=shape,
+            texture=texture,
+            people=people,
+        )
+        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), swapping)
+        note = provenance_note(done.report) if provenance else None
+        if note is not None:
+            leave_note(cls.hidden, note)
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report
         return io.NodeOutput(*results, ui=report_ui(done.report))
 
@@ -135,21 +143,14 @@ def boost_px(boost: str) -> int:
     return 0 if boost == "off" else int(boost)
 
 
-def provenance_note(report: Report) -> dict[str, Any]:
-    """What was done to the picture, for those who see it later."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"tool": f"SlimFusion {__version__}", "done": "faces swapped", "model": report.model, "time": now}
-
-
 def leave_note(hidden: Any, note: dict[str, Any]) -> None:
     """Adds a note to what ComfyUI writes into the PNG files that it saves in this run.
 
     The host hands one dictionary to all nodes of a run; without it, as for a client that sends none, there is nowhere
     to write to.
     """
+    from ..faces.pictures import notes
+
     info = getattr(hidden, "extra_pnginfo", None)
     if isinstance(info, dict):
-        left = info.get(PROVENANCE)
-        # Something else of that name came with a workflow: it is kept, as the first of the notes.
-        notes = left if isinstance(left, list) else [] if left is None else [left]
-        info[PROVENANCE] = [*notes, note]
+        info[notes.NAME] = notes.notes_with(info.get(notes.NAME), note)

@@ -18,7 +18,7 @@ from .fusions import fused
 from .limits import FOLDED_BYTES, FOLDED_TO_STORED, HOST_BYTES, Allowance
 from .operators import Call, Operator, find
 from .operators.numpy_shapes import shape_of
-from .operators.registry import Array, TooLargeError, UnsupportedError
+from .operators.registry import OTHER_ENGINE, Array, TooLargeError, UnsupportedError
 from .precision import summed_in_float32
 from .steps import Lives, Plan, Step, Weight
 from .tensors import OnnxTensor
@@ -57,13 +57,12 @@ def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: boo
     missing = unsupported(graph)
     if missing:
         raise UnsupportedError(
-            f"{name} uses operators that torch cannot run here: {', '.join(missing)}. onnxruntime may run this file: "
-            "choose it as the engine."
+            f"{name} uses operators that torch cannot run here: {', '.join(missing)}. {OTHER_ENGINE}"
         )
     if graph.opset > NEWEST_OPSET:
         raise UnsupportedError(
             f"{name} uses ONNX's operator set {graph.opset}; the newest that is known here is {NEWEST_OPSET}. "
-            "Export it with an older one, or choose onnxruntime as the engine."
+            f"Export it with an older one. {OTHER_ENGINE}"
         )
     try:
         return _Planner(graph, device, dtype, frugal).plan()

@@ -36,8 +36,8 @@ LEAST_AREA = 0.025  # of the face, beyond eyes, brows, lips and nostrils
 
 NO_BROWS = 20.0  # L* of brows that lie beyond the picture
 
-# What makes a region a thing: a logistic regression over `evidence` on 1363 regions of 85 portraits, bare and with drawn
-# masks, glasses and microphones. Of 185 other faces without such things none is taken for covered.
+# What makes a region a thing: a logistic regression over `evidence` on 1363 regions of 85 portraits, bare and with
+# drawn masks, glasses and microphones. Of 185 other faces without such things none is taken for covered.
 WEIGHTS = np.array([3.05, -3.59, -1.81, -1.78, 9.0, -1.09, 2.65, -4.6, -0.63])
 BIAS = -8.8
 

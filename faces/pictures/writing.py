@@ -1,4 +1,4 @@
-"""From pixels to the bytes of a picture file, with its profile, EXIF, XMP and resolution."""
+"""From pixels to the bytes of a picture file, with its profile, EXIF, XMP, resolution and texts."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch as real_torch
 from slimfusion import cli
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.found import Found
 from slimfusion.catalog.known import KNOWN
@@ -20,6 +20,7 @@ from slimfusion.doctor import examine as doctor
 from slimfusion.doctor import model_findings as model_findings_module
 from slimfusion.doctor.examine import GIB, Finding, Level, Torch
 from slimfusion.doctor.model_findings import model_finding, model_findings
+from slimfusion.engines.memory.factors import FILE, Factors
 from slimfusion.engines.ort.probe import Probe
 from slimfusion.engines.ort.runtime import Installation, Wheel
 
@@ -213,8 +214,8 @@ def test_a_bundled_network_that_does_not_load_is_a_problem(monkeypatch, tmp_path
 @pytest.mark.parametrize(
     ("found", "state", "words"),
     [
-        (Found(Path("a.onnx"), 3_000_000, "verified", KNOWN[0], FAMILIES["yunet"]), "ok", "verified, yunet (detector)"),
-        (Found(Path("a.onnx"), 3, "unverified", None, FAMILIES["yunet"], "n"), "ok", "licence: not stated, commercial"),
+        (Found(Path("a.onnx"), 3_000_000, "verified", KNOWN[0], CARDS["yunet"]), "ok", "verified, yunet (detector)"),
+        (Found(Path("a.onnx"), 3, "unverified", None, CARDS["yunet"], "n"), "ok", "licence: not stated, commercial"),
         (Found(Path("a.onnx"), 3, "unknown", note="its content is not known"), "advice", "its content is not known"),
         (Found(Path("a.pth"), 3, "damaged", note="is half a download"), "advice", "is half a download"),
     ],
@@ -295,3 +296,20 @@ def test_without_torch_the_rest_is_still_said(monkeypatch):
 def test_a_folder_that_is_not_there_is_a_sentence(capsys, tmp_path):
     assert cli.main(["doctor", str(tmp_path / "none")]) == cli.NOTHING_DONE
     assert "There is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [".", "models", "user", "none", ""])
+def test_measurements_are_forgotten_on_request(tmp_path, capsys, monkeypatch, named):
+    state = tmp_path / "user" / "__slimfusion"
+    state.mkdir(parents=True)
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr("slimfusion.commands.doctor.COMFYUI", tmp_path)
+    words = ["doctor", "--forget", *([str(tmp_path / named)] if named else [])]
+    if named == "none":
+        assert cli.main(words) == cli.NOTHING_DONE and "There is no folder" in capsys.readouterr().err
+        return
+    assert cli.main(words) == 0 and "nothing was measured yet" in capsys.readouterr().out
+    Factors().measured("net", 1.7, state)
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"forgot 1 measurement of memory ({state / FILE})\n"
+    assert Factors().value("net", 1.15, state) == 1.15

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import align, warp
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, face_masks, network_input
+from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, MaskNetworks, face_masks, network_input
 from slimfusion.faces.masks.soft import AREAS
 
-XSEG, PARSER = FAMILIES["xseg"], FAMILIES["bisenet"]
+XSEG, PARSER = CARDS["xseg"], CARDS["bisenet"]
 
 
 def face_at(x, y, side, frame=0, angle=0.0, points68=None):
@@ -27,7 +27,7 @@ def one(face, side=300):
     return Faces(((face,),), side, side)
 
 
-def halves(family, left):
+def halves(card, left):
     """A network that says of every crop: the left part of it is free."""
 
     def infer(items):
@@ -35,9 +35,9 @@ def halves(family, left):
             size = max(picture.shape)
             free = torch.zeros(size, size)
             free[:, : int(left * size)] = 1
-            yield (free[..., None] if family.layout == "NHWC" else free[None],)
+            yield (free[..., None] if card.layout == "NHWC" else free[None],)
 
-    return MaskNetwork(family, infer)
+    return MaskNetwork(card, infer)
 
 
 def classes(number):
@@ -67,7 +67,9 @@ def test_a_turned_face_has_a_turned_box():
 def fall_width(choice, side, **networks):
     """px between an eighth and seven eighths of the last fall in the middle row, of a face of `side` px."""
     frames = torch.zeros(1, side + 8, side + 8, 3)
-    mask = face_masks(one(face_at(4, 4, side), side + 8), choice, frames, **networks)[0, side // 2 + 4].numpy()
+    mask = face_masks(one(face_at(4, 4, side), side + 8), choice, frames, MaskNetworks(**networks))[
+        0, side // 2 + 4
+    ].numpy()
     right = mask[int(mask.argmax()) :]
     falling = right[np.flatnonzero(right > 0.999)[-1] :]
     crossed = np.interp([-0.875, -0.125], -falling, np.arange(len(falling)))
@@ -91,9 +93,11 @@ def test_a_feather_is_the_same_part_of_the_face_at_every_size(choice, networks):
 def test_the_smallest_mask_counts():
     face, frames = face_at(50, 50, 200), torch.zeros(1, 300, 300, 3)
     box = face_masks(one(face), MaskChoice())
-    free = face_masks(one(face), MaskChoice(occlusion=True), frames, halves(XSEG, 0.5))
-    skin = face_masks(one(face), MaskChoice(regions=("skin",)), frames, parser=classes(1))
-    both = face_masks(one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, halves(XSEG, 0.5), classes(1))
+    free = face_masks(one(face), MaskChoice(occlusion=True), frames, MaskNetworks(halves(XSEG, 0.5)))
+    skin = face_masks(one(face), MaskChoice(regions=("skin",)), frames, MaskNetworks(parser=classes(1)))
+    both = face_masks(
+        one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, MaskNetworks(halves(XSEG, 0.5), classes(1))
+    )
     assert torch.equal(both, torch.minimum(free, skin))
     assert (free <= box).all() and not free[:, :, 151:].any()
     user = torch.rand(1, 300, 300)
@@ -112,7 +116,7 @@ def test_an_area_is_made_from_the_68_points_that_somebody_finds():
         return [known]
 
     choice = MaskChoice(areas=("mouth",))
-    found = face_masks(one(unknown), choice, landmarks=landmarks)
+    found = face_masks(one(unknown), choice, networks=MaskNetworks(landmarks=landmarks))
     assert shown == [unknown]
     assert torch.equal(found, face_masks(one(known), choice))
     assert found[0, 150, 150] == 1 and found[0, 100, 150] == 0 and found[0, 150, 175] == 0
@@ -130,20 +134,20 @@ def test_networks_are_asked_once_for_all_faces_and_see_what_they_know():
     frames = torch.zeros(2, 300, 300, 4)
     frames[..., 0] = 1.0
     faces = Faces(((face_at(0, 0, 100), face_at(100, 100, 150)), (face_at(20, 20, 256, 1),)), 300, 300)
-    face_masks(faces, MaskChoice(occlusion=True), frames, MaskNetwork(XSEG, infer))
+    face_masks(faces, MaskChoice(occlusion=True), frames, MaskNetworks(MaskNetwork(XSEG, infer)))
     ((first, *rest),) = seen
     assert len(rest) == 2 and first[0].shape == (256, 256, 3)
     assert first[0][128, 128].tolist() == [0, 0, 1]  # red, with blue first
 
 
-def test_a_crop_goes_in_as_its_family_wants_it():
+def test_a_crop_goes_in_as_its_card_says_it():
     red = np.zeros((4, 4, 3), np.float32)
     red[..., 0] = 1
     red[0, 0] = np.nan
-    item = network_input(red, FAMILIES["arcface"])
+    item = network_input(red, CARDS["arcface"])
     assert item.shape == (3, 4, 4) and item.dtype == torch.float32
     assert item[:, 1, 1].tolist() == [1, -1, -1] and item[:, 0, 0].tolist() == [-1, -1, -1]
-    assert network_input(red, FAMILIES["scrfd"])[0, 1, 1] == pytest.approx(127.5 / 128)
+    assert network_input(red, CARDS["scrfd"])[0, 1, 1] == pytest.approx(127.5 / 128)
 
 
 def test_faces_at_and_beyond_the_edge():
@@ -172,7 +176,7 @@ def test_what_is_needed_and_missing_is_named():
     with pytest.raises(SettingError, match="mask network"):
         face_masks(face, MaskChoice(occlusion=True), torch.zeros(1, 300, 300, 3))
     with pytest.raises(FacesError, match="connect the image"):
-        face_masks(face, MaskChoice(occlusion=True), None, halves(XSEG, 0.5))
+        face_masks(face, MaskChoice(occlusion=True), None, MaskNetworks(halves(XSEG, 0.5)))
     with pytest.raises(FacesError, match="300 x 300"):
         face_masks(face, MaskChoice(), torch.zeros(1, 200, 300, 3))
     with pytest.raises(ImageError, match="mask"):

@@ -28,6 +28,13 @@ class UnsupportedError(ModelFileError):
     """A graph asks for what torch cannot do here; another engine may."""
 
 
+# For whoever may choose: files that are found by themselves, such as detectors, follow the budget's mode alone.
+OTHER_ENGINE = (
+    "onnxruntime may run this file: choose the engine onnxruntime or, where there is no such choice, the mode "
+    "compatibility in the budget."
+)
+
+
 Array = np.ndarray[Any, Any]
 Run = Callable[..., Any]
 AnyRun = TypeVar("AnyRun", bound=Run)
@@ -106,8 +113,7 @@ class Call:
 
     def refused(self, why: str) -> UnsupportedError:
         return UnsupportedError(
-            f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. "
-            "onnxruntime may run this file: choose it as the engine."
+            f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. {OTHER_ENGINE}"
         )
 
 
