@@ -20,7 +20,6 @@ PATCHES = (
     (19, 69), (21, 22, 70), (24, 71), (1, 2, 31, 41), (15, 14, 35, 46), (3, 4, 48, 31), (13, 12, 54, 35),
     (2, 31, 40, 41), (14, 35, 46, 47), (28,), (29,), (57, 8), (5, 6, 59), (10, 11, 55),
 )  # fmt: skip
-LEAST_PATCHES = 3
 PATCH_RADIUS = 0.11  # of the distance between the eyes
 OFFSET = 16.0  # L* + 16 is proportional to the cube root of light, as a* and b* are
 SAME_SKIN = 0.11  # distance of (a*, b*) / (L* + 16) up to which two patches are the same skin
@@ -95,7 +94,7 @@ def skin_of(lab: np.ndarray, mesh: np.ndarray) -> Skin | None:
     alike = same[((same * warm).sum(1) * warm).argmax()]
     warmest = alike & (warm == 1)
     # Black has no colour, and would pass for skin in deep shadow.
-    members = np.flatnonzero(warmest if warmest.sum() >= LEAST_PATCHES else alike)
+    members = np.flatnonzero(warmest if warmest.any() else alike)
     return _fitted(np.array(places)[members], middle[members], np.concatenate([pixels[i] for i in members]))
 
 
@@ -178,11 +177,11 @@ def _mirror(mesh: np.ndarray) -> np.ndarray:
 
 def occluded(lab: np.ndarray, mesh: np.ndarray, skin: Skin | None) -> np.ndarray:
     """(h, w) uint8: 1 where something stands before the face whose L*, a*, b* (h, w, 3) are given."""
-    result = np.zeros(lab.shape[:2], np.uint8)
+    height, width = lab.shape[:2]
+    result = np.zeros((height, width), np.uint8)
     if skin is not None:
-        face = warp.polygon_mask(
-            cv2.convexHull(mesh[: -warp.RING_POINTS].astype(np.float32))[:, 0], *result.shape[::-1]
-        )
+        hull = cv2.convexHull(mesh[: -warp.RING_POINTS].astype(np.float32))[:, 0]
+        face = warp.polygon_mask(hull, width, height)
         maps = maps_of(lab, mesh, face)
         for here in regions(lab, maps, face, skin):
             if BIAS + WEIGHTS @ evidence(maps, here) > 0:
