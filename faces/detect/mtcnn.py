@@ -17,7 +17,7 @@ from .boxes import apply_deltas, nms, to_square
 from .mtcnn_networks import channels_last, phased, run_onet, run_pnet, run_rnet
 from .mtcnn_weights import load_weights
 from .rereading import checked
-from .views import Look, as_candidates, joined, merged, rank, turned_back
+from .views import DOUBTFUL_SCORE, Look, as_candidates, count_doubtful, joined, merged, rank, turned_back
 
 CELL, STRIDE = 12, 2  # P-net's window and the step of its output
 PYRAMID_STEP = 0.709
@@ -93,18 +93,21 @@ class Mtcnn:
         smallest, call = smallest_face(frames, min_face), check or nothing
         shrink, looks = max(1, smallest // BASE_FACE), []
         for frame in frames:
-            picture, parts, dropped = frame.numpy(), [], 0
+            picture, parts, weak, dropped = frame.numpy(), [], [], 0
             gain = exposure_gain(picture)
             for turn in turns:
                 view = sums(picture, shrink, gain, turn)
                 shape = view.frame.shape[-2::-1] if turn % 2 else view.frame.shape[:2]
-                (faces,) = self._found([view], smallest, score, 0, call)
+                (seen,) = self._found([view], smallest, min(score, DOUBTFUL_SCORE), 0, call)
+                faces = [face for face in seen if face.score >= score]
                 right = [face for face in checked(self.onet, view, faces) if face is not None]
                 dropped += len(faces) - len(right)
                 parts.append(turned_back(as_candidates(right), shape, turn))
+                weak.append(turned_back(as_candidates(face for face in seen if face.score < score), shape, turn))
                 del view  # its table goes before the next one comes
             # Two candidates that were read again may have come to the same face.
-            looks.append(Look(merged(joined(parts)), dropped))
+            found = merged(joined(parts))
+            looks.append(Look(found, dropped, count_doubtful(joined(weak), found)))
         return looks
 
     def _found(self, views: list[Sums], smallest: int, score: float, first: int, check: Check) -> list[list[Face]]:

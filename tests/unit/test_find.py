@@ -16,7 +16,7 @@ from slimfusion.faces.detect.detectors import MTCNN_BYTES
 from slimfusion.faces.detect.find import EMPTY_FRAMES, by_place, find_faces
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DetectionSettings
-from slimfusion.faces.detect.views import Look, as_candidates
+from slimfusion.faces.detect.views import Detections, Look, as_candidates, count_doubtful
 from slimfusion.faces.face import Face
 
 HOST = StandaloneHost("cpu")
@@ -129,6 +129,47 @@ def test_a_clip_without_faces_is_seldom_turned_and_a_turn_that_worked_is_tried_f
     lying = Turning(3)
     assert find_faces(torch.zeros(8, 40, 50, 3), HOST, lying, DetectionSettings()).count == 8
     assert len(lying.looks) == 8 + 3 + 7
+
+
+class Doubting(Turning):
+    """A detector that sees an upright face, and may doubt whether it is the only one."""
+
+    doubtful = 1
+
+    def look(self, frames, turns=(0,), score=0.5, min_face=None, check=None):
+        self.looks += [(*turns, score)] * len(frames)
+        upright, lying = (Face(0, np.float32([x, 0, x + 30, 30]), POINTS + np.float32([x, 0]), 0.99) for x in (0, 60))
+        faces = [upright] if 0 in turns else [lying] if self.turn in turns else []
+        return [Look(as_candidates(faces), 0, self.doubtful if 0 in turns else 0)] * len(frames)
+
+
+def test_a_face_that_lies_beside_an_upright_one_is_looked_for_where_something_is_doubtful():
+    lying = Doubting(1)
+    assert find_faces(torch.zeros(4, 40, 99, 3), HOST, lying, DetectionSettings()).count == 8
+    assert len(lying.looks) == 2 * 4, "the turn that worked first, and no other"
+    nothing = Doubting(None)
+    assert find_faces(torch.zeros(EMPTY_FRAMES, 40, 99, 3), HOST, nothing, DetectionSettings()).count == EMPTY_FRAMES
+    assert len(nothing.looks) == EMPTY_FRAMES + 3, "in vain, hence not in every frame"
+    sure = Doubting(1)
+    sure.doubtful = 0
+    assert find_faces(torch.zeros(4, 40, 99, 3), HOST, sure, DetectionSettings()).count == 4
+    assert len(sure.looks) == 4
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_mtcnn_doubts_what_looks_a_little_like_a_face_beside_one(turn):
+    both = torch.cat([PORTRAIT, torch.rot90(PORTRAIT, turn, (0, 1))], 1)
+    assert len(detect_faces(both[None], HOST).frames[0]) == 2
+    assert len(detect_faces(PORTRAIT[None], HOST).frames[0]) == 1
+
+
+def test_only_large_places_beside_the_faces_are_doubtful():
+    def detections(*boxes):
+        return Detections(np.float64(boxes).reshape(-1, 4), np.zeros((len(boxes), 5, 2)), np.full(len(boxes), 0.5))
+
+    face = detections((0, 0, 100, 100))
+    weak = detections((200, 0, 300, 100), (10, 10, 90, 90), (200, 200, 220, 220))
+    assert count_doubtful(weak, face) == 1 and count_doubtful(weak, detections()) == 0
 
 
 def face_at(x, y, side=40.0, score=0.9):
