@@ -98,7 +98,7 @@ def test_it_works_under_another_name_and_without_torch(monkeypatch):
     spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     monkeypatch.setitem(sys.modules, name, importlib.util.module_from_spec(spec))
     theirs = importlib.import_module(f"{name}.engines.worker.parent")
-    task = importlib.import_module(f"{name}.bench.misbehaving").Misbehaving
+    task = importlib.import_module(f"{name}.bench.engines.misbehaving").Misbehaving
     with theirs.Worker(task, {"how": "chatter"}) as worker:
         modules = worker.start()["modules"]
         np.testing.assert_array_equal(worker.run([ONES])[0], ONES * 2)
