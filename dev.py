@@ -292,10 +292,11 @@ def test(arguments: list[str]) -> int:
     return int(bool(failed))
 
 
-def measurements() -> list[str]:
-    """The modules of bench/ that can be run by name; the others are what these and the demo share."""
-    runnable = [file.stem for file in (ROOT / "bench").glob("*.py") if "\ndef main(" in file.read_text("utf-8")]
-    return sorted(set(runnable) - {"demo", "host_driver"})
+def measurements() -> dict[str, str]:
+    """The modules of bench/'s rooms that can be run, by name; the others are what these share."""
+    files = sorted((ROOT / "bench").glob("*/*.py"))
+    runnable = [file for file in files if "\ndef main(" in file.read_text("utf-8")]
+    return {file.stem: f"slimfusion.bench.{file.parent.name}.{file.stem}" for file in runnable}
 
 
 def main() -> int:
@@ -314,7 +315,7 @@ def main() -> int:
     names = measurements()
     if not rest or rest[0] not in names:
         parser.error(f"bench needs the name of a measurement: {', '.join(names)}")
-    return run_module(f"slimfusion.bench.{rest[0]}", rest[1:])
+    return run_module(names[rest[0]], rest[1:])
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from ..engines.memory import dxgi, nvml
+from ..engines.drivers import dxgi, nvml
 from ..engines.ort.probe import Probe, probe
 from ..engines.ort.providers import PROVIDERS, Request, order, this_machine
 from ..engines.ort.runtime import (
-    CUDA_KEYS,
     Capability,
     Installation,
     installed,
@@ -252,9 +251,10 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
     """system: as sys.platform. A provider that does not run is a problem where it is the one meant for the device."""
     provider = PROVIDERS[result.key]
     if result.ran:
-        return Finding(provider.title, "ok", f"runs; memory {provider.enforcement}: {provider.limit}")
+        memory = "enforced" if provider.enforced else "watched" if result.is_watched else "predicted"
+        return Finding(provider.title, "ok", f"runs; memory {memory}: {provider.limit}")
     card = torch.capability is not None or bool(torch.card)
-    if result.key in CUDA_KEYS and not card:
+    if result.key == "cuda" and not card:
         return Finding(provider.title, "ok", "does not run, and no NVIDIA card was found that it could use")
     meant = {"cuda": card, "directml": True, "cpu": True}.get(result.key, False)
     detail = f"does not run: {result.reason}"
@@ -270,8 +270,6 @@ def provider_mend(result: Probe, found: Installation, system: str) -> str:
         return pip(f"install --upgrade {found.wheels[0].name if found.wheels else 'onnxruntime'}")
     if result.key in ("cuda", "cpu"):
         return reinstall(found.wheels)
-    if result.key == "tensorrt":  # the wheels are linked with TensorRT 10, whatever pip's newest is
-        return pip(f'install "tensorrt-cu{found.cuda.split(".")[0] or 12}<11"')
     if provider.plugin and "does not load" in result.reason:
         return pip(f"install --force-reinstall --no-deps {provider.plugin_wheel}")
     if result.key == "webgpu" and linux:

@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
@@ -24,7 +23,6 @@ from .providers import PROVIDERS, Provider, Request, Settings
 State = Literal["usable", "old", "doubled", "empty", "broken", "missing"]
 
 WHEELS_BEGIN_WITH = ("onnxruntime", "ort")
-CUDA_KEYS = ("cuda", "tensorrt", "tensorrt_rtx")
 FATAL = 4  # of onnxruntime's severities of what it prints
 # Windows has no runtime of Visual C++ of its own, and an old one does not load what newer compilers made.
 VISUAL_C = "winget install --exact --id Microsoft.VCRedist.2015+.x64"
@@ -211,22 +209,20 @@ def open_session(
     model: bytes | str,
     provider: Provider,
     request: Request,
-    also: Mapping[str, str] | None = None,
     alone: bool = False,
 ) -> Any:
     """An InferenceSession whose first provider is `provider`, with its settings.
 
-    model: the file's bytes or its path. also: further session entries. alone: no other provider may take a part of
-    the network. Raises DependencyError where onnxruntime, the provider or its plugin is not there, DeviceError where
-    another provider was taken in its place, and onnxruntime's own errors.
+    model: the file's bytes or its path. alone: no other provider may take a part of the network. Raises DependencyError
+    where onnxruntime, the provider or its plugin is not there, DeviceError where another provider was taken in its
+    place, and onnxruntime's own errors.
     """
     ort = loaded()
     settings = provider.settings(request)
-    entries = dict(also or {})
     if alone and provider.key != "cpu":
-        settings = replace(settings, providers=settings.providers[:1])
-        entries["session.disable_cpu_ep_fallback"] = "1"
-    options = session_options(ort, settings, entries)
+        entries = settings.entries | {"session.disable_cpu_ep_fallback": "1"}
+        settings = replace(settings, providers=settings.providers[:1], entries=entries)
+    options = session_options(ort, settings)
     if request.as_plugin:
         options.add_provider_for_devices([plugin_device(ort, provider, request)], settings.providers[0][1])
         session = ort.InferenceSession(model, options)
@@ -244,18 +240,18 @@ def _check_built_in(ort: Any, provider: Provider) -> None:
     if provider.name not in ort.get_available_providers():
         built = " and ".join(map(str, owners())) or f"onnxruntime {ort.__version__}"
         raise DependencyError(f"{provider.title} is not part of {built}")
-    if provider.key in CUDA_KEYS:
+    if provider.key == "cuda":
         _load_cuda(ort)
 
 
-def session_options(ort: Any, settings: Settings, also: Mapping[str, str]) -> Any:
+def session_options(ort: Any, settings: Settings) -> Any:
     """The SessionOptions of settings; registers the CPU's arena where one is asked for."""
     options = ort.SessionOptions()
     options.log_severity_level = FATAL  # errors are raised; printed too, they frighten where a smaller step mends them
     enums = {"execution_mode": ort.ExecutionMode, "graph_optimization_level": ort.GraphOptimizationLevel}
     for name, value in settings.attributes.items():
         setattr(options, name, getattr(enums[name], value) if name in enums else value)
-    for name, value in {**settings.entries, **also}.items():
+    for name, value in settings.entries.items():
         options.add_session_config_entry(name, value)
     if settings.cpu_arena is not None:
         place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)

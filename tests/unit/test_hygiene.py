@@ -14,8 +14,8 @@ LARGEST_FILE = 9 * 10**6  # bytes
 
 NEVER_CALLED = {"eval", "exec", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "marshal.loads"}
 NEVER_IMPORTED = {"urllib", "requests", "http", "httpx", "aiohttp", "socket", "ftplib", "subprocess", "ctypes.util"}
-# The only files that start processes, and of this package alone.
-CHILDREN = {Path("engines/worker/child_process.py"), Path("engines/worker/parent.py")}
+# The only file that starts processes, and of this package alone.
+CHILDREN = {Path("engines/worker/process.py")}
 HOSTS_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "folder_paths", "server", "execution"}
 HOSTS_DOOR = Path("nodes/host.py")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from slimfusion.bench import ncnn_files
+from slimfusion.bench.engines import ncnn_files
 from slimfusion.engines.torch import ncnn_file, weights_file
 from slimfusion.errors import ModelFileError
 from slimfusion.models.torch_model import torch_model

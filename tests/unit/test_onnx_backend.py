@@ -15,8 +15,10 @@ from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.onnx import file as onnx_file
 from slimfusion.engines.ort.providers import PROVIDERS
+from slimfusion.engines.ort.task import OnnxTask
 from slimfusion.engines.plan import plan
-from slimfusion.engines.worker import parent as worker_module
+from slimfusion.engines.worker import process as worker_module
+from slimfusion.engines.worker.parent import Worker
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
 from slimfusion.faces.restore import restore_faces, restore_image
 from slimfusion.models import onnx_networks as onnx_sessions
@@ -170,8 +172,8 @@ def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_canno
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     picture = np.ones((1, 1, 1024, 1024), np.float32)
     for budget, fits in ((64 * MIB, False), (256 * MIB, True)):
-        task = {"kind": "onnx", "model": str(path), "provider": "cpu", "request": {"budget": budget}}
-        with worker_module.Worker(task, budget) as worker:
+        settings = {"model": str(path), "provider": "cpu", "request": {"budget": budget}}
+        with Worker(OnnxTask, settings, budget) as worker:
             if fits:
                 assert worker.run([picture])[0].mean() == 16
             else:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from judges import random_lpips
-from slimfusion.bench import metrics, quality
+from slimfusion.bench import metrics
 from slimfusion.bench.portraits import astronaut, face_region
+from slimfusion.bench.quality import quality
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
 from slimfusion.errors import DependencyError

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from slimfusion.bench.swap_reading import (
+from slimfusion.bench.faces.swap_reading import (
     FRAME,
     LIMIT,
     READING,
@@ -18,7 +18,7 @@ from slimfusion.bench.swap_reading import (
     save_twins,
     template,
 )
-from slimfusion.bench.swap_twins import emap, infer_with, runtime
+from slimfusion.bench.faces.swap_twins import emap, infer_with, runtime
 from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.known import KNOWN
 from slimfusion.catalog.signatures import Signature, recognised
