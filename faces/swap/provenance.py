@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from ... import __version__
 from ...engines.memory.report import Report
+from ...version import __version__
 from ..pictures.notes import Note
 
 
