@@ -82,10 +82,10 @@ def described(found: Found) -> dict[str, Any]:
         "path": str(found.path),
         "size": found.size,
         "state": found.state,
-        "name": None if found.known is None else found.known.name,
+        "name": None if found.known_file is None else found.known_file.name,
         "family": None if found.card is None else found.card.name,
         "kind": None if found.card is None else found.card.kind,
-        "sha256": None if found.known is None else found.known.sha256,
+        "sha256": None if found.known_file is None else found.known_file.sha256,
         "licence": found.licence,
         "commercial": found.commercial,
         "note": found.note,
@@ -113,8 +113,8 @@ def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[
     for found in there:
         what = "" if found.card is None else f"  {found.card.name} ({found.card.kind})"
         yield f"  {found.state:<10} {found.path}  {found.size} bytes{what}"
-        if found.known is not None:
-            yield f"             {terms(found.known)}; sha256 {found.known.sha256 or 'not known'}"
+        if found.known_file is not None:
+            yield f"             {terms(found.known_file)}; sha256 {found.known_file.sha256 or 'not known'}"
         if found.note:
             yield f"             {found.note}"
     yield ""

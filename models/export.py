@@ -61,8 +61,8 @@ def export(model: Model, precision: str, target: Path, batch: int | None = None,
     """
     spec = model.spec
     if precision not in ALLOWED or precision not in spec.precisions:
-        known = ", ".join(each for each in spec.precisions if each in ALLOWED)
-        raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {known}.")
+        possible = ", ".join(each for each in spec.precisions if each in ALLOWED)
+        raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {possible}.")
     ort, onnx = _tools()
     network = Exportable(model, precision, fidelity)
     sample = _sample(spec, batch or 2)

@@ -64,7 +64,7 @@ class OnnxDescription:
     def largest_batch(self) -> int | None:
         """1 where the file was exported for a single sample, None where it leaves the batch open."""
         lengths = [value.shape[0] for value in self.graph.inputs if value.shape]
-        return min((each for each in lengths if isinstance(each, int) and each > 0), default=None)
+        return min((length for length in lengths if isinstance(length, int) and length > 0), default=None)
 
 
 @lru_cache(maxsize=16)
@@ -118,8 +118,8 @@ def _describe(path: Path, name: str, card: ModelCard, licence: str, stamp: Stamp
 def signature(graph: OnnxGraph) -> Signature:
     """What goes into a network and comes out, as the catalogue wants it."""
 
-    def values(those: tuple[onnx_file.Value, ...]) -> tuple[Any, ...]:
-        return tuple((each.name, str(each.dtype).removeprefix("torch."), each.shape or ()) for each in those)
+    def values(listed: tuple[onnx_file.Value, ...]) -> tuple[Any, ...]:
+        return tuple((value.name, str(value.dtype).removeprefix("torch."), value.shape or ()) for value in listed)
 
     return Signature(values(graph.inputs), values(graph.outputs))
 
@@ -161,8 +161,8 @@ def _input_ports(description: OnnxDescription) -> tuple[Port, ...]:
     for port, place in zip(description.card.inputs, description.order, strict=True):
         shape = (description.graph.inputs[place].shape or ())[-len(port.shape) or None :]
         lengths = [
-            given if isinstance(given, int) and given > 0 else None if wanted == -1 else wanted
-            for wanted, given in zip(port.shape, shape, strict=True)
+            length if isinstance(length, int) and length > 0 else None if wanted == -1 else wanted
+            for wanted, length in zip(port.shape, shape, strict=True)
         ]
         ports.append(replace(port, shape=tuple(lengths)))
     return tuple(ports)
@@ -184,7 +184,7 @@ def _run_without_data(description: OnnxDescription) -> None:
     shapes: list[list[int]] = [[3, side, side]]
     if not description.is_picture_network:
         ports = _input_ports(description)
-        shapes = [[LARGER_PROBE_SIDE if each is None else each for each in port.shape] for port in ports]
+        shapes = [[LARGER_PROBE_SIDE if length is None else length for length in port.shape] for port in ports]
     with mode, torch.no_grad():
         adapted(description, module, torch.float32)(tuple(torch.empty(1, *shape) for shape in shapes), 0.5)
 
@@ -214,8 +214,8 @@ def _run_tensors(
 ) -> Tensors:
     """The card's inputs in the file's order and types, and the outputs that the card knows."""
     order, values, ports = description.order, description.graph.inputs, description.card.outputs
-    given = [inputs[order.index(place)] for place in range(len(order))]
-    typed = (_as(tensor, value.dtype or torch.float32, dtype) for tensor, value in zip(given, values, strict=True))
+    ordered = [inputs[order.index(place)] for place in range(len(order))]
+    typed = (_as(tensor, value.dtype or torch.float32, dtype) for tensor, value in zip(ordered, values, strict=True))
     results = zip(graph(*typed)[: len(ports)], ports, strict=True)
     # Some exports for one sample leave the batch out of what they give.
     return tuple(x if x.dim() > len(port.shape) else x.unsqueeze(0) for x, port in results)
@@ -224,11 +224,11 @@ def _run_tensors(
 def _run_pictures(description: OnnxDescription, tensors: Adapted, inputs: Tensors, fidelity: float) -> Tensors:
     """(n, 3, h, w) in 0..1 in the file's range and back."""
     card, (batch,) = description.card, inputs
-    given = [_scaled(batch, card.mean, card.std)]
+    network_inputs = [_scaled(batch, card.mean, card.std)]
     if card.has_fidelity:
         shape = description.graph.inputs[description.order[1]].shape or ()
-        given.append(torch.full([1] * len(shape), fidelity, device=batch.device))
-    picture = tensors(tuple(given), fidelity)[0].float()
+        network_inputs.append(torch.full([1] * len(shape), fidelity, device=batch.device))
+    picture = tensors(tuple(network_inputs), fidelity)[0].float()
     return (picture.add_(1.0).div_(2.0) if card.signed else picture,)
 
 

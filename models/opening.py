@@ -78,12 +78,12 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     engine = opening.engine
     if engine == "tensorrt":
         raise SettingError(f"{name}: engines of TensorRT are built from torch's weights. Choose the engine auto.")
-    found = library.identified(path, host=host)
+    file = library.identified(path, host=host)
     if opening.commercial_only:
-        found.check_commercial()
-    if found.card is None:
-        raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    description = describe(path, name, found.card, found.licence)
+        file.check_commercial()
+    if file.card is None:
+        raise ModelFileError(f"{name} is no ONNX model that is known here: {file.note}.")
+    description = describe(path, name, file.card, file.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:
         raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")

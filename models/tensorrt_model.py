@@ -87,7 +87,7 @@ def tensorrt_model(model: TorchModel, precision: str, host: Host, budget: int | 
     if host.device().type != "cuda":
         raise SettingError(f"TensorRT runs on NVIDIA cards, and the device here is {host.device()}. Choose auto.")
     if precision == "auto":
-        precision = next(each for each in PRECISIONS if each in spec.precisions)
+        precision = next(name for name in PRECISIONS if name in spec.precisions)
     if precision not in PRECISIONS or precision not in spec.precisions:
         raise SettingError(f"{spec.name} cannot be built for TensorRT in {precision}. Choose auto.")
     built = built_engine(model, precision, host, budget)
@@ -120,9 +120,9 @@ class EngineNetwork(Network):
 
     def _stream_weights(self, facts: EngineFacts, pictures: int, limit: int) -> None:
         """Keeps as many weights on the card as the limit has room for; 0 is no limit."""
-        room = limit - facts.memory - pictures - (facts.weights - facts.streamable)
-        if limit and room < facts.streamable:
-            self._engine.weight_streaming_budget_v2 = max(0, room)
+        left = limit - facts.memory - pictures - (facts.weights - facts.streamable)
+        if limit and left < facts.streamable:
+            self._engine.weight_streaming_budget_v2 = max(0, left)
 
     def run(self, inputs: Tensors, fidelity: float) -> Tensors:
         batch = inputs[0]

@@ -62,15 +62,15 @@ class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
 @lru_cache(maxsize=1)
 def registry() -> spandrel.ArchRegistry:
     """spandrel's architectures, the extra ones where the user has installed them, and ours."""
-    known = spandrel.MAIN_REGISTRY.copy()
+    architectures = spandrel.MAIN_REGISTRY.copy()
     try:
         from spandrel_extra_arches import EXTRA_REGISTRY
     except ImportError:
         pass
     else:
-        known.add(*EXTRA_REGISTRY, ignore_duplicates=True)
-    known.add(spandrel.ArchSupport.from_architecture(SlimUnetArchitecture()))
-    return known
+        architectures.add(*EXTRA_REGISTRY, ignore_duplicates=True)
+    architectures.add(spandrel.ArchSupport.from_architecture(SlimUnetArchitecture()))
+    return architectures
 
 
 class TorchNetwork(Network):
@@ -246,8 +246,8 @@ def forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> For
     if low_memory is None:
         return lambda batch, fidelity: descriptor(batch.to(dtype))
     prepared = low_memory.prepare(descriptor.model, device, dtype)
-    kept = torch.float32 if low_memory.takes_float32 else dtype
-    return lambda batch, fidelity: low_memory.forward(prepared, batch.to(kept), fidelity)
+    taken = torch.float32 if low_memory.takes_float32 else dtype
+    return lambda batch, fidelity: low_memory.forward(prepared, batch.to(taken), fidelity)
 
 
 def spec_of(descriptor: Any, layout: Layout, path: Path | None) -> ModelSpec:

@@ -44,6 +44,7 @@ SMALL = {"180p": (180, 320)}  # for the upscaler, which takes many minutes at 72
 # What a refusal may take on its way to its sentence: reading the file's shapes and probing the twin.
 REFUSAL_BYTES = 32 * MIB
 SECONDS_PER_CELL = 900
+JUDGED_BYTES = 40 * MIB  # measured: below it what a process does for itself is more than what is forecast
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ def measured_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def bars(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     restored = [each["report"] for each in outcomes if "report" in each]
-    ratios = [report["predicted_peak"] / max(1, report["measured_peak"]) for report in restored]
+    judged = [report for report in restored if report["measured_peak"] >= JUDGED_BYTES]
+    ratios = [report["predicted_peak"] / report["measured_peak"] for report in judged]
     share = sum(map(kept, outcomes)) / max(1, len(outcomes))
     return [
         at_least("cells measured", len(outcomes), 24),

@@ -80,14 +80,22 @@ def with_portrait(count: int, height: int, width: int) -> torch.Tensor:
 
 
 def detection(
-    count: int, height: int, width: int, settings: DetectionSettings = DEFAULT_DETECTION, preview: bool = False
+    count: int,
+    height: int,
+    width: int,
+    settings: DetectionSettings = DEFAULT_DETECTION,
+    preview: bool = False,
+    side: int = 0,
 ) -> Prepare:
-    """Detects as the node does, with the pictures that it draws and sends to the page where that is asked for."""
+    """Detects as the node does, with the pictures that it draws and sends to the page where that is asked for.
+
+    side: px of each of many faces that fill a frame; 0 for one face as high as the frame.
+    """
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ...faces.detect.detection import detect_faces
 
-        frames = with_portrait(count, height, width)
+        frames = crowd(height, width, side) if side else with_portrait(count, height, width)
 
         def work() -> Done:
             report = Report()
@@ -211,12 +219,16 @@ def many_upscalers(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
     return work
 
 
-def half_precision(height: int, width: int) -> Prepare:
-    """Restores a picture in bf16, asked for by name whatever the CPU."""
+def half_precision(height: int, width: int, onednn: bool = True) -> Prepare:
+    """Restores a picture in bf16, asked for by name whatever the CPU.
+
+    onednn: without it torch convolves as on a CPU for which oneDNN has no bf16.
+    """
 
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ...faces.restore import restore_image
 
+        torch.backends.mkldnn.set_flags(onednn)  # of this process, which does one row
         frames, blueprint = torch.full((1, height, width, 3), 0.5), torch_model(BUNDLED_FILE)
 
         def work() -> Done:
@@ -229,8 +241,16 @@ def half_precision(height: int, width: int) -> Prepare:
     return prepare
 
 
+def crowd(height: int, width: int, side: int) -> torch.Tensor:
+    """(1, height, width, 3) float32: as many faces as there is room for, each in a square of `side` px."""
+    small = portrait(side)
+    tiled = small.repeat(-(-height // side), -(-width // side), 1)
+    return tiled[None, :height, :width].contiguous()
+
+
 TURNED, SMALL_FACES = DetectionSettings(turned="always"), DetectionSettings(min_face=12)
-HD, UHD = (1080, 1920), (4320, 7680)
+HD, QHD, UHD = (1080, 1920), (2160, 3840), (4320, 7680)
+TURNED_SMALL = DetectionSettings(turned="always", min_face=24)
 
 ROWS = (
     Row("1 frame", 512, film(1)),
@@ -240,13 +260,18 @@ ROWS = (
     Row("detect node, 2 frames of 1080p, previews", 512, detection(2, *HD, preview=True)),
     Row("detect, turned, 8K", 512, detection(1, *UHD, TURNED), is_long=True),
     Row("detect, min_face 12, 8K", 512, detection(1, *UHD, SMALL_FACES), is_long=True),
+    Row("detect, turned, min_face 24, 4K", 512, detection(1, *QHD, TURNED_SMALL), is_long=True),
+    Row("detect, crowd of 40, 1080p", 512, detection(1, *HD, side=216)),
+    Row("detect, crowd of 300, 4K", 512, detection(1, *QHD, side=160), is_long=True),
+    Row("detect, 150 frames of 512 px", 512, detection(150, 512, 512), is_long=True),
     Row("identity of 8 frames", 512, identity(8)),
     Row("fusion, 8K, shape 1", 2048, fusion(*UHD), is_long=True),
     # In fp32, which is what a CPU without bf16 takes, the weights alone are 330 MiB.
     Row("legacy GFPGAN", 1024, legacy("GFPGAN"), is_long=True),
     Row("whole, 12000 x 8000", 512, whole(8000, 12000), is_long=True),
     Row("ESRGAN x4, 8 files", 512, many_upscalers),
-    Row("bf16 asked for", 512, half_precision(256, 256), is_long=True),
+    Row("bf16 asked for", 512, half_precision(256, 256)),
+    Row("bf16 asked for, without oneDNN", 512, half_precision(256, 256, onednn=False), is_long=True),
 )
 
 

@@ -72,11 +72,17 @@ def own_bytes() -> int:
 
     Where the driver does not tell processes apart, what all of them hold: what others take meanwhile counts too.
     """
-    cards, pid = devices(), os.getpid()
-    told = [process_bytes(card.index, pid) for card in cards]
+    indices, pid = _indices(), os.getpid()
+    told = [process_bytes(index, pid) for index in indices]
     if any(each is not None for each in told):
         return sum(each or 0 for each in told)
-    return sum((device_bytes(card.index) or (0, 0))[1] for card in cards)
+    return sum((device_bytes(index) or (0, 0))[1] for index in indices)
+
+
+@lru_cache(maxsize=1)
+def _indices() -> tuple[int, ...]:
+    """Of the driver's cards, listed once: it is asked hundreds of times a second."""
+    return tuple(card.index for card in devices())
 
 
 def process_bytes(index: int, pid: int) -> int | None:

@@ -89,7 +89,7 @@ def half_precisions(device: torch.device) -> tuple[tuple[str, ...], tuple[str, .
     """
     if device.type == "cpu":
         good = ("bf16",) if _cpu_has_bf16() else ()
-        return good, good or (("bf16",) if _cpu_convolves_bf16() else ())
+        return good, good or (("bf16",) if cpu_convolves(torch.bfloat16) else ())
     if device.type == "cuda":
         half = ("fp16",) if torch.cuda.get_device_capability(device) >= (7, 0) else ()
         bf16 = ("bf16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ()
@@ -105,9 +105,14 @@ def _cpu_has_bf16() -> bool:
     return any(ask() for ask in asks if ask is not None)
 
 
-def _cpu_convolves_bf16() -> bool:
-    """Whether oneDNN does, which needs AVX-512."""
-    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+def cpu_convolves(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves a type on this CPU; where not, torch unfolds the input. bf16 needs AVX-512."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    names = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+    if dtype not in names:
+        return True
+    ask = getattr(torch.ops.mkldnn, names[dtype], None)
     return bool(ask is not None and ask())
 
 

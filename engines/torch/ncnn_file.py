@@ -57,12 +57,12 @@ def read(param: Path) -> StoredTensors:
 
 def named_tensors(text: str, content: bytes, name: str) -> dict[str, torch.Tensor]:
     """text, content: of the two files. name: of the first, for sentences. Raises ModelFileError."""
-    found = {}
+    tensors = {}
     for tensor, place in layout(text, io.BytesIO(content), name).items():
         kind = np.float16 if place.dtype == torch.float16 else np.float32
         values = np.frombuffer(content, kind, math.prod(place.shape), place.offset)
-        found[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
-    return found
+        tensors[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
+    return tensors
 
 
 def layout(text: str, weights: BinaryIO, name: str) -> dict[str, Place]:

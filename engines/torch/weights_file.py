@@ -91,10 +91,10 @@ def _pickled(file: BinaryIO, path: Path, stamp: Stamp) -> StoredTensors:
             f"{path.name} holds {type(content).__name__} instead of named weights. Save the model's "
             "state_dict and load that."
         )
-    found = dict(_named(content, DEPTH))
-    for name, value in found.items():
+    tensors = dict(_named(content, DEPTH))
+    for name, value in tensors.items():
         pickled_weights.check_tensor(name, value, starts)
-    _check_scaled(found)
+    _check_scaled(tensors)
     return StoredTensors(path, stamp, content, starts)
 
 

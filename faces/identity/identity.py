@@ -169,12 +169,12 @@ def identity_path(name: str, folder: Path) -> Path:
 
 def saved_identities(folders: Iterable[Path]) -> dict[str, Path]:
     """The identities in the folders by name, whatever they are called; the first folder's come first."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if is_regular(path):
-                found.setdefault(path.stem, path)
-    return found
+                paths.setdefault(path.stem, path)
+    return paths
 
 
 def saved_identity(name: str, folders: Iterable[Path]) -> Path:
@@ -218,8 +218,8 @@ def load_identity(path: Path) -> Identity:
     file = weights_file.read(path)
     notes, layout = file.metadata, file.content
     if "embedding" not in layout:
-        there = ", ".join(sorted(layout)[:5]) or "nothing"
-        raise ModelFileError(f"{path.name} holds no embedding, so it is no identity; it has {there}.")
+        names = ", ".join(sorted(layout)[:5]) or "nothing"
+        raise ModelFileError(f"{path.name} holds no embedding, so it is no identity; it has {names}.")
     tensors = {name: _array(value) for name, value in file.load(layout, torch.device("cpu")).items()}
     vector = np.asarray(tensors.pop("embedding"), np.float32)
     if vector.ndim == 2 and len(vector) == 1:

@@ -85,12 +85,12 @@ class Choice:
 
 def parse_indices(text: str) -> tuple[int, ...]:
     """Face numbers from text such as "0, 2-4"; () for an empty text. Raises SettingError."""
-    found: list[int] = []
+    indices: list[int] = []
     for part in text.replace(";", ",").split(","):
         if not part.strip():
             continue
         try:
-            first, _, last = (each.strip() for each in part.partition("-"))
+            first, _, last = (text.strip() for text in part.partition("-"))
             start, stop = int(first), int(last or first)
         except ValueError as error:
             raise SettingError(f"{part.strip()[:40]!r} is no face number; write numbers such as 0, 2-4.") from error
@@ -98,8 +98,8 @@ def parse_indices(text: str) -> tuple[int, ...]:
             raise SettingError(
                 f"{part.strip()[:40]!r} is no range of face numbers below {MOST_FACES}; write the smaller one first."
             )
-        found += range(start, stop + 1)
-    return tuple(dict.fromkeys(found))
+        indices += range(start, stop + 1)
+    return tuple(dict.fromkeys(indices))
 
 
 def select(
@@ -167,19 +167,19 @@ def _by_index(frames: list[list[Face]], indices: tuple[int, ...]) -> list[list[F
 
 
 def _completed(
-    frames: list[list[Face]], ask: AddFacts | None, known: Callable[[Face], bool], what: str
+    frames: list[list[Face]], add_facts: AddFacts | None, is_known: Callable[[Face], bool], what: str
 ) -> list[list[Face]]:
     """The faces with what a network says about those that it has not seen yet."""
-    unknown = [face for of_frame in frames for face in of_frame if not known(face)]
+    unknown = [face for of_frame in frames for face in of_frame if not is_known(face)]
     if not unknown:
         return frames
-    if ask is None:
+    if add_facts is None:
         raise FacesError(
             f"Selecting by {what} needs the image and a network that looks at the faces: connect the image the "
             "faces were found in."
         )
-    answers = iter(ask(unknown))
-    return [[face if known(face) else next(answers) for face in of_frame] for of_frame in frames]
+    answers = iter(add_facts(unknown))
+    return [[face if is_known(face) else next(answers) for face in of_frame] for of_frame in frames]
 
 
 def _attributes_fit(face: Face, choice: Choice) -> bool:

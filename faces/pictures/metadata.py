@@ -141,7 +141,7 @@ def png_with(content: bytes, metadata: Metadata) -> bytes:
     if metadata.icc is not None:
         parts.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.dpi is not None:
-        x, y = (min(round(each / 0.0254), 0xFFFFFFFF) for each in metadata.dpi)  # pixels per metre
+        x, y = (min(round(inches / 0.0254), 0xFFFFFFFF) for inches in metadata.dpi)  # pixels per metre
         parts.append(png_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
     if metadata.exif is not None:
         parts.append(png_chunk(b"eXIf", metadata.exif.removeprefix(EXIF_START)))

@@ -21,9 +21,9 @@ WITH_EXIF = ("JPEG", "WEBP", "TIFF", "AVIF", "HEIF")
 Note = dict[str, Any]
 
 
-def notes_with(there: Any, note: Note) -> list[Any]:
+def notes_with(noted: Any, note: Note) -> list[Any]:
     """The notes of a picture and one more. Something else of that name is kept, as the first of them."""
-    return [*(there if isinstance(there, list) else [] if there is None else [there]), note]
+    return [*(noted if isinstance(noted, list) else [] if noted is None else [noted]), note]
 
 
 def with_note(metadata: Metadata, note: Note, kind: str | None) -> Metadata | None:
@@ -36,9 +36,9 @@ def with_note(metadata: Metadata, note: Note, kind: str | None) -> Metadata | No
 def _with_text(metadata: Metadata, note: Note) -> Metadata:
     start = PNG_TEXT + NAME.encode() + b"\0"
     ours = [text for text in metadata.texts if text.startswith(start)]
-    there = _parsed(ours[-1][len(start) :].decode("latin-1")) if ours else None
-    text = start + json.dumps(notes_with(there, note)).encode()
-    return replace(metadata, texts=(*(each for each in metadata.texts if each not in ours), text))
+    earlier = _parsed(ours[-1][len(start) :].decode("latin-1")) if ours else None
+    text = start + json.dumps(notes_with(earlier, note)).encode()
+    return replace(metadata, texts=(*(chunk for chunk in metadata.texts if chunk not in ours), text))
 
 
 def _with_tag(metadata: Metadata, note: Note) -> Metadata:
@@ -53,8 +53,8 @@ def _tagged(before: bytes | None, note: Note) -> bytes:
     if before is not None:
         exif.load(before)
     text = str(exif.get(SOFTWARE, ""))
-    there = _parsed(text.removeprefix(f"{NAME}:")) if text.startswith(f"{NAME}:") else None
-    exif[SOFTWARE] = f"{NAME}:{json.dumps(notes_with(there, note))}"
+    earlier = _parsed(text.removeprefix(f"{NAME}:")) if text.startswith(f"{NAME}:") else None
+    exif[SOFTWARE] = f"{NAME}:{json.dumps(notes_with(earlier, note))}"
     return started(exif.tobytes())
 
 

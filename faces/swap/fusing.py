@@ -75,9 +75,9 @@ def _sources(people: Sequence[Person], task: Task, report: Report) -> list[class
         shown.append((person.picture, person.face))
     if any(face.landmarks68 is None for _, face in shown) and task.networks.landmarks is None:
         raise FacesError("A source has no 68 points, which fusing without a model needs: detect them first.")
-    unknown = [each for each in shown if each[1].landmarks68 is None]
-    found = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
+    unknown = [shown_face for shown_face in shown if shown_face[1].landmarks68 is None]
+    point_sets = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
     return [
-        classic.Source(picture, next(found) if face.landmarks68 is None else face.landmarks68)
+        classic.Source(picture, next(point_sets) if face.landmarks68 is None else face.landmarks68)
         for picture, face in shown
     ]

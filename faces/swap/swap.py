@@ -247,5 +247,5 @@ def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: Task, repo
     work = Work(1, vectors[next(iter(vectors))].size, len(vectors), tiled=False)
     with plan(Job(converter, work, task.budget, task.host, seen, "convert", is_main=False)).open(report) as run:
         items = ((torch.from_numpy(np.asarray(vector, np.float32)),) for vector in vectors.values())
-        found = [outputs[0].float().numpy() for outputs in run.infer(items)]
-    return dict(zip(vectors, found, strict=True))
+        converted = [outputs[0].float().numpy() for outputs in run.infer(items)]
+    return dict(zip(vectors, converted, strict=True))

@@ -113,11 +113,11 @@ def with_points(
     unknown = [face for face, _ in pairs if face.landmarks68 is None]
     if unknown and landmarks is None:
         raise FacesError("A face has no 68 points, which fusing without a model needs: detect them first.")
-    found: dict[int, np.ndarray] = {}
+    points_of: dict[int, np.ndarray] = {}
     if unknown and landmarks is not None:
         points = landmarks([(frames[face.frame].numpy(), face) for face in unknown], report)
-        found = {id(face): each for face, each in zip(unknown, points, strict=True)}
-    return [(replace(face, landmarks68=found.get(id(face), face.landmarks68)), person) for face, person in pairs]
+        points_of = {id(face): found_points for face, found_points in zip(unknown, points, strict=True)}
+    return [(replace(face, landmarks68=points_of.get(id(face), face.landmarks68)), person) for face, person in pairs]
 
 
 def find_hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: Report) -> Sequence[Hidden | None]:
@@ -125,5 +125,5 @@ def find_hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: 
     if networks.occlude is None or not pairs:
         return [None] * len(pairs)
     with report.stage("occlusion"):
-        found = networks.occlude(frames, [face for face, _ in pairs], report)
-    return [None] * len(pairs) if found is None else found
+        hidden = networks.occlude(frames, [face for face, _ in pairs], report)
+    return [None] * len(pairs) if hidden is None else hidden

@@ -203,14 +203,15 @@ def test_a_batch_takes_no_more_than_is_forecast_at_most():
 @pytest.mark.parametrize(
     ("size", "settings", "measured"),
     [
-        ((512, 512), DetectionSettings(), 46),
-        ((720, 1280), DetectionSettings(), 68),
-        ((1080, 1920), DetectionSettings(), 109),
-        ((1080, 1920), DetectionSettings(turned="always"), 115),
-        ((2160, 3840), DetectionSettings(), 85),
-        ((4320, 7680), DetectionSettings(turned="never"), 149),
-        ((4320, 7680), DetectionSettings(turned="always"), 159),
-        ((4320, 7680), DetectionSettings(min_face=12), 192),
+        ((512, 512), DetectionSettings(), 40),
+        ((720, 1280), DetectionSettings(), 52),
+        ((1080, 1920), DetectionSettings(), 68),
+        ((1080, 1920), DetectionSettings(turned="always"), 82),
+        ((2160, 3840), DetectionSettings(), 58),
+        ((2160, 3840), DetectionSettings(min_face=24), 61),
+        ((4320, 7680), DetectionSettings(turned="never"), 52),
+        ((4320, 7680), DetectionSettings(min_face=12), 67),
+        ((8000, 12000), DetectionSettings(), 51),
     ],
 )
 def test_the_forecast_is_what_was_measured_in_fresh_processes(size, settings, measured):

@@ -82,7 +82,7 @@ def test_a_device_has_more_than_is_free():
 def test_a_cpu_is_good_at_bf16_where_it_has_the_instructions(monkeypatch, amx, avx512, convolves):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    monkeypatch.setattr(meter, "_cpu_convolves_bf16", lambda: convolves)
+    monkeypatch.setattr(meter, "cpu_convolves", lambda dtype: convolves)
     good = ("bf16",) if amx or avx512 else ()
     assert meter.half_precisions(CPU) == (good, ("bf16",) if good or convolves else ())
 

@@ -54,8 +54,10 @@ def driver(monkeypatch):
     made = Driver({10: 300 * MIB, 11: 500 * MIB, 12: nvml.NOT_AVAILABLE})
     monkeypatch.setattr(nvml, "_library", lambda: made)
     nvml._handle.cache_clear()
+    nvml._indices.cache_clear()
     yield made
     nvml._handle.cache_clear()
+    nvml._indices.cache_clear()
 
 
 def test_a_process_is_laid_out_as_the_header_says():

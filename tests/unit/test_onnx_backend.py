@@ -14,6 +14,7 @@ from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.ort.probe import Probe
 from slimfusion.engines.ort.providers import PROVIDERS
 from slimfusion.engines.ort.task import OnnxTask
 from slimfusion.engines.plan import plan
@@ -159,6 +160,22 @@ def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_pat
         sessions.release()
     assert (result - F.celu(crop * 2 - 1).add(1).div(2).clamp(0, 1)).abs().max() <= 1e-6
     assert report.engine == "onnxruntime CPU" and any("not known to torch here (Celu)" in n for n in report.notes)
+
+
+@pytest.mark.parametrize(("is_watched", "how"), [(True, "watched"), (False, "predicted")])
+def test_without_a_limit_of_its_own_a_run_is_watched_where_its_card_is_read(tmp_path, monkeypatch, is_watched, how):
+    provider, opened = PROVIDERS["webgpu"], onnx_runtime_model.opened
+    monkeypatch.setattr(onnx_runtime_model, "provider_for", lambda mode: (provider, ()))
+    monkeypatch.setattr(onnx_runtime_model, "probed", lambda key: Probe(key, True, is_watched=is_watched))
+    monkeypatch.setattr(onnx_runtime_model, "opened", lambda graph, _, limit: opened(graph, PROVIDERS["cpu"], limit))
+    made, sessions, report = network(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache(), Report()
+    try:
+        with plan(job(made, Work(512, 512, 1, False)), sessions, CostStore()).open(report) as run:
+            assert len(list(run.crops([torch.rand(3, 512, 512)]))) == 1
+    finally:
+        sessions.release()
+    assert report.enforcement == how and f"({how})" in report.as_text()
+    assert ("not measured" in report.as_text()) != is_watched
 
 
 def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_cannot(tmp_path):

@@ -40,8 +40,8 @@ def axes_of(call: Call, axes: Array | None, name: str = "axes") -> list[int] | N
     """Axes from the input that newer operator sets have, else from the attribute that older ones have."""
     if axes is not None:
         return numbers(axes)
-    given = call.ints(name)
-    return None if given is None else list(given)
+    lengths = call.ints(name)
+    return None if lengths is None else list(lengths)
 
 
 @operator("Squeeze", host=(1,), aliases=True)
@@ -81,12 +81,12 @@ def concat(call: Call, *inputs: Tensor) -> Tensor:
 @operator("Split", host=(1,), aliases=True)
 def split(call: Call, x: Tensor, sizes: Array | None = None) -> Any:
     axis = call.number("axis", 0)
-    given = axes_of(call, sizes, "split")
-    if given is None:
+    lengths = axes_of(call, sizes, "split")
+    if lengths is None:
         count = call.number("num_outputs", call.outputs)
         part = -(-x.shape[axis] // count)
-        given = [part] * (count - 1) + [x.shape[axis] - part * (count - 1)]
-    parts = x.split(given, axis)
+        lengths = [part] * (count - 1) + [x.shape[axis] - part * (count - 1)]
+    parts = x.split(lengths, axis)
     return parts[0] if call.outputs == 1 else parts
 
 

@@ -129,9 +129,9 @@ def operator(
 
     def enter(run: AnyRun) -> AnyRun:
         for name in names:
-            known = OPERATORS.get(name, Operator())
+            registered = OPERATORS.get(name, Operator())
             OPERATORS[name] = Operator(
-                run, frozenset(host), scalars, aliases, frozenset(overwrites), frozenset(exact), known.on_host
+                run, frozenset(host), scalars, aliases, frozenset(overwrites), frozenset(exact), registered.on_host
             )
         return run
 

@@ -26,10 +26,10 @@ _INTERPOLATE = {
 
 @operator("Upsample", host=(1,))
 def upsample(call: Call, x: Tensor, scales: Array | None = None) -> Tensor:
-    given = call.attributes["scales"] if scales is None else scales.reshape(-1)
+    scale_values = call.attributes["scales"] if scales is None else scales.reshape(-1)
     mode = str(call.number("mode", "nearest"))
     rules = Rules("linear" if mode.endswith("linear") else mode, "asymmetric", "floor")
-    factors = tuple(float(factor) for factor in given)
+    factors = tuple(float(factor) for factor in scale_values)
     return _resized(call, x, rules, factors, _sizes_of(x, factors))
 
 

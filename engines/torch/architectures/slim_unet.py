@@ -178,8 +178,8 @@ def prepare(module: SlimUnet, device: torch.device, dtype: torch.dtype) -> Prepa
         return Prepared(module, None)
     with torch.device("meta"):
         folded = Decoder(module.widths, module.depths)
-    room = {name: torch.empty_like(value) for name, value in module.delta.state_dict().items()}
-    folded.load_state_dict(room, assign=True)
+    empty = {name: torch.empty_like(value) for name, value in module.delta.state_dict().items()}
+    folded.load_state_dict(empty, assign=True)
     return Prepared(module, folded.requires_grad_(False))
 
 
