@@ -6,15 +6,16 @@ or fetched. It runs without torch and without onnxruntime: their absence is what
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
+from .. import opencv
 from ..engines.drivers import dxgi, nvml
 from ..engines.ort.probe import Probe, probe
 from ..engines.ort.providers import PROVIDERS, Request, order, this_machine
@@ -22,14 +23,14 @@ from ..engines.ort.runtime import (
     Capability,
     Installation,
     installed,
-    pip,
     reinstall,
     runs_on,
     version_numbers,
 )
+from ..environment import pip
 from ..errors import SlimFusionError
+from .finding import Finding, State
 
-State = Literal["ok", "advice", "problem"]
 Say = Callable[[str], None]
 
 OLDEST_PYTHON = (3, 10)
@@ -41,6 +42,7 @@ TORCH_INDEX = "https://download.pytorch.org/whl"
 PACKAGES = (
     ("numpy", "numpy", ""),
     ("cv2", "opencv-python", ""),
+    ("packaging", "packaging", ""),
     ("safetensors", "safetensors", ""),
     ("torchvision", "torchvision", ""),
     ("spandrel", "spandrel", ""),
@@ -49,16 +51,6 @@ PACKAGES = (
 )
 OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35
 NOT_IMPORTED = ("mtcnn",)  # only its files are read; its code wants TensorFlow
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. detail: a sentence or lines. mend: commands, one a line; "" where none is due."""
-
-    title: str
-    state: State
-    detail: str
-    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,8 +89,8 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     findings = [python_finding(sys.version_info[:2], sys.maxsize > 1 << 32), *torch_findings(facts)]
     say("packages")
     for module, wheel, use in PACKAGES:
-        error = presence(module, wheel) if module in NOT_IMPORTED else imported(module)[1]
-        findings.append(package_finding(module, wheel, use, error, facts.version))
+        findings.append(package_finding(module, wheel, use, wrong_with(module, wheel), facts.version))
+    findings += shared_findings()
     say("onnxruntime")
     found = installed()
     findings += onnxruntime_findings(found, facts, platform.machine())
@@ -118,10 +110,29 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     return [*findings, *(models() if torch is not None else ())]
 
 
+def shared_findings() -> list[Finding]:
+    """What does not go together with other packs; nothing without the package that reads their lists."""
+    if imported("packaging")[0] is None:
+        return []
+    from .other_packs import sharing_findings
+
+    return sharing_findings()
+
+
+def wrong_with(module: str, wheel: str) -> str:
+    """What is wrong with a package; "" where nothing is."""
+    if module in NOT_IMPORTED:
+        return presence(module, wheel)
+    found, error = imported(module)
+    if module == "cv2" and found is not None and not hasattr(found, "warpAffine"):
+        return "an empty folder is left of it, as after uninstalling one of two wheels"
+    return error
+
+
 def imported(name: str) -> tuple[Any, str]:
     """A module, or None and the first line of what its import raised."""
     try:
-        return importlib.import_module(name), ""
+        return pkgutil.resolve_name(name), ""
     except Exception as error:  # native libraries raise what they like
         return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
@@ -186,7 +197,9 @@ def package_finding(module: str, wheel: str, use: str, error: str, torch_version
     if use:
         return Finding(module, "advice", f"{detail}; {use} needs it", pip(f"install {wheel}"))
     mend = pip(f"install {wheel}")
-    if module == "torchvision":
+    if module == "cv2":
+        mend = opencv.mend(list(opencv.owners()))
+    elif module == "torchvision":
         mend = torchvision_mend(torch_version)
     elif not missing:
         mend = pip(f"install --force-reinstall --no-deps {wheel}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...distill.face_api import ARCHIVE, CHIP_SIZE, PACKAGE, chip_points, embeddings, normalised, weights
-from ...distill.perceptual import cache_folder
+from ...environment import cache_folder
 from ...errors import DependencyError
 from ...faces.align import similarity, warped
 from ...faces.face import Face

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...distill.perceptual import cache_folder
 from ...engines.torch.ncnn_file import named_tensors
+from ...environment import cache_folder
 from ...errors import DependencyError
 from ...models.torch_model import registry
 from ...opencv import cv2

@@ -8,8 +8,7 @@ that mends it; nothing is ever installed from here.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
+import pkgutil
 import sys
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +16,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from ...environment import forbid_telemetry, pip
 from ...errors import DependencyError, DeviceError
 from .providers import PROVIDERS, Provider, Request, Settings
 
@@ -124,7 +124,7 @@ def loaded() -> Any:
 
 
 def _imported() -> tuple[Any, Exception | None]:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.32 it reports to its maker; read at the first import
+    forbid_telemetry()
     try:
         import onnxruntime
     except Exception as error:  # native libraries, other versions of numpy: there is no end to what comes here
@@ -149,12 +149,6 @@ def _owns(distribution: metadata.Distribution) -> bool:
 
 def plugin_keys() -> tuple[str, ...]:
     return tuple(key for key, provider in PROVIDERS.items() if provider.plugin and find_spec(provider.plugin))
-
-
-def pip(words: str) -> str:
-    """A pip command for the Python that runs now, which is often not the one that `pip` alone would mean."""
-    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable or "python"
-    return f"{python} -m pip {words}"
 
 
 def reinstall(wheels: tuple[Wheel, ...]) -> str:
@@ -277,7 +271,7 @@ def plugin_device(ort: Any, provider: Provider, request: Request) -> Any:
     devices = _plugin_devices(ort, provider)
     if not devices:
         try:
-            ort.register_execution_provider_library(name, importlib.import_module(provider.plugin).get_library_path())
+            ort.register_execution_provider_library(name, pkgutil.resolve_name(f"{provider.plugin}:get_library_path")())
         except Exception as error:  # onnxruntime's errors have no common base
             if "already registered" not in str(error):
                 raise DependencyError(f"The {provider.title} plugin does not load: {error}") from error

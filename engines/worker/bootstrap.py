@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pkgutil
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,8 +45,7 @@ def load_package() -> None:
 
 def member(place: str) -> Any:
     """Something of the package by its module and name, such as "engines.worker.child:serve"."""
-    module, name = place.split(":")
-    return getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
+    return pkgutil.resolve_name(f"{PACKAGE}.{place}")
 
 
 def main() -> None:
