@@ -230,7 +230,7 @@ def _half(path: Path, size: int) -> str:
     sizes = [file.size for file in KNOWN if file.size is not None and file.name.lower() == name]
     if not sizes or size >= min(sizes):
         return ""
-    return f"is half a download: {size} of {min(sizes)} bytes; delete it and get it again"
+    return f"is half a download: {size} of {min(sizes)} bytes; delete it and download it again"
 
 
 def _differs(same_size: list[KnownFile]) -> str:

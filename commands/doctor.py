@@ -13,7 +13,7 @@ from .models import COMFYUI, existing, searched_folders
 from .pictures import counted
 
 if TYPE_CHECKING:
-    from ..doctor.examine import Finding
+    from ..doctor.finding import Finding
 
 
 PROBLEM = 1

@@ -99,10 +99,10 @@ class Planned:
         available = self._available(choice, report)
         if available.allowed < wanted or available.free < planner.LITTLE:
             if closed := self.sessions.release_others(job.model, device):
-                report.note_degradation(f"closed other networks of ours, {format_bytes(closed)}")
+                report.note_degradation(f"closed other models of SlimFusion, {format_bytes(closed)}")
             wanted_room = max(wanted, planner.LITTLE)
             job.host.make_room(wanted_room, device)
-            report.note_degradation(f"asked the host for room, {format_bytes(wanted_room)}")
+            report.note_degradation(f"asked the host to free memory, {format_bytes(wanted_room)}")
             available = self._available(choice, report)
         return _fitting(job, device, choice.question, available, self.costs)
 

@@ -83,7 +83,7 @@ def faces_from_landmarks(frames: torch.Tensor, landmarks: Any) -> Faces:
             tuple(_face_from_mesh(index, face) for face in of_frame) for index, of_frame in enumerate(per_frame)
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise FacesError(f"These face landmarks are not of core's kind ({error!r}).") from error
+        raise FacesError(f"These are not landmarks of ComfyUI's MediaPipe Face Landmarker ({error!r}).") from error
     faces = Faces(tuple(tuple(f for f in of_frame if can_align(f.landmarks)) for of_frame in by_frame), *size[:2])
     faces.check_size(frames)
     return faces

@@ -73,11 +73,10 @@ class Restoring:
     def __post_init__(self) -> None:
         check_numbers(strength=self.strength, face_side=self.face_side)
         if not 0 <= self.strength <= 1:
-            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+            raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
         if self.face_side and not LEAST_SIDE <= self.face_side <= MOST_SIDE:
             raise SettingError(
-                f"Faces are enlarged to a side of {LEAST_SIDE} to {MOST_SIDE} px, or 0 for automatic, not "
-                f"{self.face_side}."
+                f"The face side must be between {LEAST_SIDE} and {MOST_SIDE} px, or 0 for automatic, not {self.face_side}."
             )
 
     def side_for(self, spec: ModelSpec) -> int:
@@ -155,7 +154,7 @@ def restore_faces(
         restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
-        report.notes.append("no face was found: every frame is as it came in")
+        report.notes.append("no face was found: all frames are unchanged")
     return Restored(result, painted, faces, report)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.network import Model, runnable
+from ..environment import pip
 from ..errors import DependencyError, ModelFileError, OutputError, SettingError
 
 OPSET = 18
@@ -115,7 +116,7 @@ def _difference(ort: Any, content: bytes, sample: torch.Tensor, expected: torch.
 
 def _tools() -> tuple[Any, Any]:
     """The modules onnxruntime and onnx. Raises DependencyError."""
-    from ..engines.ort.runtime import loaded, pip
+    from ..engines.ort.runtime import loaded
 
     try:
         import onnx

@@ -72,7 +72,7 @@ def refused_by_torch(description: OnnxDescription) -> str:
     """Why torch cannot run a graph here, as the end of a sentence; "" where it can. Raises ModelFileError."""
     missing = onnx_as_torch.unsupported(description.graph)
     if missing:
-        return f"has operators that are not known to torch here ({', '.join(missing)})"
+        return f"has operators that are not supported in torch ({', '.join(missing)})"
     try:
         if description.card.is_image_network:
             scale_under_torch(description)  # what depends on sizes shows only when it is run

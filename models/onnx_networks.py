@@ -14,7 +14,9 @@ from ..engines.network import Network, Tensors
 from ..engines.onnx.file import OnnxGraph
 from ..engines.ort import runtime
 from ..engines.ort.providers import PROVIDERS, Provider, Request
-from ..engines.worker.parent import Worker, never_stop
+from ..engines.ort.task import OnnxTask
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import never_stop
 
 # A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
 ROOMY = 8
@@ -70,8 +72,8 @@ class WorkerSession:
 
     def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool, frugal: bool) -> None:
         request = {"budget": limit, "as_plugin": as_plugin}
-        task = {"kind": "onnx", "model": str(path), "provider": provider.key, "request": request}
-        self._worker = Worker(task, limit or None, frugal=frugal)
+        settings = {"model": str(path), "provider": provider.key, "request": request}
+        self._worker = Worker(OnnxTask, settings, limit or None, frugal=frugal)
         self._worker.start()
 
     @property

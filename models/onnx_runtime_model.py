@@ -78,7 +78,10 @@ class OnnxRuntimeModel(CountedModel):
     def hold_to(
         self, device: torch.device, allowed: int, ours: int
     ) -> contextlib.AbstractContextManager[enforce.Enforcement]:
-        return contextlib.nullcontext("enforced" if self.traits.takes_limit else "watched")
+        """An arena refuses more; a worker ends itself where it can read what it takes; else it is a prediction."""
+        if self.provider.enforced:
+            return contextlib.nullcontext("enforced")
+        return contextlib.nullcontext("watched" if probed(self.provider.key).is_watched else "predicted")
 
 
 def onnx_runtime_model(description: OnnxDescription, budget: MemoryBudget, refusal: str) -> OnnxRuntimeModel:
@@ -103,7 +106,7 @@ def onnx_runtime_model(description: OnnxDescription, budget: MemoryBudget, refus
         f"onnxruntime {provider.title}",
         notes,
         is_outside=not in_process,
-        takes_limit=provider.enforced,
+        takes_limit=True,
         steers_memory=in_process,
         is_exact=guess is not None,
     )

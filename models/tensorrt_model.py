@@ -21,8 +21,9 @@ from ..catalog.spec import ModelSpec
 from ..engines.host import Host
 from ..engines.memory.cost import Cost
 from ..engines.network import Model, Network, Tensors, Traits
-from ..engines.tensorrt.build import WORKSPACE, EngineFacts, facts_file, loaded
-from ..engines.worker.parent import Patience, Worker
+from ..engines.tensorrt.build import WORKSPACE, BuildTask, EngineFacts, facts_file, loaded
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import Patience
 from ..errors import DependencyError, ModelFileError, SettingError
 from .torch_model import TorchModel
 
@@ -43,7 +44,10 @@ class Engine:
 
 @dataclass(frozen=True, eq=False)
 class TensorRTModel(Model):
-    """A face network as an engine. Not yet run on a card: `python3 dev.py bench gpu` proves it where there is one."""
+    """A face network as an engine. Not yet run on a card.
+
+    `python3 dev.py bench gpu --only tensorrt` proves it where there is one.
+    """
 
     spec: ModelSpec
     key: tuple[Any, ...]
@@ -173,8 +177,7 @@ def _built(model: TorchModel, precision: str, path: Path, host: Host, budget: in
     progress = path.with_suffix(".progress")
     host.progress("export", 0, 1)
     export(model, precision, onnx, batch=1)
-    task = {
-        "kind": "tensorrt",
+    settings = {
         "model": str(onnx),
         "engine": str(path),
         "timing": str(path.parent / "timings.cache"),
@@ -182,7 +185,7 @@ def _built(model: TorchModel, precision: str, path: Path, host: Host, budget: in
         "workspace": min(WORKSPACE, budget or WORKSPACE),
     }
     # The builder's host memory is not the budget's, which is for the card.
-    worker = Worker(task, None, name=model.spec.name, patience=PATIENCE)
+    worker = Worker(BuildTask, settings, name=model.spec.name, patience=PATIENCE)
     try:
         about = worker.start(_reporting(progress, host))
     finally:

@@ -193,7 +193,7 @@ def _descriptor(weights: StateDict, name: str) -> Any:
         descriptor = registry().load(weights)
     except spandrel.UnsupportedModelError as error:
         raise ModelFileError(
-            f"{name} is a model, but of an architecture that is not known here ({len(weights)} tensors). "
+            f"{name} is a model, but of an architecture that is not supported ({len(weights)} tensors). "
             "Face restorers such as GFPGAN, RestoreFormer and CodeFormer and most upscalers are known; "
             "checkpoints, LoRAs and detectors are not restorers."
         ) from error
@@ -210,7 +210,7 @@ def _descriptor(weights: StateDict, name: str) -> Any:
 def _misfit(name: str) -> ModelFileError:
     return ModelFileError(
         f"{name} looks like a known architecture but tensors are missing or of another size or type; "
-        "the file is damaged or a variant that is not known here. Get it from its maker again."
+        "the file is damaged or a variant that is not supported. Download it again from its author."
     )
 
 

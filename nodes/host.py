@@ -47,8 +47,8 @@ def socket_type(name: str) -> Any:
     plain: Any = kind.Input
 
     class Socket(plain):
-        def __init__(self, id: str, **settings: Any) -> None:
-            super().__init__(id, extra_dict={"forceInput": True}, **settings)
+        def __init__(self, id: str, display_name: str | None = None, **settings: Any) -> None:
+            super().__init__(id, display_name, extra_dict={"forceInput": True}, **settings)
 
     kind.Input = Socket
     return kind
@@ -63,16 +63,20 @@ Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
 
 
-def advanced(input: Any) -> Any:
-    """The same input, which the page folds away. (Older hosts do not take the keyword of this name.)"""
-    input.extra_dict = {**input.extra_dict, "advanced": True}
-    return input
-
-
 def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
     return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+
+
+def rare(*inputs: io.Input) -> list[io.Input]:
+    """Marks inputs that few people change: pages that know of it show them on request only.
+
+    Written into the input's own dictionary, because hosts before 0.10 have no keyword for it.
+    """
+    for each in inputs:
+        each.extra_dict = {**(each.extra_dict or {}), "advanced": True}
+    return list(inputs)
 
 
 def register_model_folders() -> None:
@@ -274,7 +278,6 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
-    "advanced",
     "catalogue_folders",
     "frames_in",
     "frames_out",
@@ -284,6 +287,7 @@ __all__ = [
     "model_folders",
     "model_names",
     "offer_example_pictures",
+    "rare",
     "register_model_folders",
     "said",
     "schema",

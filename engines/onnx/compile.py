@@ -61,7 +61,7 @@ def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: boo
         )
     if graph.opset > NEWEST_OPSET:
         raise UnsupportedError(
-            f"{name} uses ONNX's operator set {graph.opset}; the newest that is known here is {NEWEST_OPSET}. "
+            f"{name} uses ONNX's operator set {graph.opset}; the newest that is supported is {NEWEST_OPSET}. "
             f"Export it with an older one. {OTHER_ENGINE}"
         )
     try:
@@ -81,7 +81,7 @@ def broken(graph: OnnxGraph, error: Exception, node: str = "") -> ModelFileError
 def too_much_on_host(name: str) -> ModelFileError:
     return ModelFileError(
         f"{name} computes more than {HOST_BYTES >> 20} MiB of sizes and indices, which no model does. The file is "
-        "damaged or not what it is said to be: get another export of the model."
+        "damaged or not what it claims to be: use another export of the model."
     )
 
 

@@ -200,7 +200,7 @@ class _Reader:
                 outputs.append(self._value(field.message()))
             elif field.number == 15:
                 raise ModelFileError(
-                    f"{self._path.name} has sparse weights, which are not read here. Export it with dense ones."
+                    f"{self._path.name} has sparse weights, which are not supported. Export it with dense ones."
                 )
         return Graph(tuple(v for v in inputs if v.name not in tensors), tuple(outputs), tuple(nodes), tensors)
 
@@ -321,7 +321,9 @@ class _Reader:
         self, name: str, kind_name: str, kind: int, dims: list[int], entries: dict[str, str]
     ) -> tuple[Path, tuple[tuple[int, int, int, int], ...]]:
         if DTYPES.get(kind) is None:
-            raise ModelFileError(f"{self._path.name} keeps {name!r} of type {kind_name} outside, which is not read.")
+            raise ModelFileError(
+                f"{self._path.name} keeps {name!r} of type {kind_name} in another file, which is not supported."
+            )
         location = entries.get("location", "")
         if location not in self._external:
             self._external[location] = External.beside(self._path, location)

@@ -63,7 +63,7 @@ def _tensor(name: str, entry: Any, available: int) -> tuple[torch.Tensor, int, i
         raise DamagedError(f"its tensor {name[:80]!r} has no type")
     dtype = _DTYPES.get(kind)
     if dtype is None:
-        raise UnsupportedError(f"holds {name[:80]!r} as {kind[:20]}, which is not read here; convert it to fp16")
+        raise UnsupportedError(f"holds {name[:80]!r} as {kind[:20]}, which is not supported; convert it to fp16")
     if end > available or end - begin != math.prod(shape) * dtype.itemsize or len(shape) > 32:
         raise DamagedError(f"its tensor {name[:80]!r} of shape {shape[:8]} does not fit its {end - begin} bytes")
     return torch.empty(shape, dtype=dtype, device="meta"), begin, end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -36,9 +37,8 @@ PARSERS = ("bisenet",)
 class ModelLibrary:
     """The user's model files and the conditions under which they are run.
 
-    search: finds the files; it is not called before a network is needed, and finds none unless it is given.
-    commercial_only: take only files whose
-    licence is known to allow commercial use.
+    search: finds the files; it is called when the first network is needed, and finds none unless it is given.
+    commercial_only: take only files whose licence is known to allow commercial use.
     """
 
     search: Callable[[], Sequence[Found]] = tuple
@@ -49,7 +49,12 @@ class ModelLibrary:
 
     def file(self, kind: Kind, cards: Sequence[str]) -> Found:
         """The best file of a kind. Raises ModelFileError, which says where to get one."""
-        return best(self.search(), kind, cards, self.commercial_only)
+        return best(self._found, kind, cards, self.commercial_only)
+
+    @cached_property
+    def _found(self) -> Sequence[Found]:
+        """Looked for once, however many networks of however many pictures are asked for: every file is read."""
+        return self.search()
 
     def detector(self, name: str) -> Found:
         """The best file of a detector. Raises ModelFileError."""

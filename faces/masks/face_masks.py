@@ -45,9 +45,9 @@ class MaskChoice:
     def __post_init__(self) -> None:
         check_numbers(feather=self.feather, **dict(zip(("top", "right", "bottom", "left"), self.padding, strict=True)))
         if not all(0 <= margin < 1 for margin in self.padding):
-            raise SettingError(f"The margins of a face mask go from 0 to below 1, not {self.padding}.")
+            raise SettingError(f"The margins of a face mask must be 0 or more and below 1, not {self.padding}.")
         if not 0 <= self.feather <= 0.5:
-            raise SettingError(f"The feather of a face mask goes from 0 to 0.5, not {self.feather}.")
+            raise SettingError(f"The feather of a face mask must be between 0 and 0.5, not {self.feather}.")
 
     @property
     def sees_pixels(self) -> bool:
@@ -163,7 +163,7 @@ def crops(
 ) -> Iterator[Tensors]:
     """Each face's crop as a network wants it. Raises FacesError without the frames."""
     if frames is None:
-        raise FacesError("This mask looks at the faces' pixels: connect the image the faces were found in.")
+        raise FacesError("This mask needs the image: connect the image in which the faces were detected.")
     assert card.size is not None
     scale = card.size / SIZE
     for face, affine in zip(faces, affines, strict=True):
@@ -187,7 +187,7 @@ def network_input(crop: np.ndarray, card: ModelCard) -> torch.Tensor:
 
 def _needed(network: MaskNetwork | None, kind: str, what: str) -> MaskNetwork:
     if network is None or network.card.kind != kind:
-        raise SettingError(f"The {what} of a face are found by a {kind} network, and none is given: choose one.")
+        raise SettingError(f"The {what} of a face need a {kind} network: choose one.")
     return network
 
 

@@ -31,7 +31,7 @@ def fuse_pairs(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor
     """Without a network, on the CPU."""
     turned = [face for face, _ in task.pairs if is_profile(face.landmarks)]
     if turned:
-        report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
+        report.notes.append(f"{len(turned)} faces are seen from the side and were not changed")
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
     if not pairs:
         return
@@ -56,8 +56,8 @@ def fuse_pairs(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor
     except BudgetError as error:
         largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
         raise BudgetError(
-            f"Fusing a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives {error.given}. "
-            "Raise the budget, or use a smaller image.",
+            f"Blending a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives "
+            f"{error.given}. Raise the budget, or use a smaller image.",
             error.needed,
             error.given,
         ) from error
@@ -69,12 +69,12 @@ def _sources(people: Sequence[Person], task: Task, report: Report) -> list[class
     for person in people:
         if person.picture is None or person.face is None:
             raise FacesError(
-                f"{person.name} is an identity without a picture, and fusing without a model needs one: connect a "
+                f"{person.name} is an identity without a picture, and blending without a model needs one: connect a "
                 "source picture, or load a swap model."
             )
         shown.append((person.picture, person.face))
     if any(face.landmarks68 is None for _, face in shown) and task.networks.landmarks is None:
-        raise FacesError("A source has no 68 points, which fusing without a model needs: detect them first.")
+        raise FacesError("A source has no 68 points, which blending without a model needs: detect them first.")
     unknown = [shown_face for shown_face in shown if shown_face[1].landmarks68 is None]
     point_sets = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
     return [

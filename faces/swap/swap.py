@@ -145,7 +145,7 @@ def _swap(
                     canvas = Canvas(frame, task.mask_of(face), canvas_mask, task.swapping.strength)
                     canvas.paste(picture, affine, mask)
     except BudgetError as error:
-        raise BudgetError(f"{error} Without a model, faces are fused in less.", error.needed, error.given) from error
+        raise BudgetError(f"{error} Swapping without a model needs less memory.", error.needed, error.given) from error
 
 
 def _cover(frame: np.ndarray, face: Face, hidden: Hidden | None) -> tuple[Cover, np.ndarray] | None:

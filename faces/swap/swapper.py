@@ -59,7 +59,8 @@ def swapper_for(model: Model) -> Swapper:
     card = spec.card
     if card.kind != "swapper":
         raise SettingError(
-            f"{spec.name} is no swap model but {spec.architecture}. Choose one, or leave the model out to fuse without."
+            f"{spec.name} is not a swap model but {spec.architecture}. Choose a swap model, or leave it out to "
+            "blend without one."
         )
     if not card.needs_matrix or spec.path is None:
         return Swapper(card)

@@ -64,7 +64,7 @@ class Swapping:
     def __post_init__(self) -> None:
         check_numbers(strength=self.strength)
         if not 0 <= self.strength <= 1:
-            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+            raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
         classic.Weights(self.shape, self.texture, self.colour)
         boost.factor_for(1, self.boost)
         object.__setattr__(self, "mapping", parse_map(self.people))
@@ -112,7 +112,7 @@ def with_points(
     """The pairs with the 68 points of each face. Raises FacesError where nothing finds them."""
     unknown = [face for face, _ in pairs if face.landmarks68 is None]
     if unknown and landmarks is None:
-        raise FacesError("A face has no 68 points, which fusing without a model needs: detect them first.")
+        raise FacesError("A face has no 68 points, which blending without a model needs: detect them first.")
     points_of: dict[int, np.ndarray] = {}
     if unknown and landmarks is not None:
         points = landmarks([(frames[face.frame].numpy(), face) for face in unknown], report)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.bench.swap_twins import save_swapper
+from slimfusion.bench.faces.swap_twins import save_swapper
 from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost

@@ -5,7 +5,7 @@ import pytest
 import torch
 from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import FacesError, ImageError, SettingError
-from slimfusion.faces import align
+from slimfusion.faces import align, warp
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, MaskNetworks, face_masks, network_input
 from slimfusion.faces.masks.soft import AREAS
@@ -201,3 +201,12 @@ def test_what_is_needed_and_missing_is_named():
 def test_margins_and_feathers_outside_their_range_are_refused(wrong, said):
     with pytest.raises(SettingError, match=said):
         MaskChoice(**wrong)
+
+
+@pytest.mark.parametrize("larger", [1.0, 1.5, 2.5])
+def test_areas_that_reach_beyond_the_crop_end_without_a_step(larger):
+    """The crop's border is no end of the face, but it is one of the mask."""
+    points = 0.5 + larger * (warp.MEAN_FACE * 0.22 - (0, 0.15))
+    mask = face_masks(one(face_at(40, 40, 220, points68=points)), MaskChoice(areas=("upper", "lower"), feather=0.1))[0]
+    steps = max(float(mask.diff(dim=axis).abs().max()) for axis in (0, 1))
+    assert mask.max() == 1 and steps < 1.1 * np.pi / 2 / (0.1 * 220)

@@ -276,3 +276,19 @@ def test_a_turned_look_gives_points_of_the_frame(detector, monkeypatch, turn, ta
     wanted = marks if turn == 2 else (face.landmarks[:, 1], 498 - face.landmarks[:, 0]) if turn == 3 else marks
     wanted = np.stack(wanted, 1) if isinstance(wanted, tuple) else wanted
     assert np.abs(points - wanted).max() < 6
+
+
+def test_of_too_many_candidates_the_best_stay_in_their_order():
+    cells = np.zeros((5, 9))
+    cells[:, 4] = 0.7, 0.9, 0.65, 0.8, 0.95
+    assert mtcnn.best_cells(cells, 3)[:, 4].tolist() == [0.9, 0.8, 0.95]
+    assert mtcnn.best_cells(cells, 5) is cells
+
+
+def test_a_limit_on_candidates_loses_no_face(detector, monkeypatch):
+    (before,) = detector.detect(batch(ASTRONAUT))
+    monkeypatch.setattr(mtcnn, "MOST_CELLS", 40)
+    monkeypatch.setattr(mtcnn, "P_PIXELS_AT_ONCE", 1 << 12)
+    (after,) = detector.detect(batch(ASTRONAUT))
+    assert len(after) == len(before) == 1
+    assert np.abs(after[0].box - before[0].box).max() < 1

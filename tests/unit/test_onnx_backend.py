@@ -14,9 +14,12 @@ from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.ort.probe import Probe
 from slimfusion.engines.ort.providers import PROVIDERS
+from slimfusion.engines.ort.task import OnnxTask
 from slimfusion.engines.plan import plan
-from slimfusion.engines.worker import parent as worker_module
+from slimfusion.engines.worker import process as worker_module
+from slimfusion.engines.worker.parent import Worker
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
 from slimfusion.faces.restore import restore_faces, restore_image
 from slimfusion.models import onnx_networks as onnx_sessions
@@ -159,6 +162,22 @@ def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_pat
     assert report.engine == "onnxruntime CPU" and any("not known to torch here (Celu)" in n for n in report.notes)
 
 
+@pytest.mark.parametrize(("is_watched", "how"), [(True, "watched"), (False, "predicted")])
+def test_without_a_limit_of_its_own_a_run_is_watched_where_its_card_is_read(tmp_path, monkeypatch, is_watched, how):
+    provider, opened = PROVIDERS["webgpu"], onnx_runtime_model.opened
+    monkeypatch.setattr(onnx_runtime_model, "provider_for", lambda mode: (provider, ()))
+    monkeypatch.setattr(onnx_runtime_model, "probed", lambda key: Probe(key, True, is_watched=is_watched))
+    monkeypatch.setattr(onnx_runtime_model, "opened", lambda graph, _, limit: opened(graph, PROVIDERS["cpu"], limit))
+    made, sessions, report = network(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache(), Report()
+    try:
+        with plan(job(made, Work(512, 512, 1, False)), sessions, CostStore()).open(report) as run:
+            assert len(list(run.crops([torch.rand(3, 512, 512)]))) == 1
+    finally:
+        sessions.release()
+    assert report.enforcement == how and f"({how})" in report.as_text()
+    assert ("not measured" in report.as_text()) != is_watched
+
+
 def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_cannot(tmp_path):
     """64 MiB of features: the system or the arena refuses them, before anything is over the budget."""
     weights = {"wide": np.ones((16, 1, 1, 1), np.float32), "narrow": np.ones((1, 16, 1, 1), np.float32)}
@@ -170,8 +189,8 @@ def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_canno
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     picture = np.ones((1, 1, 1024, 1024), np.float32)
     for budget, fits in ((64 * MIB, False), (256 * MIB, True)):
-        task = {"kind": "onnx", "model": str(path), "provider": "cpu", "request": {"budget": budget}}
-        with worker_module.Worker(task, budget) as worker:
+        settings = {"model": str(path), "provider": "cpu", "request": {"budget": budget}}
+        with Worker(OnnxTask, settings, budget) as worker:
             if fits:
                 assert worker.run([picture])[0].mean() == 16
             else:
@@ -221,7 +240,7 @@ def test_settings_that_do_not_fit_the_file(tmp_path):
         network(path, "directml")
     with pytest.raises(SettingError, match="built from torch's weights"):
         network(path, "tensorrt")
-    with pytest.raises(ModelFileError, match="no ONNX model that is known here"):
+    with pytest.raises(ModelFileError, match="not an ONNX model that is supported"):
         network(restorer(tmp_path / "odd.onnx", size=300))
 
 

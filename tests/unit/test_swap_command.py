@@ -80,7 +80,7 @@ def test_no_note_where_none_is_wanted_or_nothing_was_done(folder, tmp_path):
         (["source.png", "in/a.png", "out.png", "--model", "inswapper.onnx"], "'inswapper.onnx' was not found"),
         (["source.png", "in/a.png", "out.png", "--people", "0:C"], "There is no person 'C'"),
         (["who.safetensors", "in/a.png", "out.png"], "is an identity without a picture"),
-        (["source.png", "in/a.png", "out.png", "--strength", "7"], "The strength goes from 0 to 1"),
+        (["source.png", "in/a.png", "out.png", "--strength", "7"], "The strength must be between 0 and 1"),
         (["source.png", "in", "out.png"], "looks like one picture"),
     ],
 )

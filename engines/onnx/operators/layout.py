@@ -138,7 +138,7 @@ def pad(
 def _padded_by_content(call: Call, x: Tensor, flat: list[int], mode: str) -> Tensor:
     """F.pad wants all axes but the first two named, and no more."""
     if mode not in _PAD_MODES:
-        raise call.refused(f"its mode {mode} is not known here")
+        raise call.refused(f"its mode {mode} is not supported")
     axes = len(flat) // 2
     if axes > 3 or any(amount < 0 for amount in flat):
         raise call.refused(f"it pads {axes} axes by {mode}")

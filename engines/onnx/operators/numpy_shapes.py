@@ -102,7 +102,7 @@ def clip(call: Call, x: Array, low: Array | None = None, high: Array | None = No
 def cast(call: Call, x: Array) -> Array:
     dtype = _NUMPY_TYPES.get(call.attributes["to"])
     if dtype is None:
-        raise call.refused(f"its type {call.attributes['to']} is not known here")
+        raise call.refused(f"its type {call.attributes['to']} is not supported")
     return x.astype(dtype)
 
 

@@ -96,7 +96,7 @@ class Call:
 
         dtype = DTYPES.get(onnx_type)
         if dtype is None:
-            raise self.refused(f"its type {onnx_type} is not known here")
+            raise self.refused(f"its type {onnx_type} is not supported")
         return self.dtype if dtype.is_floating_point else dtype
 
     def check_table(self, shape: Sequence[int]) -> tuple[int, ...]:

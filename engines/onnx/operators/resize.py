@@ -150,7 +150,7 @@ def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Ar
         return np.asarray(middle + (places + np.float32(0.5)) / scale - 0.5)
     if rule in ("half_pixel", "pytorch_half_pixel"):
         return np.asarray((places + np.float32(0.5)) / scale - np.float32(0.5))
-    raise call.refused(f"its coordinates follow {rule}, which is not known here")
+    raise call.refused(f"its coordinates follow {rule}, which is not supported")
 
 
 def _nearest(places: Array, rule: str, old: int) -> Array:

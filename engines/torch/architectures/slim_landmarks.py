@@ -74,5 +74,5 @@ def load(state_dict: Mapping[str, Tensor]) -> SlimLandmarks:
     try:
         network.load_state_dict({key: value.float() for key, value in state_dict.items()})
     except RuntimeError as error:
-        raise ModelFileError(f"These SlimLandmarks weights are incomplete: get the file again. {error}") from error
+        raise ModelFileError(f"These SlimLandmarks weights are incomplete: download the file again. {error}") from error
     return network.train(False).requires_grad_(False)

@@ -232,6 +232,6 @@ def load(state_dict: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SlimU
     except (KeyError, RuntimeError) as error:
         version = metadata.get("version", "unknown")
         raise ModelFileError(
-            f"These SlimUnet weights (version {version}) are incomplete: get the file again. {error}"
+            f"These SlimUnet weights (version {version}) are incomplete: download the file again. {error}"
         ) from error
     return network.train(False)
