@@ -197,7 +197,7 @@ class Answer:
     log: str
 
 
-def ask(task: type[Any], settings: Mapping[str, Any], seconds: float) -> Answer:
+def run_once(task: type[Any], settings: Mapping[str, Any], seconds: float) -> Answer:
     """Loads a task in a child process once, for what it says; the child is ended then, or after `seconds`."""
     frames = SharedFrames()
     with tempfile.TemporaryFile() as log:
