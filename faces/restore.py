@@ -76,7 +76,7 @@ class Restoring:
             raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
         if self.face_side and not LEAST_SIDE <= self.face_side <= MOST_SIDE:
             raise SettingError(
-                f"The face side must be between {LEAST_SIDE} and {MOST_SIDE} px, or 0 for automatic, not {self.face_side}."
+                f"The face side must be 0 (automatic) or {LEAST_SIDE} to {MOST_SIDE} px, not {self.face_side}."
             )
 
     def side_for(self, spec: ModelSpec) -> int:

@@ -113,7 +113,7 @@ def face_side_input() -> io.Input:
         max=2048,
         step=64,
         optional=True,
-        tooltip="Image models restore smaller faces enlarged to a square of this side. 0 = automatic. Face models ignore it.",
+        tooltip="Image models restore smaller faces enlarged to this side. 0 = automatic. Face models ignore it.",
     )
 
 

@@ -11,6 +11,7 @@ from slimfusion.faces import paste as paste_module
 from slimfusion.faces.align import affine_for, crop_face, crop_region
 from slimfusion.faces.masks.soft import crop_mask, region_mask
 from slimfusion.faces.paste import Canvas, Detail
+from slimfusion.faces.restore import PASTE_PIXEL
 
 HEAD = np.array([[-31, -32], [31, -32], [0, 0], [-25, 35], [25, 35]], float)
 
@@ -203,13 +204,11 @@ def test_a_detail_that_is_no_number_is_black_as_it_was_for_the_network():
     assert np.isfinite(pasted[140:160, 150:170]).all()
 
 
-def test_detail_takes_one_crop_more():
+def test_memory_for_detail_is_what_restoring_forecasts():
     frame, size = np.zeros((1500, 1500, 3), np.float32), 256
-    affine, crop = affine_of(5, (750, 750), 10, size), np.ones((size, size, 3), np.float32)
-    peaks = []
-    for detail in (None, Detail(frame, crop, 1.0)):
-        tracemalloc.start()
-        Canvas(frame).paste(crop, affine, crop_mask(size), detail)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] <= peaks[0] + 2 * crop.nbytes  # while the picture without the detail is made
+    affine, crop, mask = affine_of(5, (750, 750), 10, size), np.ones((size, size, 3), np.float32), crop_mask(size)
+    tracemalloc.start()
+    Canvas(frame).paste(crop, affine, mask, Detail(frame, crop.copy(), 1.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= paste_module.BAND_PIXELS * PASTE_PIXEL + 2 * crop.nbytes <= 2 * peak
