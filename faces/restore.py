@@ -222,10 +222,7 @@ def _restore_aligned(
     size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
-    corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
-    box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
-    box = min(box, BAND_PIXELS)
-
+    after = _aligned_bytes(affines, size)
     shares = [detail_share(align.enlargement(affine)) for affine in affines]
     large = sum(share > 0 for share in shares)
     if task.restoring.face_side:
@@ -243,8 +240,6 @@ def _restore_aligned(
                 waiting.append((is_grey(crop), Detail(frame, crop, share) if share else None))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
-    # A detail is the crop and what is left of it.
-    after = box * PASTE_PIXEL + (2 * size**2 * FLOAT_PIXEL if large else 0)
     work = Work(size, size, len(task.faces), tiled=False, after_bytes=after)
     crop_mask = soft.crop_mask(size)
     with plan(task.job(work)).open(report) as run:
@@ -254,6 +249,24 @@ def _restore_aligned(
                 grey, detail = waiting.popleft()
                 picture = without_colour(picture) if grey else picture
                 task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
+
+
+def _aligned_bytes(affines: list[np.ndarray], size: int) -> int:
+    """What aligning or pasting one of some faces takes at most, beside its crop.
+
+    affines: from frame to crops of `size` px.
+    """
+    most = 0
+    for affine in affines:
+        low, high = align.corner_bounds(align.inverse(affine), 0, 0, size, size)
+        box = int(np.prod(high - low))  # px of the face's upright box
+        square = align.averaged_pixels(affine)
+        averaged = box // square**2 * FLOAT_PIXEL if square > 1 else 0
+        detail = (
+            2 * size**2 * FLOAT_PIXEL if detail_share(align.enlargement(affine)) else 0
+        )  # the crop, and what is left
+        most = max(most, averaged, min(box, BAND_PIXELS) * PASTE_PIXEL + detail)
+    return most
 
 
 def detail_share(enlargement: float) -> float:
