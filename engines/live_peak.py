@@ -50,7 +50,7 @@ class LivePeak(TorchDispatchMode):
     """
 
     def __init__(self, ignored: Iterable[torch.Tensor] = (), copies: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._copies = copies
         self._sizes: dict[int, int] = {}

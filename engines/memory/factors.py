@@ -90,7 +90,8 @@ class Factors:
         age = max(0.0, self._clock() - factor.at)
         if age > LIFETIME:
             return without
-        return without + (_bounded(factor.value) - without) * 0.5 ** (age / HALF_LIFE)
+        result: float = without + (_bounded(factor.value) - without) * 0.5 ** (age / HALF_LIFE)
+        return result
 
     def measured(self, key: str, ratio: float, folder: Path | None) -> None:
         """Takes in that a run took `ratio` of what was probed."""

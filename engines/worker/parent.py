@@ -91,7 +91,8 @@ class Worker:
         what the task says of a model or of its own dependencies.
         """
         with self._lock:
-            return self._twice(lambda: self._run_once(inputs, check_interrupt))
+            result: list[np.ndarray] = self._twice(lambda: self._run_once(inputs, check_interrupt))
+            return result
 
     def close(self) -> None:
         """Ends the child and gives the shared memory back; waits for a run in another thread."""
@@ -168,7 +169,8 @@ class Worker:
             return self._too_much(f"ran out of memory in its worker process ({reason})")
         own = getattr(errors, kind, None) if kind else None
         if own is not None:
-            return own(reason)
+            result: SlimFusionError = own(reason)
+            return result
         return DeviceError(
             f"{self.name} failed in its worker process ({reason}). Update the driver or choose another engine."
         )

@@ -233,7 +233,8 @@ def kept_by_frame(
 
 def in_pixels(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Points (N, 5, 2) in fractions of square boxes (N, 4), as pixels whose centres are whole numbers."""
-    return boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
+    result: np.ndarray = boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
+    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,8 @@ def _start(points: np.ndarray, quarter: int) -> np.ndarray:
     middle = TEMPLATE.mean(0)
     cosine, sine = round(np.cos(quarter * np.pi / 2)), round(np.sin(quarter * np.pi / 2))
     turned = (TEMPLATE - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle
-    return turned @ back[:, :2].T + back[:, 2]
+    result: np.ndarray = turned @ back[:, :2].T + back[:, 2]
+    return result
 
 
 def _read(

@@ -211,7 +211,8 @@ def strangeness(picture: np.ndarray, cheeks: np.ndarray) -> np.ndarray:
     skin = np.median(lab[cheeks], 0)
     spread = np.maximum(1.5 * np.median(np.abs(lab[cheeks] - skin), 0), SKIN_SPREAD)
     distance = np.sqrt((((lab - skin) / spread) ** 2).sum(-1))
-    return ((distance - STRANGE) / STRANGE).clip(0, 1).astype(np.float32)
+    result: np.ndarray = ((distance - STRANGE) / STRANGE).clip(0, 1).astype(np.float32)
+    return result
 
 
 def opening_mask(wanted: np.ndarray, own: np.ndarray, other: np.ndarray, width: int, height: int) -> np.ndarray:

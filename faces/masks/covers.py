@@ -53,7 +53,8 @@ class Cover:
         wide = cv2.GaussianBlur(wide, (0, 0), max(0.3, sigma))
         x, y = np.round(self.placed(mesh)).astype(int).T
         height, width = wide.shape
-        return 1 - wide[y.clip(0, height - 1), x.clip(0, width - 1)][:, None]
+        result: np.ndarray = 1 - wide[y.clip(0, height - 1), x.clip(0, width - 1)][:, None]
+        return result
 
     def moved_to(self, own: np.ndarray, wanted: np.ndarray, region: Region) -> np.ndarray:
         """The mask for a region of the frame whose mesh `own` was moved to `wanted`, at the region's size."""

@@ -55,7 +55,8 @@ class Skin:
         height, width = lab.shape[:2]
         expected = self.light[0] + self.light[1] * np.arange(width) + self.light[2] * np.arange(height)[:, None]
         expected = expected.clip(*self.range)
-        return np.hypot((lab[..., 0] - expected) / self.spread[0], self.tint(lab)).astype(np.float32)
+        result: np.ndarray = np.hypot((lab[..., 0] - expected) / self.spread[0], self.tint(lab)).astype(np.float32)
+        return result
 
     def tint(self, lab: np.ndarray) -> np.ndarray:
         """(h, w) float32: how far the colour is from this skin's in the same light; stronger colour counts little.

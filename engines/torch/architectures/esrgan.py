@@ -120,4 +120,5 @@ def _finished(prepared: Prepared, x: Tensor) -> Tensor:
     for kernels, bias in prepared.enlarging:
         x = F.leaky_relu_(folding.nearest_conv(x, kernels, bias), SLOPE)
     x = F.leaky_relu_(prepared.last[0](x), SLOPE)
-    return prepared.last[1](x)
+    result: Tensor = prepared.last[1](x)
+    return result
