@@ -41,7 +41,8 @@ class Detail:
     def taken_from(self, restored: np.ndarray) -> np.ndarray:
         """The restored crop (S, S, 3) without the share of what was given, which `of` brings back at full size."""
         part = self._share_of(self.crop)
-        return np.subtract(restored, part, out=part)
+        np.subtract(restored, part, out=part)
+        return part
 
     def of(self, region: Region) -> np.ndarray:
         """The share of the frame (h, w, 3) in a region."""
@@ -140,7 +141,7 @@ class Canvas:
 
 def without_nan(picture: np.ndarray) -> np.ndarray:
     """A copy whose values are numbers: NaN as black, infinities as the ends of the range."""
-    return np.nan_to_num(picture, posinf=1.0, neginf=0.0)
+    return np.asarray(np.nan_to_num(picture, posinf=1.0, neginf=0.0))
 
 
 def bands(rows: slice, columns: slice) -> Iterator[slice]:
