@@ -324,7 +324,7 @@ def _measured(device: torch.device, report: Report, ours: int = 0) -> Iterator[N
     ours: bytes that count although they were there before.
     """
     ours += _planned_bytes(report, device)
-    with meter.peak(device) as measured:
+    with meter.peak(device, ours) as measured:
         yield
     report.measured_peak = max(report.measured_peak, measured.peak + ours)
     report.add_samples([(moment, level + ours) for moment, level in measured.samples])

@@ -29,7 +29,7 @@ class MemoryGuard(io.ComfyNode):
                     default=0.0,
                     min=0.0,
                     max=1024.0,
-                    step=0.25,
+                    step=0.05,
                     tooltip="GiB that may be added on the device. 0: 85 % of the device less what others hold.",
                 ),
                 io.Combo.Input(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..engines.memory.report import Report
 from .host import ReportType, io, schema, ui
+from .page import line_ui
 
 
 class MemoryReport(io.ComfyNode):
@@ -55,5 +56,6 @@ class ReleaseModels(io.ComfyNode):
         from ..engines.cache import SESSIONS
         from ..engines.memory.budget import format_bytes
 
-        text = f"released {format_bytes(SESSIONS.release())}"
-        return io.NodeOutput(anything, text, ui={"text": [text]})
+        freed = SESSIONS.release()
+        text = f"released {format_bytes(freed)}"
+        return io.NodeOutput(anything, text, ui={"text": [text]} | line_ui("released", bytes=freed))

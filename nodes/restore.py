@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from .host import Budget, ComfyHost, FaceList, Model, ReportType, frames_in, frames_out, io, schema
 from .load import model_from
 from .networks import detection_inputs
+from .page import compare_ui, report_ui
 
 
 def model_input() -> io.Input:
@@ -49,11 +49,6 @@ def fidelity_input(optional: bool = False) -> io.Input:
 
 def budget_input() -> io.Input:
     return Budget.Input("budget", optional=True, tooltip="Instead of the one that the model was loaded with.")
-
-
-def report_ui(report: Report) -> dict[str, list[str]]:
-    """What the node sends to whoever queued it: the figures for programs, the same as text for people."""
-    return {"slimfusion_report": [report.as_json()], "text": [report.as_text()]}
 
 
 class RestoreFaces(io.ComfyNode):
@@ -104,9 +99,9 @@ class RestoreFaces(io.ComfyNode):
         from ..engines.planning import Options
         from ..faces.restore import restore_faces
 
-        chosen = model_from(model)
+        chosen, frames = model_from(model), frames_in(image)
         restored = restore_faces(
-            frames_in(image),
+            frames,
             chosen.blueprint,
             budget or chosen.budget,
             ComfyHost(),
@@ -116,9 +111,8 @@ class RestoreFaces(io.ComfyNode):
             Options(chosen.precision, tile, overlap, fidelity),
             DetectionSettings(turned=turned, min_face=min_face),
         )
-        return io.NodeOutput(
-            frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=report_ui(restored.report)
-        )
+        shown = report_ui(restored.report) | compare_ui(frames, restored.frames)
+        return io.NodeOutput(frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=shown)
 
 
 class RestoreImage(io.ComfyNode):
@@ -148,12 +142,12 @@ class RestoreImage(io.ComfyNode):
         from ..engines.planning import Options
         from ..faces.restore import restore_image
 
-        chosen = model_from(model)
-        frames, report = restore_image(
-            frames_in(image),
+        chosen, frames = model_from(model), frames_in(image)
+        restored, report = restore_image(
+            frames,
             chosen.blueprint,
             budget or chosen.budget,
             ComfyHost(),
             Options(chosen.precision, tile, overlap, fidelity),
         )
-        return io.NodeOutput(frames_out(frames), report, ui=report_ui(report))
+        return io.NodeOutput(frames_out(restored), report, ui=report_ui(report) | compare_ui(frames, restored))

@@ -12,6 +12,7 @@ from ..faces.identity.identity import Identity
 from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
 from .host import FaceList, IdentityType, frames_in, io, schema
 from .networks import library, network_inputs
+from .page import faces_ui, line_ui
 
 IF_NONE = ("pass on", "stop")
 
@@ -103,4 +104,7 @@ class SelectFaces(io.ComfyNode):
         chosen = select(faces, choice, **asked)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")
-        return io.NodeOutput(chosen, chosen.count)
+        shown = line_ui("selected", "ok" if chosen.count else "warn", faces=chosen.count, of=faces.count)
+        if image is not None:
+            shown |= faces_ui(frames_in(image), faces)
+        return io.NodeOutput(chosen, chosen.count, ui=shown)

@@ -17,7 +17,7 @@ from ..faces.identity.identity import Identity
 from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs
-from .restore import report_ui
+from .page import compare_ui, faces_ui, report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
 PROVENANCE = "slimfusion"  # the name under which a note goes into saved pictures
@@ -108,11 +108,13 @@ class SwapFaces(io.ComfyNode):
         networks = networks_for(None if model is None else model.blueprint, files)
         options = Options() if model is None else Options(model.precision)
         there = faces, mask, swapping, options, detection
-        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), *there)
+        frames = frames_in(image)
+        done = swap_faces(frames, everybody, networks, budget, ComfyHost(), *there)
         if provenance and done.report.faces:
             leave_note(cls.hidden, provenance_note(done.report))
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report
-        return io.NodeOutput(*results, ui=report_ui(done.report))
+        shown = report_ui(done.report) | compare_ui(frames, done.frames) | faces_ui(frames, done.faces)
+        return io.NodeOutput(*results, ui=shown)
 
 
 def weight_inputs() -> list[io.Input]:

@@ -18,7 +18,7 @@ else:
 ROOT = Path(slimfusion.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = [Requirement(line) for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines() if line]
-HOSTS_OWN = {"comfy", "comfy_api", "folder_paths"}
+HOSTS_OWN = {"comfy", "comfy_api", "comfy_execution", "folder_paths", "server"}
 # Used where they are there: an engine that few have, more architectures, what training and a bench bring themselves.
 OPTIONAL = {"tensorrt", "spandrel_extra_arches", "onnxruntime", "onnx", "onnxscript", "pillow_heif"}
 OUTSIDE_THE_PACKAGE = {"tests", "build", "output", "js"}
