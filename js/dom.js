@@ -14,7 +14,7 @@ const STYLE = `
   border: 1px solid var(--sf-edge); border-radius: 5px; padding: 2px 9px; }
 .slimfusion button:hover { border-color: var(--sf-quiet); }
 .slimfusion :focus-visible { outline: 2px solid var(--sf-ours); outline-offset: 1px; }
-.slimfusion-line { display: flex; gap: 7px; align-items: center; width: 100%; height: 100%; min-height: 26px; padding: 3px 8px;
+.slimfusion-line { display: flex; gap: 7px; align-items: center; width: 100%; height: 100%; min-height: 26px; max-height: 44px; padding: 3px 8px;
   border-radius: 6px; background: var(--sf-ground); overflow: hidden; }
 .slimfusion-line[role="button"] { cursor: pointer; }
 .slimfusion-line .dot { flex: none; width: 8px; height: 8px; border-radius: 50%; background: var(--sf-quiet); }

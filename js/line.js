@@ -124,6 +124,12 @@ api.addEventListener("slimfusion.progress", ({ detail }) => {
   line.draw({ text: say("progress", detail), tone: "busy" });
 });
 api.addEventListener("executed", ({ detail }) => busy.delete(lineOf(detail.display_node ?? detail.node)));
+api.addEventListener("execution_cached", ({ detail }) => {
+  for (const id of detail.nodes ?? []) {
+    const line = lineOf(id);
+    if (line?.last.tone === "quiet") line.draw({ text: say("unchanged"), tone: "quiet" });
+  }
+});
 api.addEventListener("execution_interrupted", () => {
   for (const line of busy) line.draw({ text: say("stopped"), tone: "quiet" });
   busy.clear();

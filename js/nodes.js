@@ -42,12 +42,15 @@ export function addElement(node, name, element, height) {
 
 // Calls `show` with what the node sends after a run, and again where the page restores that.
 export function onOutput(node, show) {
-  const before = node.onExecuted;
+  const [before, shown] = [node.onExecuted, node.slimfusionShow];
   node.onExecuted = function (output) {
     before?.apply(this, arguments);
     show(output);
   };
-  node.slimfusionShow = show;
+  node.slimfusionShow = (output) => {
+    shown?.(output);
+    show(output);
+  };
 }
 
 app.registerExtension({

@@ -29,7 +29,7 @@ addStyle(`
 .slimfusion-bars b { position: absolute; inset: 0 auto 0 auto; width: 2px; background: var(--sf-warn); }
 `);
 
-const address = ({ filename, subfolder, type }) =>
+export const address = ({ filename, subfolder, type }) =>
   api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 
 export function compare({ before, after }) {

@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 const WORDS = {
   en: {
     notRun: "Not run yet",
+    unchanged: "Unchanged since the last run",
     stopped: "Stopped",
     failed: "Failed: {error}",
     progress: "{stage} {done} of {total}",
@@ -64,6 +65,7 @@ const WORDS = {
   },
   zh: {
     notRun: "尚未运行",
+    unchanged: "自上次运行以来未改变",
     stopped: "已停止",
     failed: "失败：{error}",
     progress: "{stage} {done}/{total}",

@@ -48,7 +48,12 @@ def faces_ui(frames: torch.Tensor, faces: Faces) -> Ui:
     if index is None:
         return {}
     boxes = relative_boxes(faces.frames[index], faces.height, faces.width)
-    shown = {"picture": temporary_picture(frames[index : index + 1]), "frame": index, "boxes": boxes}
+    shown = {
+        "picture": temporary_picture(frames[index : index + 1]),
+        "ratio": round(faces.width / faces.height, 4),
+        "frame": index,
+        "boxes": boxes,
+    }
     return {"slimfusion_faces": [json.dumps(shown)]}
 
 
