@@ -79,6 +79,11 @@ function lettersOf(node) {
   return [...LETTERS.slice(0, pictures ? Math.max(4, identities + 1) : Math.max(1, identities))];
 }
 
+function isUnconnected(node, name) {
+  const input = node.inputs?.find((each) => each.name === name);
+  return input !== undefined && input.link == null;
+}
+
 const KINDS = {
   SlimFusionSelectFaces: {
     input: "numbers",
@@ -183,6 +188,7 @@ app.registerExtension({
     onOutput(node, (output) => {
       const shown = sent(output, "slimfusion_faces");
       if (shown) faces.show(shown);
+      else if (!faces.shown && isUnconnected(node, "image")) faces.hint.textContent = say("connectImage");
     });
   },
 });

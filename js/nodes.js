@@ -2,6 +2,8 @@
 import { app } from "../../scripts/app.js";
 import { keepPointer } from "./dom.js";
 
+const LEAST_WIDTH = 240; // px of a node with a sentence on it
+
 // The first value under a key of what a node has sent, read from JSON; null where it sent none.
 export function sent(output, key) {
   const value = output?.[key]?.[0];
@@ -37,6 +39,7 @@ export function addElement(node, name, element, height) {
     setValue: () => {},
   });
   widget.serialize = false;
+  if (node.size[0] < LEAST_WIDTH) node.setSize([LEAST_WIDTH, node.size[1]]);
   return widget;
 }
 

@@ -1,7 +1,7 @@
 // What the page says, in the languages that it speaks. A value is put where its name stands in braces.
 import { app } from "../../scripts/app.js";
 
-const WORDS = {
+export const WORDS = {
   en: {
     notRun: "Not run yet",
     unchanged: "Unchanged since the last run",
@@ -58,10 +58,16 @@ const WORDS = {
     peak: "peak",
     ofBudget: "{used} of {budget}",
     peakOf: "peak {peak}",
-    clickFaces: "Run once with an image, then click faces here.",
+    clickFaces: "Run once, then click faces here.",
+    connectImage: "Connect image to click faces here.",
     clickChoose: "Click a face to choose it; again to leave it out.",
     clickPeople: "Click a face to say who it becomes.",
-    all: "all",
+    replaced: "SlimFusion stands in for {count} missing nodes",
+    loseModel: "The swap model is not carried over: connect Load Fusion Model, or the two faces are blended.",
+    loseRestorer: "Swap Faces does not restore: put Tiled Face Restore behind it.",
+    loseGender: "Faces are not filtered by gender: use Select Faces.",
+    loseBoost: "Face boost is not carried over: use pixel boost in Swap Faces.",
+    loseDetector: "The detector is SlimFusion's own.",
   },
   zh: {
     notRun: "尚未运行",
@@ -119,10 +125,16 @@ const WORDS = {
     peak: "峰值",
     ofBudget: "{used} / {budget}",
     peakOf: "峰值 {peak}",
-    clickFaces: "连接图像运行一次，然后在此点击人脸。",
+    clickFaces: "运行一次，然后在此点击人脸。",
+    connectImage: "连接 image 后可在此点击人脸。",
     clickChoose: "点击人脸以选中，再次点击取消。",
     clickPeople: "点击人脸以指定换成谁。",
-    all: "全部",
+    replaced: "SlimFusion 替代了 {count} 个缺失的节点",
+    loseModel: "换脸模型没有带过来：请连接“加载融合模型”，否则只会混合两张脸。",
+    loseRestorer: "换脸节点不做修复：请在后面接上人脸修复节点。",
+    loseGender: "不会按性别筛选人脸：请使用选择人脸节点。",
+    loseBoost: "Face boost 没有带过来：请使用换脸节点的像素增强。",
+    loseDetector: "检测器改用 SlimFusion 自己的。",
   },
 };
 

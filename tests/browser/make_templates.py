@@ -1,0 +1,185 @@
+"""Makes the templates and blueprints out of `template_specs.py`: built, run and exported by the real page.
+
+Start a host with this pack, then: python tests/browser/make_templates.py http://127.0.0.1:8188 FOLDER_OF_THE_HOST
+"""
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+from playwright.sync_api import sync_playwright
+from slimfusion import __version__
+from slimfusion.bench.host_driver import Host
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import ARGUMENTS
+from editor import ROOT, Editor, opened
+from template_specs import BLUEPRINTS, TEMPLATES, Template
+
+THUMBNAIL = 400
+HOST_VERSION = "0.3.75"  # of the oldest ComfyUI that has all of these nodes
+ROOM = 1.25  # Nodes 2.0 draws nodes up to a fifth larger than the canvas
+# Builds the graph as a user would, node by node, and returns the ids by key.
+BUILD = """spec => {
+  app.clean();  // else nodes show what others of their ids have shown
+  app.graph.clear();
+  const ids = {};
+  for (const [key, { type, values, title, models, width, height }] of Object.entries(spec.nodes)) {
+    const node = LiteGraph.createNode(type);
+    app.graph.add(node);
+    if (title) node.title = title;
+    for (const [name, value] of Object.entries(values)) {
+      const widget = node.widgets.find(each => each.name === name);
+      if (!widget) throw new Error(`${type} has no ${name}`);
+      widget.value = value;
+      widget.callback?.(value, app.canvas, node);
+    }
+    if (models.length) node.properties.models = models;
+    node.setSize([width, Math.max(height, node.computeSize()[1])]);
+    ids[key] = node.id;
+  }
+  for (const link of spec.links) {
+    const [[from, output], [to, input]] = link.split(" > ").map(end => end.split("."));
+    const [source, target] = [app.graph.getNodeById(ids[from]), app.graph.getNodeById(ids[to])];
+    const slots = [source.outputs.findIndex(s => s.name === output), target.inputs.findIndex(s => s.name === input)];
+    if (slots.includes(-1)) throw new Error(`no ${link}`);
+    source.connect(slots[0], target, slots[1]);
+  }
+  return ids;
+}"""
+# Puts the nodes into columns, with the room that they have taken once everything was drawn.
+LAY_OUT = """({ columns, ids, room }) => {
+  let x = 40;
+  for (const column of columns) {
+    let [y, widest] = [80, 0];
+    for (const key of column) {
+      const node = app.graph.getNodeById(ids[key]);
+      const [width, height] = node.size;
+      node.pos = [x, y];
+      widest = Math.max(widest, width);
+      y += height * room + 60;
+    }
+    x += widest * room + 50;
+  }
+}"""
+EXPORT = """() => { app.graph.setDirtyCanvas?.(true, true); return app.graph.serialize(); }"""
+SUBGRAPH = """({ ids, name }) => {
+  const items = new Set(ids.map(id => app.graph.getNodeById(id)));
+  const { subgraph, node } = app.graph.convertToSubgraph(items);
+  subgraph.name = name;
+  node.title = name;
+  for (const other of [...app.graph.nodes]) if (other !== node) app.graph.remove(other);
+  node.pos = [0, 0];
+  return app.graph.serialize();
+}"""
+
+
+def spec_of(template: Template) -> dict:
+    nodes = {
+        key: {
+            "type": node.type,
+            "values": node.values,
+            "title": node.title,
+            "models": list(node.models),
+            "width": node.width,
+            "height": node.height,
+        }
+        for key, node in template.nodes.items()
+    }
+    words = {"type": "MarkdownNote", "values": {"text": template.note}, "title": template.title}
+    note = {**words, "models": [], "width": 360, "height": 200}
+    return {"nodes": {"note": note, **nodes}, "links": list(template.links)}
+
+
+def build(editor: Editor, template: Template) -> dict[str, int]:
+    return dict(editor.page.evaluate(BUILD, spec_of(template)))
+
+
+def cleaned(workflow: dict) -> dict:
+    """Without what belongs to the page that made it, such as where it had scrolled to."""
+    workflow["extra"] = {}
+    for node in workflow["nodes"]:
+        node["size"] = [round(side) for side in node["size"]]
+        node["pos"] = [round(side) for side in node["pos"]]
+        ours = node["type"].startswith("SlimFusion")
+        pack = {"cnr_id": "slimfusion", "ver": __version__} if ours else {"cnr_id": "comfy-core", "ver": HOST_VERSION}
+        node["properties"] |= pack if node["type"] != "MarkdownNote" else {}
+    return workflow
+
+
+def square(picture: Image.Image) -> Image.Image:
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, 0
+    return picture.crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+
+
+def thumbnail(before: Image.Image, after: Image.Image) -> Image.Image:
+    """Before at the left, after at the right: the browser offers no slider for a pack's templates."""
+    half, result = THUMBNAIL // 2, square(before)
+    result.paste(square(after).crop((half, 0, THUMBNAIL, THUMBNAIL)), (half, 0))
+    ImageDraw.Draw(result).line((half, 0, half, THUMBNAIL), fill="white", width=3)
+    return result
+
+
+def make(editor: Editor, template: Template) -> None:
+    ids = build(editor, template)
+    pictures = [node.values["image"] for node in template.nodes.values() if node.type == "LoadImage"]
+    sources = [editor.host.base / "input" / name for name in pictures]
+    before = Image.open(sources[0]).convert("RGB")
+    after = Image.open(sources[-1]).convert("RGB")
+    if not template.needs:
+        _, history = editor.queue()
+        assert history["status"]["status_str"] == "success", history["status"]
+        saved = history["outputs"].get(str(ids.get("save")), {}).get("images")
+        if saved:
+            after = Image.open(io.BytesIO(editor.host.view(saved[0]))).convert("RGB")
+        shown = history["outputs"].get(str(ids.get("swap", ids.get("restore"))), {}).get("slimfusion_compare")
+        if shown:
+            before = Image.open(io.BytesIO(editor.host.view(json.loads(shown[0])["before"]))).convert("RGB")
+        if "report" in ids:
+            picture = history["outputs"][str(ids["report"])]["images"][0]
+            before = after = Image.open(io.BytesIO(editor.host.view(picture))).convert("RGB")
+    editor.page.wait_for_timeout(800)
+    columns = [("note", *template.columns[0]), *template.columns[1:]]
+    editor.page.evaluate(LAY_OUT, {"columns": columns, "ids": ids, "room": ROOM})
+    folder = ROOT / "examples"
+    workflow = cleaned(editor.page.evaluate(EXPORT))
+    text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
+    (folder / f"{template.title}.json").write_text(text, encoding="utf-8")
+    thumbnail(before, after).save(folder / f"{template.title}.jpg", quality=85)
+    print(template.title, flush=True)
+
+
+def make_blueprint(editor: Editor, name: str, template: Template, keys: tuple[str, ...]) -> None:
+    ids = build(editor, template)
+    editor.page.evaluate(LAY_OUT, {"columns": template.columns, "ids": ids, "room": ROOM})
+    workflow = cleaned(editor.page.evaluate(SUBGRAPH, {"ids": [ids[key] for key in keys], "name": name}))
+    folder = ROOT / "subgraphs"
+    folder.mkdir(exist_ok=True)
+    text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    print(name, flush=True)
+
+
+def main() -> int:
+    address, base, *titles = sys.argv[1:]
+    host = Host(address, Path(base), None, Path(base) / "host.log")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        editor = opened(browser, host, "making", False)
+        for template in TEMPLATES:
+            if not titles or template.title in titles:
+                make(editor, template)
+        by_title = {template.title: template for template in TEMPLATES}
+        for name, (title, keys) in BLUEPRINTS.items():
+            if not titles or name in titles:
+                make_blueprint(editor, name, by_title[title], keys)
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
