@@ -8,7 +8,7 @@ from typing import Any
 from ..catalog.files import BUNDLED, offered_model
 from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
-from ..engines.session import Blueprint
+from ..engines.network import Model as NetworkModel
 from ..errors import printable
 from .host import Budget, ComfyHost, Model, io, model_folders, model_names, rare, said, schema
 
@@ -20,12 +20,12 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 class FusionModel:
     """SLIMFUSION_MODEL: which network, in which precision, under which budget."""
 
-    blueprint: Blueprint
+    model: NetworkModel
     precision: str
     budget: MemoryBudget
 
     def __repr__(self) -> str:
-        return f"FusionModel({self.blueprint.spec}, {self.precision}, {self.budget})"
+        return f"FusionModel({self.model.spec}, {self.precision}, {self.budget})"
 
 
 def model_from(value: Any, name: str = BUNDLED) -> FusionModel:
@@ -37,9 +37,9 @@ def model_from(value: Any, name: str = BUNDLED) -> FusionModel:
         return value
     if value is None:
         return load_model(name)
-    from ..models.torch_model import blueprint_from_descriptor
+    from ..models.borrowed_model import borrowed_model
 
-    return FusionModel(blueprint_from_descriptor(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
+    return FusionModel(borrowed_model(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
 
 
 def load_model(
@@ -50,11 +50,11 @@ def load_model(
     commercial_only: bool = False,
 ) -> FusionModel:
     """The file of that name in the model folders. Raises ModelFileError, SettingError, DependencyError."""
-    from ..models.opening import blueprint_from_path
+    from ..models.opening import Opening, open_model
 
     budget, path = budget or MemoryBudget(), offered_model(name, model_folders())
-    blueprint = blueprint_from_path(path, name, ComfyHost(), engine, precision, budget.mode, commercial_only)
-    return FusionModel(blueprint, precision, budget)
+    opening = Opening(engine, precision, budget.mode, commercial_only)
+    return FusionModel(open_model(path, name, ComfyHost(), opening), precision, budget)
 
 
 def model_stamp(name: str) -> str:

@@ -189,20 +189,22 @@ class RestoreFaces(UsesRestorer):
         min_face: int = 0,
         restorer: str = BUNDLED,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
-        from ..faces.restore import restore_faces
+        from ..engines.job import Options
+        from ..faces.restore import Restoring, restore_faces
 
         chosen, frames = model_from(model, restorer), frames_in(image)
         restored = restore_faces(
             frames,
-            chosen.blueprint,
+            chosen.model,
             budget or chosen.budget,
             ComfyHost(),
-            faces,
-            mask,
-            strength,
-            Options(chosen.precision, tile, overlap, fidelity),
-            DetectionSettings(turned=turned, min_face=min_face),
+            Restoring(
+                faces=faces,
+                mask=mask,
+                strength=strength,
+                options=Options(chosen.precision, tile, overlap, fidelity),
+                detection=DetectionSettings(turned=turned, min_face=min_face),
+            ),
         )
         shown = report_ui(restored.report) | compare_ui(frames, restored.frames)
         return io.NodeOutput(frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=shown)
@@ -254,13 +256,13 @@ class RestoreImage(UsesRestorer):
         budget: MemoryBudget | None = None,
         restorer: str = BUNDLED,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
+        from ..engines.job import Options
         from ..faces.restore import restore_image
 
         chosen, frames = model_from(model, restorer), frames_in(image)
         restored, report = restore_image(
             frames,
-            chosen.blueprint,
+            chosen.model,
             budget or chosen.budget,
             ComfyHost(),
             Options(chosen.precision, tile, overlap, fidelity),

@@ -17,7 +17,7 @@ RUN_SECONDS = 300.0
 # What these frontends say by themselves, without any pack: files that a new user does not have yet, core's own
 # templates (not installed here), services outside, and interfaces that a host older than the frontend lacks.
 OWN_COMPLAINTS = re.compile(
-    r"https://(api\.comfy\.org|huggingface\.co)/|/(api/)?userdata|/user\.css|/favicon\.ico"
+    r"https://(api\.comfy\.org|huggingface\.co|[a-z0-9.]+\.sentry\.io)/|/(api/)?userdata|/user\.css|/favicon\.ico"
     r"|/templates/index|core workflow templates|/api/jobs|JobsApiError"
     r"|net::ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED|CONNECTION|TUNNEL|PROXY|FAILED|TIMED_OUT|CERT)"
 )

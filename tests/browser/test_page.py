@@ -13,14 +13,15 @@ FINDINGS = [
     {
         "title": "onnxruntime",
         "state": "problem",
-        "detail": "two are installed",
+        "detail": "twice",
         "mend": "pip uninstall a\npip install b",
     },
 ]
 REACTOR = {
     "nodes": [
         {"id": 1, "type": "LoadImage", "pos": [0, 0], "size": [300, 300], "inputs": [],
-         "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1, 2]}, {"name": "MASK", "type": "MASK", "links": []}],
+         "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1, 2]},
+                     {"name": "MASK", "type": "MASK", "links": []}],
          "widgets_values": ["slimfusion_portrait.jpg", "image"]},
         {"id": 2, "type": "ReActorFaceSwap", "pos": [400, 0], "size": [300, 400],
          "inputs": [{"name": "input_image", "type": "IMAGE", "link": 1},
@@ -67,6 +68,14 @@ def values(editor, kind):
     return dict(editor.state()["widgets"][kind])
 
 
+def set_widget(editor, kind, name, value):
+    made = """([kind, name, value]) => {
+      const node = app.graph.nodes.find(each => each.type === kind);
+      node.widgets.find(each => each.name === name).value = value;
+    }"""
+    editor.page.evaluate(made, [kind, name, value])
+
+
 def called(editor, file, call):
     return editor.page.evaluate(f"async () => {{ const m = await import('{SOURCES}/{file}'); return {call}; }}")
 
@@ -77,10 +86,8 @@ def test_the_line_says_what_was_done_and_opens_the_report(editor):
     editor.queue()
     line = editor.page.locator(".slimfusion-line")
     expect(line).to_contain_text(re.compile(r"1 face · \d+ MiB of .+ · .+ s|Unchanged"))
-    node = editor.page.evaluate("() => app.graph.nodes.find(node => node.type === 'SlimFusionRestoreFaces').id")
     if "Unchanged" in line.inner_text():  # the host has kept the result and does not send it again
-        strength = "id => { app.graph.getNodeById(id).widgets[0].value = 0.9; }"
-        editor.page.evaluate(strength, node)
+        set_widget(editor, "SlimFusionRestoreFaces", "strength", 0.9)
         editor.queue()
     expect(line).to_contain_text("1 face")
     line.click()
@@ -88,9 +95,8 @@ def test_the_line_says_what_was_done_and_opens_the_report(editor):
     expect(panel).to_contain_text("SlimFusion restorer (bundled)")
     expect(panel.locator(".slimfusion-compare img")).to_have_count(2)
     sizes = "images => images.map(image => image.naturalWidth)"
-    editor.page.wait_for_function(
-        "() => [...document.querySelectorAll('.slimfusion-compare img')].every(i => i.complete)"
-    )
+    loaded = "() => [...document.querySelectorAll('.slimfusion-compare img')].every(image => image.complete)"
+    editor.page.wait_for_function(loaded)
     assert panel.locator("img").evaluate_all(sizes) == [512, 512]
     editor.shoot("report")
     editor.page.keyboard.press("Escape")
@@ -234,7 +240,8 @@ def test_light_theme_stays_legible(editor):
     theme = "name => app.extensionManager.setting.set('Comfy.ColorPalette', name)"
     contrast = """() => {
       const level = text => {
-        const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(v => (v /= 255) <= 0.04 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        const linear = v => v <= 10 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
+        const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(linear);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
       };
       return [...document.querySelectorAll('.slimfusion-line, .slimfusion-gauge, .slimfusion-findings')].map(each => {
