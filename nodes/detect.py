@@ -55,7 +55,7 @@ class DetectFaces(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "score",
-                    display_name="minimum confidence",
+                    display_name="min confidence",
                     default=0.8,
                     min=0.0,
                     max=1.0,
@@ -64,7 +64,7 @@ class DetectFaces(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "max_faces",
-                    display_name="maximum faces",
+                    display_name="max faces",
                     default=0,
                     min=0,
                     max=1000,
@@ -84,10 +84,10 @@ class DetectFaces(io.ComfyNode):
                     ),
                     _size_input(
                         "min_face",
-                        "smallest face (px)",
+                        "min face (px)",
                         "Ignore smaller faces. 0 = no limit, but mtcnn finds none below 1/36 of the short side.",
                     ),
-                    _size_input("max_face", "largest face (px)", "Ignore larger faces. 0 = no limit."),
+                    _size_input("max_face", "max face (px)", "Ignore larger faces. 0 = no limit."),
                     io.Boolean.Input(
                         "turned",
                         display_name="rotated faces",
@@ -98,7 +98,7 @@ class DetectFaces(io.ComfyNode):
                     ),
                     io.Boolean.Input(
                         "tiled",
-                        display_name="search in tiles",
+                        display_name="tiled search",
                         default=True,
                         optional=True,
                         tooltip="Also search large frames in tiles, to find small faces. Not used by mtcnn.",

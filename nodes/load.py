@@ -115,7 +115,7 @@ class LoadModel(io.ComfyNode):
                 *rare(
                     io.Boolean.Input(
                         "commercial_only",
-                        display_name="commercial use only",
+                        display_name="commercial only",
                         default=False,
                         optional=True,
                         tooltip="Refuse files whose licence is not known to allow commercial use.",

@@ -76,7 +76,7 @@ class FaceMask(io.ComfyNode):
                 ),
                 io.Boolean.Input(
                     "occlusion",
-                    display_name="exclude occlusion",
+                    display_name="occlusion",
                     default=False,
                     tooltip="Exclude anything that covers the face (hands, hair). Needs an XSeg model.",
                 ),

@@ -21,7 +21,7 @@ def network_inputs() -> list[io.Input]:
         *rare(
             io.Boolean.Input(
                 "commercial_only",
-                display_name="commercial use only",
+                display_name="commercial only",
                 default=False,
                 optional=True,
                 tooltip="Use only models whose licence is known to allow commercial use.",
@@ -53,7 +53,7 @@ def detection_inputs() -> list[io.Input]:
         ),
         io.Int.Input(
             "min_face",
-            display_name="smallest face (px)",
+            display_name="min face (px)",
             default=0,
             min=0,
             max=16384,

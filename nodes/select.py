@@ -53,7 +53,7 @@ class SelectFaces(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "count",
-                    display_name="maximum faces",
+                    display_name="max faces",
                     default=0,
                     min=0,
                     max=1000,
@@ -62,7 +62,7 @@ class SelectFaces(io.ComfyNode):
                 *rare(
                     io.Float.Input(
                         "score",
-                        display_name="minimum confidence",
+                        display_name="min confidence",
                         default=0.0,
                         min=0.0,
                         max=1.0,
@@ -79,7 +79,7 @@ class SelectFaces(io.ComfyNode):
                 *rare(
                     io.Int.Input(
                         "youngest",
-                        display_name="minimum age",
+                        display_name="min age",
                         default=0,
                         min=0,
                         max=OLDEST,
@@ -87,7 +87,7 @@ class SelectFaces(io.ComfyNode):
                     ),
                     io.Int.Input(
                         "oldest",
-                        display_name="maximum age",
+                        display_name="max age",
                         default=OLDEST,
                         min=0,
                         max=OLDEST,
@@ -96,7 +96,7 @@ class SelectFaces(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "likeness",
-                    display_name="minimum likeness",
+                    display_name="min likeness",
                     default=0.3,
                     min=-1.0,
                     max=1.0,
@@ -107,7 +107,7 @@ class SelectFaces(io.ComfyNode):
                 *rare(
                     io.Combo.Input(
                         "if_none",
-                        display_name="if no face is left",
+                        display_name="if no face",
                         options=list(IF_NONE),
                         default=IF_NONE[0],
                         tooltip="pass on: continue without faces. stop: end the run with a message.",

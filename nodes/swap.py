@@ -97,7 +97,7 @@ class SwapFaces(io.ComfyNode):
                 *rare(
                     io.Boolean.Input(
                         "provenance",
-                        display_name="note in PNG files",
+                        display_name="PNG note",
                         default=True,
                         tooltip="Write into saved PNG files that faces were swapped, with which model and when.",
                     ),

@@ -66,6 +66,16 @@ def test_every_node_has_a_help_page_under_its_name(language):
     }
 
 
+@pytest.mark.parametrize("language", languages())
+def test_help_pages_call_inputs_as_the_node_does(language):
+    """The first cells of their tables: one label, or several with commas of which parts may be left out."""
+    for node, texts in read(language, "nodeDefs.json").items():
+        labels = [each["name"] for each in texts["inputs"].values()]
+        rows = re.findall(r"^\| ([^|]+) \|", help_page(node, language).read_text(encoding="utf-8"), re.M)
+        named = [part for row in rows[1:] for part in re.split(r", |、", row)]
+        assert [part for part in named if not any(part in label for label in labels)] == []
+
+
 def test_no_help_page_is_left_of_a_node_that_is_gone():
     wanted = {help_page(node, language) for node in nodes() for language in languages()}
     assert {page for page in DOCS.rglob("*.md")} == wanted
