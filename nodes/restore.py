@@ -59,8 +59,10 @@ class UsesRestorer(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, restorer: str | None = BUNDLED, model: Any = "not connected") -> bool | str:
-        unused = restorer is None or model is None
-        return True if unused else said(lambda: offered_model(restorer, model_folders()))
+        if restorer is None or model is None:
+            return True
+        name = restorer
+        return said(lambda: offered_model(name, model_folders()))
 
     @classmethod
     def fingerprint_inputs(cls, restorer: str | None = BUNDLED, **others: Any) -> str:

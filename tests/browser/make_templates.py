@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import sync_playwright
@@ -98,8 +99,17 @@ def build(editor: Editor, template: Template) -> dict[str, int]:
     return dict(editor.page.evaluate(BUILD, spec_of(template)))
 
 
+def without_nothing(value: Any) -> Any:
+    """Without keys that hold nothing, which older pages refuse; a link that is not there is null in all of them."""
+    if isinstance(value, dict):
+        kept = {name: each for name, each in value.items() if each is not None or name in ("link", "links")}
+        return {name: without_nothing(each) for name, each in kept.items()}
+    return [without_nothing(each) for each in value] if isinstance(value, list) else value
+
+
 def cleaned(workflow: dict) -> dict:
     """Without what belongs to the page that made it, such as where it had scrolled to."""
+    workflow = without_nothing(workflow)
     workflow["extra"] = {}
     for node in workflow["nodes"]:
         node["size"] = [round(side) for side in node["size"]]
