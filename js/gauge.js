@@ -15,6 +15,7 @@ addStyle(`
   background: var(--sf-ground); overflow: hidden; font-variant-numeric: tabular-nums; }
 .slimfusion-gauge .now { display: flex; justify-content: space-between; gap: 8px; white-space: nowrap; }
 .slimfusion-gauge .now b { font-size: 14px; font-weight: 600; }
+.slimfusion-gauge .now .peak { overflow: hidden; text-overflow: ellipsis; }
 .slimfusion-gauge .now .over { color: var(--sf-bad); }
 .slimfusion-gauge .now .peak, .slimfusion-gauge .key { color: var(--sf-quiet); }
 .slimfusion-gauge svg { flex: 1 1 72px; height: 72px; min-height: 40px; width: 100%; display: block; overflow: visible; }

@@ -84,7 +84,7 @@ def headline(report: Report) -> str:
 def lines(report: Report) -> list[tuple[str, bool]]:
     """The text below the chart, and whether it warns: what was given up and the notes first, then what ran."""
     told = [(f"given up: {each}", True) for each in report.degradations] + [(note, True) for note in report.notes]
-    counts = f"{counted(report.frames, 'frame')}, {counted(report.faces, 'face')}"
+    counts = counted(report.frames, "frame") + (f", {counted(report.faces, 'face')}" if report.faces else "")
     ran = f"{report.device}, {report.precision}, {report.model}" if report.engine else report.model
     told += [(", ".join(part for part in (counts, ran) if part), False)]
     return [(textwrap.shorten(text, 58, placeholder=" ..."), warns) for text, warns in told]

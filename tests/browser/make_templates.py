@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import sync_playwright
 from slimfusion import __version__
 from slimfusion.bench.host_driver import Host
@@ -120,38 +120,61 @@ def cleaned(workflow: dict) -> dict:
     return workflow
 
 
-def square(picture: Image.Image) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, 0
-    return picture.crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+def scaled(picture: Image.Image, box: tuple[int, int, int, int], width: int = 512) -> Image.Image:
+    """A box of a picture as if that were `width` px wide, as a square thumbnail."""
+    factor = picture.width / width
+    return picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS, tuple(side * factor for side in box))
 
 
-def thumbnail(before: Image.Image, after: Image.Image) -> Image.Image:
-    """Before at the left, after at the right: the browser offers no slider for a pack's templates."""
-    half, result = THUMBNAIL // 2, square(before)
-    result.paste(square(after).crop((half, 0, THUMBNAIL, THUMBNAIL)), (half, 0))
+def whole(picture: Image.Image) -> Image.Image:
+    """All of a picture on a dark square."""
+    result = Image.new("RGB", (THUMBNAIL, THUMBNAIL), (24, 26, 30))
+    fitted = ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    result.paste(fitted, ((THUMBNAIL - fitted.width) // 2, (THUMBNAIL - fitted.height) // 2))
+    return result
+
+
+def halves(left: Image.Image, right: Image.Image) -> Image.Image:
+    """The halves of two thumbnails: the browser offers no slider for a pack's templates."""
+    half, result = THUMBNAIL // 2, left.copy()
+    result.paste(right.crop((half, 0, THUMBNAIL, THUMBNAIL)), (half, 0))
     ImageDraw.Draw(result).line((half, 0, half, THUMBNAIL), fill="white", width=3)
     return result
 
 
+def face_of(picture: Image.Image) -> Image.Image:
+    """The upper middle of a portrait, where its face is."""
+    side = picture.width * 2 // 5
+    left, top = (picture.width - side) // 2, picture.height // 16
+    return picture.crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+
+
+def thumbnail(template: Template, sources: list[Image.Image], shown: dict[str, Image.Image]) -> Image.Image:
+    """shown: the pictures that nodes have shown in the run, by key; none where the template was not run."""
+    way, box = template.shows
+    if way == "split":
+        small = sources[0].resize((64, 64)).resize(sources[0].size, Image.Resampling.NEAREST)  # an upscaler's input
+        return halves(scaled(sources[0] if shown else small, box), scaled(shown.get("save", sources[0]), box))
+    if way == "pair":
+        half, result = THUMBNAIL // 2, Image.new("RGB", (THUMBNAIL, THUMBNAIL))
+        for index, each in enumerate((scaled(sources[0], box), face_of(sources[1]))):
+            result.paste(each.crop((half // 2, 0, half // 2 + half, THUMBNAIL)), (index * half, 0))
+        return result
+    key = {"boxes": "detect", "report": "report", "whole": "save"}[way]
+    return whole(shown.get(key, sources[0]))
+
+
 def make(editor: Editor, template: Template) -> None:
     ids = build(editor, template)
-    pictures = [node.values["image"] for node in template.nodes.values() if node.type == "LoadImage"]
-    sources = [editor.host.base / "input" / name for name in pictures]
-    before = Image.open(sources[0]).convert("RGB")
-    after = Image.open(sources[-1]).convert("RGB")
+    named = [node.values["image"] for node in template.nodes.values() if node.type == "LoadImage"]
+    sources = [Image.open(editor.host.base / "input" / name).convert("RGB") for name in named]
+    shown: dict[str, Image.Image] = {}
     if not template.needs:
         _, history = editor.queue()
         assert history["status"]["status_str"] == "success", history["status"]
-        saved = history["outputs"].get(str(ids.get("save")), {}).get("images")
-        if saved:
-            after = Image.open(io.BytesIO(editor.host.view(saved[0]))).convert("RGB")
-        shown = history["outputs"].get(str(ids.get("swap", ids.get("restore"))), {}).get("slimfusion_compare")
-        if shown:
-            before = Image.open(io.BytesIO(editor.host.view(json.loads(shown[0])["before"]))).convert("RGB")
-        if "report" in ids:
-            picture = history["outputs"][str(ids["report"])]["images"][0]
-            before = after = Image.open(io.BytesIO(editor.host.view(picture))).convert("RGB")
+        for key, node in ids.items():
+            for picture in history["outputs"].get(str(node), {}).get("images", [])[:1]:
+                shown[key] = Image.open(io.BytesIO(editor.host.view(picture))).convert("RGB")
     editor.page.wait_for_timeout(800)
     columns = [("note", *template.columns[0]), *template.columns[1:]]
     editor.page.evaluate(LAY_OUT, {"columns": columns, "ids": ids, "room": ROOM})
@@ -159,7 +182,7 @@ def make(editor: Editor, template: Template) -> None:
     workflow = cleaned(editor.page.evaluate(EXPORT))
     text = json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
     (folder / f"{template.title}.json").write_text(text, encoding="utf-8")
-    thumbnail(before, after).save(folder / f"{template.title}.jpg", quality=85)
+    thumbnail(template, sources, shown).save(folder / f"{template.title}.jpg", quality=85)
     print(template.title, flush=True)
 
 

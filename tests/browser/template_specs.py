@@ -41,6 +41,10 @@ RECOGNISER = {
 }
 
 
+FACE, UPPER, HELMET = (132, 22, 312, 202), (60, 0, 380, 320), (330, 290, 500, 460)  # places in the portrait
+ALL = (0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class Node:
     """values: of widgets, by name. models: files that the page offers to download where they are missing.
@@ -60,8 +64,9 @@ class Node:
 class Template:
     """columns: the keys of nodes from left to right, each column from top to bottom; the note heads the first.
 
-    links: "key.output > key.input". after: which node's picture the thumbnail shows beside `before`.
-    needs: what the user must have for it to run; "" where nothing is.
+    links: "key.output > key.input". needs: what the user must have for it to run; "" where nothing is.
+    shows: the thumbnail, a way and a box x0 y0 x1 y1 of the picture's px where the way has one: "split" is before and
+    after in halves, "pair" the two source pictures, "boxes" the found faces, "report" the chart, "whole" the result.
     """
 
     title: str
@@ -70,6 +75,7 @@ class Template:
     columns: tuple[tuple[str, ...], ...]
     links: tuple[str, ...]
     needs: str = ""
+    shows: tuple[str, tuple[int, int, int, int]] = ("split", FACE)
 
 
 def load(picture: str = PORTRAIT, title: str = "") -> Node:
@@ -113,6 +119,7 @@ TEMPLATES = (
             "select.faces > restore.faces",
             "restore.image > save.images",
         ),
+        shows=("boxes", ALL),
     ),
     Template(
         "Find small faces in a large photo",
@@ -131,6 +138,7 @@ TEMPLATES = (
             "detect.faces > restore.faces",
             "restore.image > save.images",
         ),
+        shows=("boxes", ALL),
     ),
     Template(
         "Restore a 4K picture under 1 GiB",
@@ -153,6 +161,7 @@ TEMPLATES = (
             "restore.image > save.images",
             "restore.report > report.report",
         ),
+        shows=("report", ALL),
     ),
     Template(
         "Upscale, then restore the faces",
@@ -173,6 +182,7 @@ TEMPLATES = (
             "restore.image > save.images",
         ),
         needs=UPSCALER["name"],
+        shows=("split", UPPER),
     ),
     Template(
         "Restore and scale",
@@ -186,6 +196,7 @@ TEMPLATES = (
         },
         (("load",), ("restore",), ("scale",), ("save",)),
         ("load.IMAGE > restore.image", "restore.image > scale.image", "scale.IMAGE > save.images"),
+        shows=("split", UPPER),
     ),
     Template(
         "Restore faces around a sampler",
@@ -221,6 +232,7 @@ TEMPLATES = (
             "release.anything > save.images",
         ),
         needs=CHECKPOINT["name"],
+        shows=("whole", ALL),
     ),
     Template(
         "Swap a face, then restore it",
@@ -245,6 +257,7 @@ TEMPLATES = (
             "restore.image > save.images",
         ),
         needs=SWAPPER["name"],
+        shows=("pair", FACE),
     ),
     Template(
         "Fuse two faces without a model",
@@ -288,6 +301,7 @@ TEMPLATES = (
             "people.IMAGE > swap.source_image",
             "swap.image > save.images",
         ),
+        shows=("whole", ALL),
     ),
     Template(
         "Keep a person for later",
@@ -311,6 +325,7 @@ TEMPLATES = (
             "other.identity > alike.identity_2",
         ),
         needs=RECOGNISER["name"],
+        shows=("pair", FACE),
     ),
     Template(
         "Restore only a part of the face",
@@ -340,6 +355,7 @@ TEMPLATES = (
         {"load": load(), "restore": Node(IMAGE), "save": save("image")},
         (("load",), ("restore",), ("save",)),
         ("load.IMAGE > restore.image", "restore.image > save.images"),
+        shows=("split", HELMET),
     ),
     Template(
         "Watch the memory",
@@ -359,6 +375,7 @@ TEMPLATES = (
             "restore.image > save.images",
             "restore.report > report.report",
         ),
+        shows=("report", ALL),
     ),
     Template(
         "Restore on any card",
@@ -373,6 +390,7 @@ TEMPLATES = (
         },
         (("load",), ("guard", "restore"), ("save",), ("doctor",)),
         ("load.IMAGE > restore.image", "guard.budget > restore.budget", "restore.image > save.images"),
+        shows=("split", (0, 0, 512, 512)),
     ),
 )
 

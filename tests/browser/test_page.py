@@ -41,6 +41,8 @@ REACTOR = {
     "links": [[1, 1, 0, 2, 0, "IMAGE"], [2, 1, 0, 2, 1, "IMAGE"], [3, 2, 0, 3, 0, "IMAGE"], [4, 3, 0, 4, 0, "IMAGE"]],
     "last_node_id": 4, "last_link_id": 4, "version": 0.4,
 }  # fmt: skip
+for place, node in enumerate(REACTOR["nodes"]):
+    node |= {"flags": {}, "order": place, "mode": 0, "properties": {}}
 
 
 def graph_of(editor, *kinds):
@@ -129,7 +131,7 @@ def test_doctor_is_a_list_whose_commands_can_be_copied(editor):
     (doctor,) = graph_of(editor, "SlimFusionDoctor")
     receive(editor, doctor, {"slimfusion_findings": [json.dumps(FINDINGS)]})
     list_ = editor.page.locator(".slimfusion-findings")
-    expect(list_.locator(".sum")).to_have_text("1 problems, 0 hints")
+    expect(list_.locator(".sum")).to_have_text("Problems: 1, hints: 0")
     assert list_.locator(".title").all_inner_texts() == ["onnxruntime", "torch 2"]
     assert list_.locator("code").all_inner_texts() == ["pip uninstall a", "pip install b"]
     button = list_.locator("button.copy").last
