@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import template_specs
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -70,8 +71,10 @@ def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
     assert state["types"] == sorted(node["type"] for node in template["nodes"])
     assert (state["missing"], state["red"]) == ([], [])
     assert state["links"] == len(template["links"])
-    if TEMPLATES[name].needs:
+    if TEMPLATES[name].needs:  # the page says which files are missing, and offers those that it may download
+        expect(editor.page.get_by_text(TEMPLATES[name].needs).first).to_be_visible()
         editor.shoot(name)
+        editor.page.keyboard.press("Escape")
         assert editor.overlaps() == []
         return
     prompt, history = editor.queue()
@@ -127,3 +130,18 @@ def test_a_workflow_that_was_saved_with_a_box_widget_keeps_its_values(editor):
     values = dict(editor.state()["widgets"]["SlimFusionDetectFaces"])
     wanted = {"score": 0.75, "max_faces": 2, "min_face": 24, "max_face": 400, "turned": True, "tiled": False}
     assert {name: values[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("name", template_specs.BLUEPRINTS)
+def test_a_blueprint_is_offered_and_is_one_node(editor, name):
+    offered = editor.host.get("/global_subgraphs").values()
+    assert name in {entry["name"] for entry in offered if entry["info"]["node_pack"] == "custom_nodes.slimfusion"}
+    editor.quiet()
+    editor.open_workflow(json.loads((EXAMPLES.parent / "subgraphs" / f"{name}.json").read_text(encoding="utf-8")))
+    inside = (
+        """() => app.graph.nodes.map(node => [node.title, [...node.subgraph.nodes].map(each => each.type).sort()])"""
+    )
+    title, keys = template_specs.BLUEPRINTS[name]
+    assert editor.page.evaluate(inside) == [[name, sorted(TEMPLATES[title].nodes[key].type for key in keys)]]
+    editor.shoot(name)
+    assert editor.complaints == []
