@@ -78,6 +78,19 @@ def set_widget(editor, kind, name, value):
     editor.page.evaluate(made, [kind, name, value])
 
 
+def come_near(editor, kind):
+    """Brings a node before the eyes at its own size: far away, the page draws nodes without their insides."""
+    near = """kind => {
+      const { pos } = app.graph.nodes.find(each => each.type === kind);
+      app.canvas.ds.scale = 1;
+      app.canvas.ds.offset[0] = 300 - pos[0];
+      app.canvas.ds.offset[1] = 160 - pos[1];
+      app.canvas.setDirty(true, true);
+    }"""
+    editor.page.evaluate(near, kind)
+    editor.page.wait_for_timeout(800)
+
+
 def called(editor, file, call):
     return editor.page.evaluate(f"async () => {{ const m = await import('{SOURCES}/{file}'); return {call}; }}")
 
@@ -183,6 +196,7 @@ def test_a_click_chooses_faces(editor):
         editor.queue()
     expect(faces).to_have_count(2)
     assert values(editor, "SlimFusionSelectFaces")["numbers"] == "0"
+    come_near(editor, "SlimFusionSelectFaces")
     faces.nth(1).click()
     assert values(editor, "SlimFusionSelectFaces")["numbers"] == "0, 1"
     faces.nth(0).click()
