@@ -32,11 +32,13 @@ addStyle(`
   border-radius: 2px; background: var(--mark); }
 `);
 
-const SVG = "http://www.w3.org/2000/svg";
 const WIDE = 100; // the chart's own units; it is stretched to the widget
 
 function shape(name, properties) {
-  const element = document.createElementNS(SVG, name);
+  const holder = document.createElement("template"); // the page's parser knows the drawing's namespace
+  holder.innerHTML = name === "svg" ? "<svg></svg>" : `<svg><${name}></${name}></svg>`;
+  const drawing = holder.content.firstChild;
+  const element = name === "svg" ? drawing : drawing.firstChild;
   for (const [key, value] of Object.entries(properties)) element.setAttribute(key, String(value));
   return element;
 }

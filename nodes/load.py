@@ -53,7 +53,7 @@ def load_model(
     from ..models.opening import Opening, open_model
 
     budget, path = budget or MemoryBudget(), offered_model(name, model_folders())
-    opening = Opening(engine, precision, budget.mode, commercial_only)
+    opening = Opening(engine, precision, budget, commercial_only)
     return FusionModel(open_model(path, name, ComfyHost(), opening), precision, budget)
 
 

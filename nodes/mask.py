@@ -107,7 +107,7 @@ class FaceMask(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..faces.frames import checked_frames
         from ..faces.identity.library import OCCLUDERS, PARSERS, add_landmarks68, mask_network
-        from ..faces.masks.face_masks import MaskChoice, face_masks
+        from ..faces.masks.face_masks import MaskChoice, MaskNetworks, face_masks
 
         top, right, bottom, left = (margins[f"{side}_margin"] for side in SIDES)
         choice = MaskChoice((top, right, bottom, left), names(areas), names(regions), occlusion, feather)
@@ -121,4 +121,4 @@ class FaceMask(io.ComfyNode):
                 asked["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:
                 asked["parser"] = mask_network(networks, "parser", PARSERS, faces.count)
-        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, user=mask, **asked)))
+        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, MaskNetworks(**asked), mask)))

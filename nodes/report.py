@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engines.memory.report import Report
-from .host import ReportType, io, schema, ui
+from .host import ComfyHost, ReportType, io, rare, schema, ui
 from .page import line_ui
 
 
@@ -44,7 +44,18 @@ class ReleaseModels(io.ComfyNode):
             category="SlimFusion",
             description="Unloads all SlimFusion models once its input has arrived, and passes the input on unchanged.",
             search_aliases=["free memory", "unload models", "free vram", "clear vram", "purge", "显存"],
-            inputs=[io.AnyType.Input("anything", tooltip="Models are released after this input has arrived.")],
+            inputs=[
+                io.AnyType.Input("anything", tooltip="Models are released after this input has arrived."),
+                *rare(
+                    io.Boolean.Input(
+                        "forget_measurements",
+                        display_name="forget measurements",
+                        default=False,
+                        optional=True,
+                        tooltip="Also forget the memory that earlier runs measured. Use it once after a new driver.",
+                    )
+                ),
+            ],
             outputs=[
                 io.AnyType.Output(display_name="anything", tooltip="The input, unchanged."),
                 io.String.Output(display_name="text", tooltip="How much memory was released."),
@@ -58,10 +69,14 @@ class ReleaseModels(io.ComfyNode):
         return float("nan")  # never equal to itself, so the models are released in every run
 
     @classmethod
-    def execute(cls, anything: Any) -> io.NodeOutput:
+    def execute(cls, anything: Any, forget_measurements: bool = False) -> io.NodeOutput:
         from ..engines.cache import SESSIONS
         from ..engines.memory.budget import format_bytes
+        from ..engines.memory.costs import COSTS
 
         freed = SESSIONS.release()
         text = f"released {format_bytes(freed)}"
+        if forget_measurements:
+            count = COSTS.forget(ComfyHost().state_folder())
+            text += f", forgot {count} {'measurement' if count == 1 else 'measurements'} of memory"
         return io.NodeOutput(anything, text, ui={"text": [text]} | line_ui("released", bytes=freed))

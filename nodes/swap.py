@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 import torch
 
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
-from ..version import __version__
 from .host import ComfyHost, FaceList, IdentityType, Model, frames_in, frames_out, io, rare, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs
@@ -21,7 +18,6 @@ from .page import compare_ui, faces_ui, report_ui
 from .restore import report_output
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
-PROVENANCE = "slimfusion"  # the metadata key of the note in saved PNG files
 
 
 class SwapFaces(io.ComfyNode):
@@ -144,7 +140,9 @@ class SwapFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
-        from ..faces.swap.swap import Swapping, swap_faces
+        from ..faces.swap.provenance import provenance_note
+        from ..faces.swap.swap import swap_faces
+        from ..faces.swap.task import Swapping
 
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
@@ -166,8 +164,9 @@ class SwapFaces(io.ComfyNode):
         )
         frames = frames_in(image)
         done = swap_faces(frames, everybody, networks, budget, ComfyHost(), swapping)
-        if provenance and done.report.faces:
-            leave_note(cls.hidden, provenance_note(done.report))
+        note = provenance_note(done.report) if provenance else None
+        if note is not None:
+            leave_note(cls.hidden, note)
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report
         shown = report_ui(done.report) | compare_ui(frames, done.frames) | faces_ui(frames, done.faces)
         return io.NodeOutput(*results, ui=shown)
@@ -209,21 +208,14 @@ def boost_px(boost: str) -> int:
     return 0 if boost == "off" else int(boost)
 
 
-def provenance_note(report: Report) -> dict[str, Any]:
-    """What was done to the picture, for people who see it later."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"tool": f"SlimFusion {__version__}", "done": "faces swapped", "model": report.model, "time": now}
-
-
 def leave_note(hidden: Any, note: dict[str, Any]) -> None:
     """Adds a note to what ComfyUI writes into the PNG files that it saves in this run.
 
     The host hands one dictionary to all nodes of a run; without it, as for a client that sends none, there is nowhere
     to write to.
     """
+    from ..faces.pictures import notes
+
     info = getattr(hidden, "extra_pnginfo", None)
     if isinstance(info, dict):
-        left = info.get(PROVENANCE)
-        # Something else of that name came with a workflow: it is kept, as the first of the notes.
-        notes = left if isinstance(left, list) else [] if left is None else [left]
-        info[PROVENANCE] = [*notes, note]
+        info[notes.NAME] = notes.notes_with(info.get(notes.NAME), note)

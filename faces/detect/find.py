@@ -42,55 +42,54 @@ def find_faces(frames: torch.Tensor, host: Host, detector: Detector, settings: D
     """
     search = _Search(detector, settings, host.check_interrupt)
     turns = ALL_TURNS if settings.turned == "always" else (0,)
-    found: list[tuple[Face, ...]] = []
+    per_frame: list[tuple[Face, ...]] = []
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         host.check_interrupt()
         chunk = frames[first : first + FRAMES_AT_ONCE]
         looks = detector.look(chunk, turns, settings.score, settings.min_face or None, host.check_interrupt)
         for frame, look in zip(chunk, looks, strict=True):
-            candidates = search.turned(frame, look) if settings.turned == "auto" else look.found
-            faces = as_faces(candidates, len(found), frame.shape[:2])
+            candidates = search.turned(frame, look) if settings.turned == "auto" else look.detections
+            faces = as_faces(candidates, len(per_frame), frame.shape[:2])
             fitting = [face for face in faces if can_align(face.landmarks) and within(face, settings.max_face)]
-            found.append(tuple(by_place(fitting[: settings.max_faces or None])))
-        host.progress("detect", len(found), len(frames))
-    return Faces(tuple(found), *frames.shape[1:3])
+            per_frame.append(tuple(by_place(fitting[: settings.max_faces or None])))
+        host.progress("detect", len(per_frame), len(frames))
+    return Faces(tuple(per_frame), *frames.shape[1:3])
 
 
 @dataclass(eq=False)
 class _Search:
-    """Looks at turned frames where nothing sure stands upright, as seldom as a clip without faces allows.
+    """Looks at turned frames where an upright look leaves doubt, as seldom as a clip without lying faces allows.
 
-    last: the turn that found the last face. empty: frames in a row in which no face was found.
+    last: the turn that found the last face. vain: frames in a row whose turned looks showed no face.
     """
 
     detector: Detector
     settings: DetectionSettings
     check: Check
     last: int = 0
-    empty: int = 0
+    vain: int = 0
 
     def turned(self, frame: torch.Tensor, look: Look) -> Detections:
         """The candidates of a frame (H, W, C) whose upright look is known."""
-        found = look.found
-        if len(found) and not look.dropped:
-            self.empty = 0
-            return found
-        everywhere = self.empty % EMPTY_FRAMES == 0 or look.dropped > 0
+        detections, shown = look.detections, False
+        if len(detections) and not look.dropped and not look.doubtful:
+            self.vain = 0
+            return detections
+        everywhere = self.vain % EMPTY_FRAMES == 0 or look.dropped > 0
         turns = ALL_TURNS[1:] if everywhere else (self.last,) if self.last else ()
         for turn in sorted(turns, key=lambda turn: turn != self.last):
-            seen = self._look(frame, turn)
-            if len(seen):
-                self.last = turn
-                found = merged(joined([found, seen]))
-            if len(found) and not look.dropped:
+            seen = merged(joined([detections, self._look(frame, turn)]))
+            if len(seen) > len(detections):
+                self.last, detections, shown = turn, seen, True
+            if shown and not look.dropped:
                 break
-        self.empty = 0 if len(found) else self.empty + 1
-        return found
+        self.vain = 0 if shown else self.vain + 1
+        return detections
 
     def _look(self, frame: torch.Tensor, turn: int) -> Detections:
         least = max(TURNED_SCORE, self.settings.score)
         (look,) = self.detector.look(frame[None], (turn,), least, self.settings.min_face or None, self.check)
-        return look.found
+        return look.detections
 
 
 def within(face: Face, max_face: int) -> bool:
