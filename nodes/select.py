@@ -12,6 +12,7 @@ from ..faces.identity.identity import Identity
 from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
 from .host import FaceList, IdentityType, frames_in, io, rare, schema
 from .networks import library, network_inputs
+from .page import faces_ui, line_ui
 
 IF_NONE = ("pass on", "stop")
 
@@ -22,6 +23,7 @@ class SelectFaces(io.ComfyNode):
         return schema(
             node_id="SlimFusionSelectFaces",
             display_name="Select Faces",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Keeps only some faces of every frame: by number, position, size, confidence, gender, age or "
             "likeness to a person.",
@@ -160,4 +162,7 @@ class SelectFaces(io.ComfyNode):
         chosen = select(faces, choice, **used)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")
-        return io.NodeOutput(chosen, chosen.count)
+        shown = line_ui("selected", "ok" if chosen.count else "warn", faces=chosen.count, of=faces.count)
+        if image is not None:
+            shown |= faces_ui(frames_in(image), faces)
+        return io.NodeOutput(chosen, chosen.count, ui=shown)
