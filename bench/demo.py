@@ -23,7 +23,7 @@ from .metrics import psnr
 from .portraits import DEMO_DAMAGE, astronaut, face_region
 from .workflows import WorkflowError, nodes_of_class, ui_to_api
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "restore_portrait.json"
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "Restore a portrait.json"
 SEED = 1
 COMPARE_HEIGHT = 640
 Picture = NDArray[np.float32]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from ..catalog.known import KNOWN, KnownFile
 from ..errors import DependencyError, DownloadError, SettingError
-from .models import COMFYUI_MODELS, terms
+from .models import COMFYUI_MODELS, existing, terms
 from .progress import ProgressBar
 
 WORDS = ("models", "get")
@@ -76,14 +75,11 @@ def chosen_file(name: str, start: str) -> KnownFile:
 
 def models_folder(given: Path | None) -> Path:
     """The folder of models, which exists. Raises SettingError."""
-    if given is None and not COMFYUI_MODELS.is_dir():
+    if given is not None:
+        return existing([given])[0]
+    if not COMFYUI_MODELS.is_dir():
         raise SettingError("This pack does not lie in a ComfyUI. Name a folder of models with --to.")
-    folder = COMFYUI_MODELS if given is None else given
-    with contextlib.suppress(RuntimeError):  # there is no such home, and the folder is named below
-        folder = folder.expanduser()
-    if not folder.is_dir():
-        raise SettingError(f"There is no folder {folder}. Make it, or name another one with --to.")
-    return folder
+    return COMFYUI_MODELS
 
 
 def by_hand(file: KnownFile) -> str:

@@ -140,7 +140,7 @@ class Planned:
         device, sessions = run.device, self.sessions
         used, held = meter.used_bytes(device), sessions.held_bytes(device)
         try:
-            with meter.peak(device) as measured:
+            with meter.peak(device, before) as measured:
                 yield
         finally:
             run.peak = measured.peak + before + run.outside_peak

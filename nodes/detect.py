@@ -10,6 +10,7 @@ from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, rare, schema, ui
 from .networks import library, network_inputs
+from .page import line_ui
 
 DETECTORS = ["mtcnn", "scrfd", "yoloface", "yunet"]
 
@@ -147,7 +148,8 @@ class DetectFaces(io.ComfyNode):
             )
             faces = detect_faces(frames, host, settings, budget)
         preview = frames.clone()
-        for frame, found in zip(preview, faces.frames, strict=True):
-            draw_faces(frame.numpy(), found)
-        shown = ui.PreviewImage(Shown(preview), cls=cls)
+        for frame, faces_of_frame in zip(preview, faces.frames, strict=True):
+            draw_faces(frame.numpy(), faces_of_frame)
+        shown = ui.PreviewImage(Shown(preview), cls=cls).as_dict()
+        shown |= line_ui("detected", "ok" if faces.count else "warn", faces=faces.count, frames=len(faces.frames))
         return io.NodeOutput(faces, boxes_from_faces(faces), frames_out(preview), ui=shown)

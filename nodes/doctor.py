@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Any
 
 from .host import ComfyHost, io, model_folders, schema
@@ -39,5 +41,6 @@ class Doctor(io.ComfyNode):
         from ..doctor.examine import as_text, examine
         from ..doctor.model_findings import model_findings
 
-        text = as_text(examine(lambda: model_findings(model_folders(), hash_models, ComfyHost())))
-        return io.NodeOutput(text, ui={"text": [text]})
+        findings = examine(lambda: model_findings(model_folders(), hash_models, ComfyHost()))
+        text, listed = as_text(findings), json.dumps([asdict(each) for each in findings])
+        return io.NodeOutput(text, ui={"text": [text], "slimfusion_findings": [listed]})

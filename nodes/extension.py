@@ -9,6 +9,7 @@ from .host import ComfyExtension, io, offer_example_pictures, register_model_fol
 from .identity import BlendIdentities, Likeness, LoadIdentity, MakeIdentity, SaveIdentity
 from .load import LoadModel
 from .mask import FaceMask
+from .page import serve_page
 from .report import MemoryReport, ReleaseModels
 from .restore import RestoreFaces, RestoreImage
 from .select import SelectFaces
@@ -19,6 +20,7 @@ class SlimFusionExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         register_model_folders()  # the loader's schema lists them; older hosts ask for it before on_load
         offer_example_pictures()
+        serve_page()
         return [
             MemoryGuard,
             LoadModel,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import secrets
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import comfy.model_management as mm
@@ -18,6 +20,8 @@ import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import ComfyExtension, io, ui
+from comfy_execution.utils import get_executing_context
+from server import PromptServer, web
 
 from ..catalog.files import BUNDLED, SUFFIXES
 from ..catalog.known import MODEL_SUBFOLDERS
@@ -35,6 +39,10 @@ IDENTITY_FOLDERS = "slimfusion_identities"
 # What the templates in examples/ show: public domain, named so that a user knows whose they are.
 PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg")
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+PROGRESS_EVENT = "slimfusion.progress"
+PROGRESS_SECONDS = 0.2  # between two of them, so that thousands of tiles do not keep the page busy
 
 
 def socket_type(name: str) -> Any:
@@ -65,8 +73,8 @@ ReportType = socket_type("SLIMFUSION_REPORT")
 
 def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
-    known = {field.name for field in dataclasses.fields(io.Schema)}
-    return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+    fields = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in keywords.items() if name in fields})
 
 
 def rare(*inputs: io.Input) -> list[io.Input]:
@@ -74,8 +82,8 @@ def rare(*inputs: io.Input) -> list[io.Input]:
 
     Written into the input's own dictionary, because hosts before 0.10 have no keyword for it.
     """
-    for each in inputs:
-        each.extra_dict = {**(each.extra_dict or {}), "advanced": True}
+    for rare_input in inputs:
+        rare_input.extra_dict = {**(rare_input.extra_dict or {}), "advanced": True}
     return list(inputs)
 
 
@@ -106,11 +114,11 @@ def offer_example_pictures() -> None:
 
 def catalogue_folders() -> list[Path]:
     """Where model files of any kind may lie: under ComfyUI's own folder, and where the user's settings say."""
-    found = []
+    folders = []
     for name in MODEL_SUBFOLDERS:
         listed = folder_paths.get_folder_paths(name) if name in folder_paths.folder_names_and_paths else []
-        found += [Path(folder_paths.models_dir) / name, *map(Path, listed)]
-    return list(dict.fromkeys(found))
+        folders += [Path(folder_paths.models_dir) / name, *map(Path, listed)]
+    return list(dict.fromkeys(folders))
 
 
 def identity_folders() -> list[Path]:
@@ -158,6 +166,39 @@ def frames_out(frames: torch.Tensor) -> torch.Tensor:
     """Frames as ComfyUI wants an IMAGE or MASK: where and in which type it keeps what passes between nodes."""
     dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
     return frames.to(mm.intermediate_device(), dtype)
+
+
+def temporary_picture(frames: torch.Tensor) -> dict[str, str]:
+    """Keeps the first of frames (B, H, W, C) float32 0..1 where the page can read it until the host is restarted.
+
+    Returns what the page's /view wants to know. It is shrunk to what a page shows.
+    """
+    from PIL import Image
+
+    from ..faces.draw import Shown
+
+    values = (Shown(frames)[0][..., :3].nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    name = f"slimfusion_{secrets.token_hex(8)}.webp"
+    Image.fromarray(values.numpy()).save(Path(folder_paths.get_temp_directory()) / name, quality=90, method=2)
+    return {"filename": name, "subfolder": "", "type": "temp"}
+
+
+def answer_at(path: str, answer: Callable[[Mapping[str, str]], dict[str, Any]]) -> None:
+    """Serves what a function returns for an address's query as JSON to the page, where there is a server."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+
+    @server.routes.get(path)
+    async def asked(request: web.Request) -> web.Response:
+        return web.json_response(answer(request.query))
+
+
+def tell_page(event: str, data: dict[str, Any]) -> None:
+    """Sends an event to whoever has queued what runs now."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None:
+        server.send_sync(event, data, server.client_id)
 
 
 class SessionHolder(torch.nn.Module):
@@ -230,6 +271,7 @@ class ComfyHost:
     def __init__(self) -> None:
         self._bar: comfy.utils.ProgressBar | None = None
         self._stage = ""
+        self._told = 0.0
 
     def device(self) -> torch.device:
         return mm.get_torch_device()
@@ -250,7 +292,12 @@ class ComfyHost:
     def progress(self, stage: str, done: int, total: int) -> None:
         if self._bar is None or stage != self._stage:
             self._bar, self._stage = comfy.utils.ProgressBar(total), stage
+            self._told = 0.0
         self._bar.update_absolute(done, total)
+        context, now = get_executing_context(), monotonic()
+        if context is not None and (done == total or now - self._told >= PROGRESS_SECONDS):
+            self._told = now
+            tell_page(PROGRESS_EVENT, {"node": context.node_id, "stage": stage, "done": done, "total": total})
 
     def check_interrupt(self) -> None:
         mm.throw_exception_if_processing_interrupted()
@@ -278,6 +325,7 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
+    "answer_at",
     "catalogue_folders",
     "frames_in",
     "frames_out",
@@ -291,5 +339,6 @@ __all__ = [
     "register_model_folders",
     "said",
     "schema",
+    "temporary_picture",
     "ui",
 ]

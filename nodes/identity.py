@@ -25,6 +25,7 @@ from ..faces.identity.identity import (
 )
 from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, rare, said, schema
 from .networks import detection_inputs, library, network_inputs
+from .page import line_ui
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4
@@ -36,6 +37,7 @@ class MakeIdentity(io.ComfyNode):
         return schema(
             node_id="SlimFusionIdentity",
             display_name="Face Identity",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Makes an identity from one or more pictures of the same person. Needs a face recognition "
             "model such as w600k_r50.onnx of InsightFace.",
@@ -96,13 +98,14 @@ class MakeIdentity(io.ComfyNode):
         frames = checked_frames(frames_in(image))
         if faces is None:
             settings = DetectionSettings(turned=turned, min_face=min_face)
-            found = detect_faces(frames, ComfyHost(), settings, budget)
-            faces = select(found, Choice(order="large", count=1))
+            all_faces = detect_faces(frames, ComfyHost(), settings, budget)
+            faces = select(all_faces, Choice(order="large", count=1))
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]
-        known = add_embeddings(frames, every, library(budget, commercial_only))
-        return io.NodeOutput(identity_from_faces(name.strip() or "somebody", known, combine))
+        recognised = add_embeddings(frames, every, library(budget, commercial_only))
+        identity = identity_from_faces(name.strip() or "somebody", recognised, combine)
+        return io.NodeOutput(identity, ui=line_ui("identity", name=printable(identity.name), faces=len(recognised)))
 
 
 class SaveIdentity(io.ComfyNode):
@@ -140,7 +143,8 @@ class SaveIdentity(io.ComfyNode):
     def execute(cls, identity: Identity, name: str, overwrite: bool) -> io.NodeOutput:
         path = identity_path(name.strip() or identity.name, identity_folders()[0])
         save_identity(identity, path, overwrite)
-        return io.NodeOutput(identity, printable(str(path)), ui={"text": [printable(f"saved {path}")]})
+        told = printable(str(path))
+        return io.NodeOutput(identity, told, ui={"text": [f"saved {told}"]} | line_ui("saved", path=told))
 
 
 class LoadIdentity(io.ComfyNode):
@@ -239,4 +243,4 @@ class Likeness(io.ComfyNode):
     def execute(cls, identity_1: Identity, identity_2: Identity) -> io.NodeOutput:
         value = alike(identity_1, identity_2)
         text = f"{identity_1.name} and {identity_2.name}: {value:.3f}"
-        return io.NodeOutput(value, text, ui={"text": [text]})
+        return io.NodeOutput(value, text, ui={"text": [text]} | line_ui("likeness", value=round(value, 3)))

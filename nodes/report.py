@@ -6,6 +6,7 @@ from typing import Any
 
 from ..engines.memory.report import Report
 from .host import ComfyHost, ReportType, io, rare, schema, ui
+from .page import line_ui
 
 
 class MemoryReport(io.ComfyNode):
@@ -73,8 +74,9 @@ class ReleaseModels(io.ComfyNode):
         from ..engines.memory.budget import format_bytes
         from ..engines.memory.costs import COSTS
 
-        text = f"released {format_bytes(SESSIONS.release())}"
+        freed = SESSIONS.release()
+        text = f"released {format_bytes(freed)}"
         if forget_measurements:
             count = COSTS.forget(ComfyHost().state_folder())
             text += f", forgot {count} {'measurement' if count == 1 else 'measurements'} of memory"
-        return io.NodeOutput(anything, text, ui={"text": [text]})
+        return io.NodeOutput(anything, text, ui={"text": [text]} | line_ui("released", bytes=freed))

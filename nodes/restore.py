@@ -8,7 +8,6 @@ import torch
 
 from ..catalog.files import BUNDLED, offered_model
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from .host import (
@@ -28,6 +27,7 @@ from .host import (
 )
 from .load import model_from, model_stamp
 from .networks import detection_inputs
+from .page import compare_ui, report_ui
 
 
 def model_input() -> io.Input:
@@ -61,7 +61,8 @@ class UsesRestorer(io.ComfyNode):
     def validate_inputs(cls, restorer: str | None = BUNDLED, model: Any = "not connected") -> bool | str:
         if restorer is None or model is None:
             return True
-        return said(lambda: offered_model(restorer, model_folders()))
+        name = restorer
+        return said(lambda: offered_model(name, model_folders()))
 
     @classmethod
     def fingerprint_inputs(cls, restorer: str | None = BUNDLED, **others: Any) -> str:
@@ -129,17 +130,13 @@ def report_output() -> io.Output:
     return ReportType.Output(display_name="report", tooltip="What the run used and did. Connect it to Memory Report.")
 
 
-def report_ui(report: Report) -> dict[str, list[str]]:
-    """What the node sends to the page: the figures as JSON, and the same as text."""
-    return {"slimfusion_report": [report.as_json()], "text": [report.as_text()]}
-
-
 class RestoreFaces(UsesRestorer):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="SlimFusionRestoreFaces",
             display_name="Tiled Face Restore",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Restores all faces in an image or a batch of frames. Pixels outside the faces do not change. "
             "Frames without a face pass through.",
@@ -212,9 +209,9 @@ class RestoreFaces(UsesRestorer):
         from ..engines.job import Options
         from ..faces.restore import Restoring, restore_faces
 
-        chosen = model_from(model, restorer)
+        chosen, frames = model_from(model, restorer), frames_in(image)
         restored = restore_faces(
-            frames_in(image),
+            frames,
             chosen.model,
             budget or chosen.budget,
             ComfyHost(),
@@ -227,9 +224,8 @@ class RestoreFaces(UsesRestorer):
                 face_side=face_side,
             ),
         )
-        return io.NodeOutput(
-            frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=report_ui(restored.report)
-        )
+        shown = report_ui(restored.report) | compare_ui(frames, restored.frames)
+        return io.NodeOutput(frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=shown)
 
 
 class RestoreImage(UsesRestorer):
@@ -238,6 +234,7 @@ class RestoreImage(UsesRestorer):
         return schema(
             node_id="SlimFusionRestoreImage",
             display_name="Tiled Image Restore",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Restores or upscales whole images in tiles, without seams.",
             search_aliases=[
@@ -280,12 +277,12 @@ class RestoreImage(UsesRestorer):
         from ..engines.job import Options
         from ..faces.restore import restore_image
 
-        chosen = model_from(model, restorer)
-        frames, report = restore_image(
-            frames_in(image),
+        chosen, frames = model_from(model, restorer), frames_in(image)
+        restored, report = restore_image(
+            frames,
             chosen.model,
             budget or chosen.budget,
             ComfyHost(),
             Options(chosen.precision, tile, overlap, fidelity),
         )
-        return io.NodeOutput(frames_out(frames), report, ui=report_ui(report))
+        return io.NodeOutput(frames_out(restored), report, ui=report_ui(report) | compare_ui(frames, restored))

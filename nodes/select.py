@@ -12,6 +12,7 @@ from ..faces.identity.identity import Identity
 from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
 from .host import FaceList, IdentityType, frames_in, io, rare, schema
 from .networks import library, network_inputs
+from .page import faces_ui, line_ui
 
 IF_NONE = ("pass on", "stop")
 
@@ -22,6 +23,7 @@ class SelectFaces(io.ComfyNode):
         return schema(
             node_id="SlimFusionSelectFaces",
             display_name="Select Faces",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Keeps only some faces of every frame: by number, position, size, confidence, gender, age or "
             "likeness to a person.",
@@ -147,7 +149,7 @@ class SelectFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         reference = None if identity is None else identity.embedding
         choice = Choice(parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness)
-        asked: dict[str, Any] = {}
+        used: dict[str, Any] = {}
         if image is not None:
             from ..faces.frames import checked_frames
             from ..faces.identity.attributes import add_attributes
@@ -155,9 +157,12 @@ class SelectFaces(io.ComfyNode):
 
             frames, networks = checked_frames(frames_in(image)), library(budget, commercial_only)
             faces.check_size(frames)
-            asked["attributes"] = lambda some: add_attributes(frames, some, networks)
-            asked["embeddings"] = lambda some: add_embeddings(frames, some, networks)
-        chosen = select(faces, choice, **asked)
+            used["attributes"] = lambda some: add_attributes(frames, some, networks)
+            used["embeddings"] = lambda some: add_embeddings(frames, some, networks)
+        chosen = select(faces, choice, **used)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")
-        return io.NodeOutput(chosen, chosen.count)
+        shown = line_ui("selected", "ok" if chosen.count else "warn", faces=chosen.count, of=faces.count)
+        if image is not None:
+            shown |= faces_ui(frames_in(image), faces)
+        return io.NodeOutput(chosen, chosen.count, ui=shown)

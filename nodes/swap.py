@@ -14,7 +14,8 @@ from ..faces.identity.identity import Identity
 from .host import ComfyHost, FaceList, IdentityType, Model, frames_in, frames_out, io, rare, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs
-from .restore import report_output, report_ui
+from .page import compare_ui, faces_ui, report_ui
+from .restore import report_output
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
 
@@ -25,6 +26,7 @@ class SwapFaces(io.ComfyNode):
         return schema(
             node_id="SlimFusionSwapFaces",
             display_name="Swap Faces",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Puts a person's face into the faces of an image or a batch of frames. Without a swap model, "
             "two faces are blended by shape and texture. Use it only for people who agreed to it.",
@@ -160,12 +162,14 @@ class SwapFaces(io.ComfyNode):
             texture=texture,
             people=people,
         )
-        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), swapping)
+        frames = frames_in(image)
+        done = swap_faces(frames, everybody, networks, budget, ComfyHost(), swapping)
         note = provenance_note(done.report) if provenance else None
         if note is not None:
             leave_note(cls.hidden, note)
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report
-        return io.NodeOutput(*results, ui=report_ui(done.report))
+        shown = report_ui(done.report) | compare_ui(frames, done.frames) | faces_ui(frames, done.faces)
+        return io.NodeOutput(*results, ui=shown)
 
 
 def weight_inputs() -> list[io.Input]:

@@ -35,12 +35,30 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 class Measured:
     """What a `peak` block took: bytes above the level at its start, and the course of it.
 
-    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many.
+    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many. before: bytes of ours
+    that the start holds already, for `watched`.
     """
 
     base: int
     peak: int = 0
     samples: list[Sample] = field(default_factory=list)
+    before: int = 0
+
+
+# For who watches from another thread: the block that is being measured on each device, and the highest peak there.
+_UNDER_WAY: dict[torch.device, Measured] = {}
+_HIGHEST: dict[torch.device, int] = {}
+
+
+def watched(device: torch.device, anew: bool = False) -> tuple[int, int]:
+    """Bytes that what is measured on a device takes now, and the most since it was last asked `anew`."""
+    if anew:
+        _HIGHEST[device] = 0
+    measured = _UNDER_WAY.get(device)
+    levels = [level for _, level in list(measured.samples)] if measured is not None else []
+    before = measured.before if measured is not None else 0
+    highest = max(_HIGHEST.get(device, 0), before + max(levels, default=0))
+    return before + (levels[-1] if levels else 0), highest
 
 
 def device_name(device: torch.device) -> str:
@@ -174,22 +192,28 @@ def _thresholds(mapped: int, trimmed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def peak(device: torch.device) -> Iterator[Measured]:
+def peak(device: torch.device, before: int = 0) -> Iterator[Measured]:
     """Measures the highest level above the start while the block runs.
 
     On CUDA the allocator's own peak is exact; elsewhere a thread samples, and on Linux the kernel's
-    high-water mark catches what falls between two samples.
+    high-water mark catches what falls between two samples. before: bytes of ours that are there already, for
+    `watched`.
     """
-    measured = Measured(used_bytes(device))
+    measured = Measured(used_bytes(device), before=before)
     exact_kernel_peak = device.type == "cpu" and resident.reset_high_water()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     stop = threading.Event()
     sampler = threading.Thread(target=_sample, args=(device, measured, stop), daemon=True)
+    outer = _UNDER_WAY.get(device)
+    _UNDER_WAY[device] = measured
     sampler.start()
     try:
         yield measured
     finally:
+        _UNDER_WAY.pop(device)
+        if outer is not None:
+            _UNDER_WAY[device] = outer
         stop.set()
         sampler.join()
         highest = measured.base + max((level for _, level in measured.samples), default=0)
@@ -198,6 +222,7 @@ def peak(device: torch.device) -> Iterator[Measured]:
         if exact_kernel_peak:
             highest = max(highest, resident.high_water())
         measured.peak = max(0, highest - measured.base)
+        _HIGHEST[device] = max(_HIGHEST.get(device, 0), before + measured.peak)
 
 
 def _sample(device: torch.device, measured: Measured, stop: threading.Event) -> None:

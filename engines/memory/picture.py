@@ -1,68 +1,102 @@
-"""A report as a picture: memory over time against the budget, with the stages named."""
+"""A report as a picture: what was used of the budget, over time, with the stages named.
+
+It is read in a node that is some 300 px wide, so the text is large and little; all of it is in the report's text. The
+paper is dark and drawn with the picture: it reads the same on a light page and on a dark one.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 
-from ...opencv import cv2
 from .budget import MIB, format_bytes
-from .report import Report, Span
+from .report import Report, Span, counted
 
-WIDTH, HEIGHT = 960, 600
-LEFT, RIGHT, TOP, BOTTOM = 90, 20, 30, 250  # margins around the plot, px
-LINE_HEIGHT = 20
-LETTERS = 112  # of a line of text that fit
-ROWS = 9  # lines of text that fit
+WIDTH, HEIGHT = 800, 600
+LEFT, RIGHT, TOP, BOTTOM = 24, 776, 84, 372  # the plot, px
+STRIP_TOP, STRIP_BOTTOM = 378, 394  # the stages' colours over time
+AXIS_TEXT, LEGEND_TEXT, LINES_TEXT = 400, 442, 514  # rows of text begin here
+LINE_HEIGHT, LINES = 30, 2
 
-# RGB. The paper is dark and drawn with the picture, so it reads the same on a light page and on a dark one.
-PAPER, INK, GREY = (24, 26, 30), (226, 228, 232), (110, 116, 126)
-CURVE, ALLOWED, PREDICTED = (86, 180, 233), (240, 110, 90), (240, 190, 70)
-BANDS = ((44, 62, 80), (58, 78, 58), (80, 62, 44), (70, 50, 80), (36, 76, 76), (84, 48, 56))
-TEXT_SIZE = 0.45
+# RGB. Each stands out from the paper by more than four to one, and from its neighbours in lightness too.
+PAPER, PLOT, INK, GREY = (24, 26, 30), (34, 37, 43), (236, 238, 242), (160, 166, 176)
+CURVE, ALLOWED, PREDICTED, WARNING = (86, 180, 233), (255, 138, 101), (240, 200, 80), (255, 170, 90)
+BANDS = ((86, 140, 220), (110, 190, 120), (230, 160, 80), (190, 130, 230), (70, 190, 190), (230, 120, 150))
+SMALL, LARGE, HUGE = 24, 26, 40
 
-# A budget up to so many times the use is inside the chart; one beyond it would press the curve into the ground.
-BUDGET_SHOWN = 4
-LEAST_AXIS = 4 * MIB  # so that the marks of an empty chart differ
+BROKEN_FROM = 4  # a budget of more than so many times the use is drawn above a break of the axis
+USE_SHARE, BUDGET_SHARE = 0.70, 0.92  # of the plot's height, for the use and the budget where the axis is broken
+HEADROOM = 1.12  # of the plot above what it shows
+LEAST_AXIS = 4 * MIB  # so that an empty chart has a scale
 
 Color = tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Axis:
+    """Which height bytes have. highest: what the plot reaches. broken_at: the bytes above which there is a break."""
+
+    highest: int
+    broken_at: int | None
+
+    def row(self, amount: int) -> int:
+        """The row of pixels of an amount."""
+        if self.broken_at is None:
+            share = amount / self.highest
+        elif amount > self.broken_at:
+            share = BUDGET_SHARE
+        else:
+            share = USE_SHARE * amount / self.broken_at
+        return BOTTOM - round((BOTTOM - TOP) * min(1.0, max(0.0, share)))
+
+
 def report_picture(report: Report) -> torch.Tensor:
-    """The chart, (600, 960, 3) float32 0..1 RGB."""
-    canvas = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
+    """The chart, (600, 800, 3) float32 0..1 RGB."""
+    picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
+    draw = ImageDraw.Draw(picture)
     seconds = max([span.end for span in report.timeline] + [moment for moment, _ in report.samples] + [1e-3])
-    highest, shows_budget = _axis(report)
-    _draw_stages(canvas, stage_bands(report.timeline), seconds)
-    _draw_scales(canvas, seconds, highest)
-    curve = [(_x(moment, seconds), _y(max(0, level), highest)) for moment, level in report.samples]
-    if len(curve) > 1:
-        cv2.polylines(canvas, [np.array(curve, np.int32)], False, CURVE, 2, cv2.LINE_AA)
-    if report.predicted_peak:
-        _draw_level(canvas, report.predicted_peak, highest, PREDICTED)
-        _write_level(canvas, report.predicted_peak, highest, PREDICTED, "predicted", LEFT + 4)
-    if report.allowed:
-        _draw_budget(canvas, report, highest, shows_budget)
-    for row, line in enumerate(_lines(report)):
-        _write(canvas, line, LEFT - 70, HEIGHT - BOTTOM + 68 + row * LINE_HEIGHT, INK)
-    return torch.from_numpy(canvas.astype(np.float32) / 255)
+    axis = axis_of(report)
+    _write(draw, headline(report), LEFT, 20, INK, HUGE)
+    draw.rectangle((LEFT, TOP, RIGHT, BOTTOM), fill=PLOT)
+    _draw_use(draw, report, axis, seconds)
+    _draw_levels(draw, report, axis)
+    _draw_stages(draw, report, seconds)
+    text_rows = [(line, WARNING if warns else INK) for line, warns in lines(report)]
+    for row, (text, color) in enumerate(text_rows[:LINES]):
+        _write(draw, text, LEFT, LINES_TEXT + row * LINE_HEIGHT, color, SMALL)
+    return torch.from_numpy(np.asarray(picture, np.float32) / 255)
 
 
-def _axis(report: Report) -> tuple[int, bool]:
-    """The bytes at the top of the chart, and whether the budget's line is inside."""
+def headline(report: Report) -> str:
+    """What was used of what was allowed; that nothing ran where nothing did."""
+    if report.allowed and report.measured_peak:
+        return f"{format_bytes(report.measured_peak)} of {format_bytes(report.allowed)}"
+    return format_bytes(report.measured_peak) if report.measured_peak else "nothing was run"
+
+
+def lines(report: Report) -> list[tuple[str, bool]]:
+    """The text below the chart, and whether it warns: what was given up and the notes first, then what ran."""
+    told = [(f"given up: {each}", True) for each in report.degradations] + [(note, True) for note in report.notes]
+    counts = counted(report.frames, "frame") + (f", {counted(report.faces, 'face')}" if report.faces else "")
+    ran = f"{report.device}, {report.precision}, {report.model}" if report.engine else report.model
+    told += [(", ".join(part for part in (counts, ran) if part), False)]
+    return [(textwrap.shorten(text, 58, placeholder=" ..."), warns) for text, warns in told]
+
+
+def axis_of(report: Report) -> Axis:
+    """The budget is always inside; where it is far above the use, above a break, so that the use can be read too."""
     highest_sample = max((level for _, level in report.samples), default=0)
     used = max(report.predicted_peak, report.measured_peak, highest_sample, LEAST_AXIS)
-    shows_budget = 0 < report.allowed <= BUDGET_SHOWN * used
-    return (max(used, report.allowed) if shows_budget else used), shows_budget
-
-
-def _lines(report: Report) -> list[str]:
-    """The text, as far as there is room for it."""
-    lines = [part for line in report.as_text().splitlines() for part in textwrap.wrap(line, LETTERS)]
-    return lines if len(lines) <= ROWS else [*lines[: ROWS - 1], "(more in the text output)"]
+    if report.allowed > BROKEN_FROM * used:
+        return Axis(report.allowed, round(used * HEADROOM))
+    return Axis(round(max(used, report.allowed) * HEADROOM), None)
 
 
 def stage_bands(timeline: Sequence[Span]) -> list[Span]:
@@ -76,64 +110,76 @@ def stage_bands(timeline: Sequence[Span]) -> list[Span]:
     return bands
 
 
-def _draw_stages(canvas: np.ndarray, bands: Sequence[Span], seconds: float) -> None:
-    """The bands, and below the chart which colour is which stage: most bands are too narrow for a name."""
+def _draw_use(draw: ImageDraw.ImageDraw, report: Report, axis: Axis, seconds: float) -> None:
+    """The curve of memory with its area, and where the axis is broken."""
+    places = [(_x(moment, seconds), axis.row(max(0, level))) for moment, level in report.samples]
+    if len(places) > 1:
+        area = tuple(round(0.72 * ground + 0.28 * line) for ground, line in zip(PLOT, CURVE, strict=True))
+        draw.polygon([(places[0][0], BOTTOM), *places, (places[-1][0], BOTTOM)], fill=area)
+        draw.line(places, fill=CURVE, width=4, joint="curve")
+    if axis.broken_at is not None:
+        middle = BOTTOM - round((BOTTOM - TOP) * (USE_SHARE + 0.06))
+        teeth = [(x, middle + (6 if index % 2 else -6)) for index, x in enumerate(range(LEFT, RIGHT + 1, 12))]
+        draw.line(teeth, fill=GREY, width=2)
+
+
+def _draw_levels(draw: ImageDraw.ImageDraw, report: Report, axis: Axis) -> None:
+    """The lines of the budget and of the prediction, neither at 0, with their names: one at each side."""
+    budget_row = axis.row(report.allowed) if report.allowed > 0 else TOP
+    if report.predicted_peak > 0:
+        row = axis.row(report.predicted_peak)
+        for x in range(LEFT, RIGHT, 24):
+            draw.line((x, row, min(RIGHT, x + 14), row), fill=PREDICTED, width=4)
+        is_clear = row - 36 > TOP and not row - 36 < budget_row <= row
+        text = f"predicted {format_bytes(report.predicted_peak)}"
+        _write(draw, text, LEFT + 8, row - 34 if is_clear else row + 6, PREDICTED, SMALL)
+    if report.allowed > 0:
+        draw.line((LEFT, budget_row, RIGHT, budget_row), fill=ALLOWED, width=4)
+        text = f"budget {format_bytes(report.allowed)}, {report.enforcement}"
+        is_near = report.predicted_peak > 0 and 0 <= axis.row(report.predicted_peak) - budget_row < 36
+        top = budget_row - 34 if is_near else budget_row + 6
+        _write(draw, text, RIGHT - 8 - _width(text, SMALL), top, ALLOWED, SMALL)
+
+
+def _draw_stages(draw: ImageDraw.ImageDraw, report: Report, seconds: float) -> None:
+    """A strip of colours below the plot, the time, and which colour is which stage with the seconds that it took."""
+    bands = stage_bands(report.timeline)
     names = list(dict.fromkeys(band.stage for band in bands))
     for band in bands:
         color = BANDS[names.index(band.stage) % len(BANDS)]
-        cv2.rectangle(canvas, (_x(band.begin, seconds), TOP), (_x(band.end, seconds), HEIGHT - BOTTOM), color, -1)
-    x, y = LEFT, HEIGHT - BOTTOM + 42
-    for index, name in enumerate(names):
-        cv2.rectangle(canvas, (x, y - 10), (x + 12, y + 2), BANDS[index % len(BANDS)], -1)
-        cv2.rectangle(canvas, (x, y - 10), (x + 12, y + 2), GREY, 1)
-        _write(canvas, name, x + 18, y, INK)
-        x += 18 + _text_width(name) + 22
-
-
-def _draw_scales(canvas: np.ndarray, seconds: float, highest: int) -> None:
-    for part in range(5):
-        level, moment = highest * part // 4, seconds * part / 4
-        y, x = _y(level, highest), _x(moment, seconds)
-        cv2.line(canvas, (LEFT, y), (WIDTH - RIGHT, y), GREY, 1)
-        _write(canvas, format_bytes(level), 8, y + 5, INK)
-        text = f"{moment:.1f} s" if seconds >= 2 else f"{moment * 1000:.0f} ms"
-        _write(canvas, text, min(x, WIDTH - 8 - _text_width(text)), HEIGHT - BOTTOM + 20, INK)
-
-
-def _draw_budget(canvas: np.ndarray, report: Report, highest: int, shows_budget: bool) -> None:
-    name = f"budget, {report.enforcement},"
-    if shows_budget:
-        _draw_level(canvas, report.allowed, highest, ALLOWED)
-        width = _text_width(f"{name} {format_bytes(report.allowed)}")
-        _write_level(canvas, report.allowed, highest, ALLOWED, name, WIDTH - RIGHT - width - 4)
+        x = _x(band.begin, seconds)
+        draw.rectangle((x, STRIP_TOP, max(x + 1, _x(band.end, seconds)), STRIP_BOTTOM), fill=color)
+    if not bands:
         return
-    label = f"{name} {format_bytes(report.allowed)}: above this chart"
-    x = WIDTH - RIGHT - _text_width(label) - 4
-    _write(canvas, label, x, TOP - 12, ALLOWED)
-    cv2.arrowedLine(canvas, (x - 12, TOP - 8), (x - 12, TOP - 24), ALLOWED, 2, cv2.LINE_AA, tipLength=0.4)
+    end = f"{seconds:.1f} s" if seconds >= 2 else f"{seconds * 1000:.0f} ms"
+    _write(draw, "0", LEFT, AXIS_TEXT, GREY, SMALL)
+    _write(draw, end, RIGHT - _width(end, SMALL), AXIS_TEXT, GREY, SMALL)
+    x, y = LEFT, LEGEND_TEXT
+    for name, spent in sorted(report.seconds.items(), key=lambda each: -each[1]):
+        text = f"{name} {spent:.2f} s"
+        width = 30 + _width(text, LARGE) + 26
+        if x + width > RIGHT + 26:
+            x, y = LEFT, y + 34
+        if y > LEGEND_TEXT + 34:
+            break
+        color = BANDS[names.index(name) % len(BANDS)] if name in names else GREY
+        draw.rounded_rectangle((x, y + 5, x + 20, y + 25), 4, fill=color)
+        _write(draw, text, x + 30, y, INK, LARGE)
+        x += width
 
 
-def _draw_level(canvas: np.ndarray, level: int, highest: int, color: Color) -> None:
-    y = _y(level, highest)
-    cv2.line(canvas, (LEFT, y), (WIDTH - RIGHT, y), color, 2)
+@lru_cache
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
 
 
-def _write_level(canvas: np.ndarray, level: int, highest: int, color: Color, name: str, x: int) -> None:
-    y = _y(level, highest)
-    _write(canvas, f"{name} {format_bytes(level)}", x, y - 6 if y > TOP + 20 else y + 17, color)
+def _width(text: str, size: int) -> int:
+    return round(_font(size).getlength(text))
 
 
-def _text_width(text: str) -> int:
-    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, TEXT_SIZE, 1)[0][0])
-
-
-def _write(canvas: np.ndarray, text: str, x: int, y: int, color: Color) -> None:
-    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, TEXT_SIZE, color, 1, cv2.LINE_AA)
+def _write(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, color: Color, size: int) -> None:
+    draw.text((x, y), text, fill=color, font=_font(size))
 
 
 def _x(moment: float, seconds: float) -> int:
-    return LEFT + round((WIDTH - LEFT - RIGHT) * min(1.0, moment / seconds))
-
-
-def _y(level: int, highest: int) -> int:
-    return HEIGHT - BOTTOM - round((HEIGHT - TOP - BOTTOM) * min(1.0, level / highest))
+    return LEFT + round((RIGHT - LEFT) * min(1.0, max(0.0, moment / seconds)))

@@ -29,7 +29,7 @@ from .process import USUAL, Child, Died, OverBudget, Patience, Start, never_stop
 from .shared_frames import SharedFrames, placed
 
 # glibc keeps freed blocks of up to 32 MiB for later. Where they go back to the system at once, GFPGAN took 700 MiB
-# in place of 950, and a twentieth more time.
+# instead of 950, and a twentieth more time.
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}
 
 

@@ -1,4 +1,4 @@
-"""Whether five points are those of a face, told by reading them again in the face's own upright crop.
+"""Whether five points are those of a face, found out by reading them again in the face's own upright crop.
 
 MTCNN knows upright faces. On faces that lie or stand on their heads it returns points that look like a face's and are
 not. Reading them again settles it: O-net looks at the crop that the points align. Right points come back where they

@@ -12,7 +12,7 @@ from .boxes import iou, nms
 
 SAME_FACE = 0.4  # boxes that overlap more are one face
 # Least score of what may be a face that lies, and its least part of the largest face's side. Of 36 portraits that lay
-# beside an upright one 18 of the 23 missed were told by it, of 135 upright portraits 2: each costs three looks more.
+# beside an upright one 18 of the 23 missed were found by it, of 135 upright portraits 2: each costs three looks more.
 DOUBTFUL_SCORE, DOUBTFUL_SIDE = 0.2, 0.4
 FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
 

@@ -29,8 +29,8 @@ def relit(lab: np.ndarray, here: np.ndarray, skin: np.ndarray, distance: float, 
     factor = max(1.0, distance / DETAIL)
     size = max(1, round(width / factor)), max(1, round(height / factor))
     light, wanted, seen = (
-        np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_AREA), np.float32)
-        for each in (np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(here[..., 0]), skin.astype(np.float32))
+        np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+        for plane in (np.ascontiguousarray(lab[..., 0]), np.ascontiguousarray(here[..., 0]), skin.astype(np.float32))
     )
     sigma = max(0.3, WIDE * distance / factor)
     weight = cv2.GaussianBlur(seen, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)

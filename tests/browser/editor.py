@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect
 from slimfusion.bench.host_driver import Host, Json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,7 @@ RUN_SECONDS = 300.0
 # What these frontends say by themselves, without any pack: files that a new user does not have yet, core's own
 # templates (not installed here), services outside, and interfaces that a host older than the frontend lacks.
 OWN_COMPLAINTS = re.compile(
-    r"https://(api\.comfy\.org|huggingface\.co)/|/(api/)?userdata|/user\.css|/favicon\.ico"
+    r"https://(api\.comfy\.org|huggingface\.co|[a-z0-9.]+\.sentry\.io)/|/(api/)?userdata|/user\.css|/favicon\.ico"
     r"|/templates/index|core workflow templates|/api/jobs|JobsApiError"
     r"|net::ERR_(NAME_NOT_RESOLVED|INTERNET_DISCONNECTED|CONNECTION|TUNNEL|PROXY|FAILED|TIMED_OUT|CERT)"
 )
@@ -32,6 +32,22 @@ STATE = """() => {
     links: links.length,
     widgets: Object.fromEntries(nodes.map(node => [node.type, (node.widgets ?? []).map(w => [w.name, w.value])])),
   };
+}"""
+
+
+# The boxes of all nodes as they are drawn, titles included: by the canvas or as elements of the page.
+BOXES = """() => {
+  const drawn = [...document.querySelectorAll('[data-node-id]')].filter(each => each.offsetParent);
+  if (drawn.length) {
+    return drawn.map(each => {
+      const { left, top, right, bottom } = each.getBoundingClientRect();
+      return [app.graph.getNodeById(Number(each.dataset.nodeId))?.type ?? '', left, top, right, bottom];
+    });
+  }
+  return (app.graph.nodes ?? app.graph._nodes).map(node => {
+    const [x, y, width, height] = node.boundingRect ?? node.getBounding();
+    return [node.type, x, y, x + width, y + height];
+  });
 }"""
 
 
@@ -85,6 +101,31 @@ class Editor:
             assert time.monotonic() < ends, f"the prompt did not end:\n{self.host.log()[-3000:]}"
             self.page.wait_for_timeout(200)
         return json.loads(sent.value.request.post_data)["prompt"], history[answer["prompt_id"]]
+
+    def overlaps(self) -> list[tuple[str, str]]:
+        """The types of nodes that are drawn over one another."""
+        boxes = self.page.evaluate(BOXES)
+        return [
+            (one[0], other[0])
+            for index, one in enumerate(boxes)
+            for other in boxes[:index]
+            if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
+        ]
+
+    def add_node(self, kind: str, x: int = 300, y: int = 200) -> int:
+        """Puts a node onto an empty graph's canvas; its id."""
+        made = "([kind, x, y]) => { const node = LiteGraph.createNode(kind); node.pos = [x, y]; app.graph.add(node);"
+        return int(self.page.evaluate(made + " return node.id; }", [kind, x, y]))
+
+    def element_of(self, node: int, selector: str) -> Locator:
+        """An element of ours on a node, whichever way it is drawn."""
+        mark = f"slimfusion-{node}"
+        tag = """([id, mark]) => {
+          const node = app.graph.getNodeById(id);
+          for (const widget of node.widgets) widget.element?.setAttribute?.('data-test', mark);
+        }"""
+        self.page.evaluate(tag, [node, mark])
+        return self.page.locator(f'[data-test="{mark}"]{selector}, [data-test="{mark}"] {selector}').first
 
     def shoot(self, title: str) -> None:
         """Keeps a screenshot for the eyes."""

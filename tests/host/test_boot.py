@@ -83,4 +83,4 @@ class TestBoot:
         assert lab.node("SlimFusionLoadModel")["inputs"]["model"] == BUNDLED
 
     def test_the_example_is_in_the_template_browser(self, lab):
-        assert "restore_portrait" in lab.host.get("/workflow_templates")["slimfusion"]
+        assert "Restore a portrait" in lab.host.get("/workflow_templates")["slimfusion"]

@@ -9,11 +9,20 @@ from slimfusion.engines.memory.picture import (
     ALLOWED,
     BANDS,
     BOTTOM,
+    BUDGET_SHARE,
     CURVE,
+    GREY,
+    HEADROOM,
     HEIGHT,
+    INK,
+    PAPER,
+    PLOT,
     PREDICTED,
     TOP,
+    WARNING,
     WIDTH,
+    headline,
+    lines,
     report_picture,
     stage_bands,
 )
@@ -39,10 +48,19 @@ def pixels_of(picture: torch.Tensor, color: tuple[int, int, int]) -> torch.Tenso
 
 
 def level_of(picture: torch.Tensor, color: tuple[int, int, int]) -> int:
-    """The row of a horizontal line across the plot."""
+    """The middle row of a horizontal line across the plot, dashed or not."""
     rows = pixels_of(picture, color).sum(1)
-    assert rows.max() > WIDTH // 2
-    return int(rows.argmax())
+    assert rows.max() > WIDTH // 2.5
+    return round(float((rows > WIDTH // 2.5).nonzero().float().mean()))
+
+
+def contrast(first: tuple[int, int, int], second: tuple[int, int, int]) -> float:
+    """The ratio of two colours' relative luminances, as WCAG 2 defines it."""
+    linear = [
+        [(c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in rgb] for rgb in (first, second)
+    ]
+    light = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in linear)
+    return (light[1] + 0.05) / (light[0] + 0.05)
 
 
 def test_seconds_are_summed_by_stage_in_order_of_appearance():
@@ -174,27 +192,48 @@ def test_a_budget_that_is_near_is_drawn_above_the_prediction():
     assert level_of(picture, ALLOWED) < level_of(picture, PREDICTED)
 
 
-def test_a_budget_far_above_the_use_is_named_above_the_chart_and_has_no_line():
-    picture = report_picture(filled(allowed=20 * GIB))
-    there = pixels_of(picture, ALLOWED)
-    assert there.any() and not there[TOP:].any() and there.sum(1).max() < WIDTH // 2
-    assert level_of(picture, PREDICTED) == TOP
+@pytest.mark.parametrize("allowed", [1, 301, 400, 1199, 1201, 4096, 17 * 1024])
+def test_the_budgets_line_is_always_inside_the_plot(allowed):
+    row = level_of(report_picture(filled(allowed=allowed * MIB)), ALLOWED)
+    assert TOP + 5 < row <= BOTTOM
 
 
 @pytest.mark.parametrize("report", [Report(), filled(allowed=0, predicted_peak=0, measured_peak=0, samples=[])])
 def test_where_nothing_was_allowed_or_predicted_no_line_is_drawn(report):
     picture = report_picture(report)
     assert not pixels_of(picture, ALLOWED).any() and not pixels_of(picture, PREDICTED).any()
+    assert headline(report) == "nothing was run"
 
 
 @pytest.mark.parametrize("allowed", [310, 400, 1200])
-def test_a_budgets_line_is_where_its_bytes_are(allowed):
+def test_lines_are_where_their_bytes_are(allowed):
     picture = report_picture(filled(allowed=allowed * MIB))
-    height = HEIGHT - BOTTOM - level_of(picture, PREDICTED)
-    assert height == pytest.approx((HEIGHT - BOTTOM - TOP) * 300 / allowed, abs=2)
-    assert level_of(picture, ALLOWED) in range(TOP - 1, TOP + 2)
+    plot = BOTTOM - TOP
+    assert BOTTOM - level_of(picture, PREDICTED) == pytest.approx(plot * 300 / allowed / HEADROOM, abs=2)
+    assert BOTTOM - level_of(picture, ALLOWED) == pytest.approx(plot / HEADROOM, abs=2)
 
 
-def test_the_curve_stays_below_the_top_where_a_sample_is_above_the_prediction():
-    picture = report_picture(filled(samples=[(0.0, 0), (2.0, 390 * MIB), (4.0, 0)], allowed=20 * GIB))
-    assert level_of(picture, PREDICTED) > TOP + 40
+def test_a_budget_far_above_the_use_leaves_the_curve_readable():
+    picture = report_picture(filled(allowed=17 * GIB))
+    assert BOTTOM - level_of(picture, ALLOWED) == pytest.approx((BOTTOM - TOP) * BUDGET_SHARE, abs=2)
+    curve = pixels_of(picture, CURVE).any(1).nonzero()
+    assert int(curve.max() - curve.min()) > (BOTTOM - TOP) // 3
+
+
+def test_the_curve_stays_inside_the_plot_where_a_sample_is_above_all_else():
+    picture = report_picture(filled(samples=[(0.0, 0), (2.0, 900 * MIB), (4.0, 0)]))
+    rows = pixels_of(picture, CURVE).any(1).nonzero()
+    assert rows.min() > TOP and level_of(picture, ALLOWED) > TOP + 40
+
+
+@pytest.mark.parametrize("ground", [PAPER, PLOT])
+@pytest.mark.parametrize("color", [INK, GREY, ALLOWED, PREDICTED, CURVE, WARNING, *BANDS])
+def test_everything_stands_out_from_the_paper(color, ground):
+    assert contrast(color, ground) > 4.0
+
+
+def test_what_was_given_up_comes_before_what_ran():
+    told = lines(filled(degradations=["tile 256 instead of 512"], notes=[]))
+    assert told[0] == ("given up: tile 256 instead of 512", True) and told[1][1] is False
+    assert headline(filled()) == "250 MiB of 400 MiB"
+    assert all(len(text) <= 58 for text, _ in lines(filled(model="名" * 200, degradations=["x " * 99])))

@@ -1,0 +1,84 @@
+"""What nodes tell the page, where js/ shows it: a line under the node, the report behind it, pictures, the gauge.
+
+Everything goes as JSON in a node's `ui`, so that a program that queues a prompt reads it in the history too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+
+from ..engines.cache import SESSIONS
+from ..engines.memory import meter
+from ..engines.memory.budget import MemoryBudget, allowed_bytes
+from ..engines.memory.report import Report
+from ..faces.face import Face, Faces
+from .host import ComfyHost, answer_at, temporary_picture
+
+Tone = Literal["ok", "warn"]
+Ui = dict[str, list[Any]]
+
+MEMORY_ROUTE = "/slimfusion/memory"
+
+
+def line_ui(what: str, tone: Tone = "ok", **values: Any) -> Ui:
+    """A sentence for the page by its key in js/words.js, with the values that stand in it."""
+    return {"slimfusion_line": [json.dumps({"what": what, "tone": tone, **values})]}
+
+
+def report_ui(report: Report) -> Ui:
+    """What a node that ran a network sends: the figures for programs and the page, the same as text for people."""
+    return {"slimfusion_report": [report.as_json()], "text": [report.as_text()]}
+
+
+def compare_ui(before: torch.Tensor, after: torch.Tensor) -> Ui:
+    """The first frame before and after, (B, H, W, C) float32 0..1, for the slider on the report."""
+    if not len(before) or not len(after):
+        return {}
+    pair = {"before": temporary_picture(before), "after": temporary_picture(after)}
+    return {"slimfusion_compare": [json.dumps(pair)]}
+
+
+def faces_ui(frames: torch.Tensor, faces: Faces) -> Ui:
+    """The first frame that has faces, and their boxes in parts of its sides, for clicking at."""
+    index = next((number for number, found in enumerate(faces.frames) if found), None)
+    if index is None:
+        return {}
+    boxes = relative_boxes(faces.frames[index], faces.height, faces.width)
+    shown = {
+        "picture": temporary_picture(frames[index : index + 1]),
+        "ratio": round(faces.width / faces.height, 4),
+        "frame": index,
+        "boxes": boxes,
+    }
+    return {"slimfusion_faces": [json.dumps(shown)]}
+
+
+def relative_boxes(faces: Sequence[Face], height: int, width: int) -> list[list[float]]:
+    """x0 y0 x1 y1 of each face, 0..1 of the frame."""
+    return [
+        [round(float(value) / side, 4) for value, side in zip(face.box, (width, height) * 2, strict=True)]
+        for face in faces
+    ]
+
+
+def memory_now(query: Mapping[str, str]) -> dict[str, Any]:
+    """What the live gauge draws, in bytes on the host's device.
+
+    ours: what this pack takes now, weights included. peak: the most of it since the page asked with `anew`.
+    automatic: what a budget of 0 would mean now.
+    """
+    device = ComfyHost().device()
+    total, free = meter.total_and_free(device)
+    held = SESSIONS.held_bytes(device)
+    ours, peak = (max(amount, held) for amount in meter.watched(device, "anew" in query))
+    automatic = allowed_bytes(MemoryBudget(), total, free, ours)
+    return {"device": str(device), "total": total, "free": free, "ours": ours, "peak": peak, "automatic": automatic}
+
+
+def serve_page() -> None:
+    """Answers what the page asks for."""
+    answer_at(MEMORY_ROUTE, memory_now)
