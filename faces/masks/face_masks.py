@@ -49,10 +49,6 @@ class MaskChoice:
         if not 0 <= self.feather <= 0.5:
             raise SettingError(f"The feather of a face mask must be between 0 and 0.5, not {self.feather}.")
 
-    @property
-    def sees_pixels(self) -> bool:
-        return self.occlusion or bool(self.regions)
-
 
 @dataclass(frozen=True)
 class MaskNetwork:
