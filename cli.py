@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import distill, doctor, engine, export, models, restore, swap
+from .commands import distill, doctor, engine, export, models, models_get, restore, swap
 from .errors import SlimFusionError
 from .version import __version__
 
@@ -22,6 +22,7 @@ COMMANDS = {
     "distill": distill,
     "doctor": doctor,
     "models": models,
+    models_get.NAME: models_get,
 }
 NOTHING_DONE, STOPPED = 2, 130
 PIPE_CLOSED = 141  # what a shell says of a program that SIGPIPE ended
@@ -36,6 +37,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS.values():
         command.add(commands)
+    words = list(sys.argv[1:] if words is None else words)
+    if tuple(words[:2]) == models_get.WORDS:  # a command of two words; a folder called so is ./get
+        words[:2] = [models_get.NAME]
     return parser.parse_args(words)
 
 

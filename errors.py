@@ -57,6 +57,10 @@ class OutputError(SlimFusionError):
     """A result cannot be written where the user asked for it."""
 
 
+class DownloadError(SlimFusionError):
+    """A file cannot be downloaded from where it should be."""
+
+
 class BudgetError(SlimFusionError):
     """The work does not fit the memory budget, whatever is tried.
 

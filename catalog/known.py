@@ -1,7 +1,8 @@
 """The public model files that are known by their content: hash, size, source, licence, and the card of the model.
 
 They stand in known_files.csv, a row for each. Hashes and sizes come from the manifests of the programs that ship the
-files; where several independent manifests exist they agree. Nothing is ever fetched: a source is text for people.
+files; where several independent manifests exist they agree. A source is text for people; a file with addresses of its
+own can be downloaded on request.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class KnownFile:
 
     name: what it is mostly called, for people. licence: a key of COMMERCIAL_USE. source: where people get it.
     size: bytes, None where only the hash is known. sha256: "" where only the size is known.
+    urls: addresses of the file itself, the makers' first; none where only a page or an archive is known.
     """
 
     name: str
@@ -51,6 +53,7 @@ class KnownFile:
     source: str
     size: int | None
     sha256: str
+    urls: tuple[str, ...] = ()
 
     @property
     def commercial(self) -> bool | None:
@@ -68,18 +71,19 @@ class KnownFile:
 
 
 def read_table(lines: Iterable[str]) -> Iterator[KnownFile]:
-    """The rows of a table: name, card, licence (empty: the card's), source, size, sha256.
+    """The rows of a table: name, card, licence (empty: the card's), source, size, sha256, url (one or several).
 
     Raises ValueError for a row of another length, of a card or licence that does not exist, or of no size and hash.
     """
     for row in csv.DictReader(lines, strict=True):
-        if len(row) != 6 or None in row.values():
-            raise ValueError(f"This row of {TABLE.name} has not six columns: {row}")
+        if len(row) != 7 or None in row.values():
+            raise ValueError(f"This row of {TABLE.name} has not seven columns: {row}")
         card = CARDS.get(row["card"])
         licence = row["licence"] or (card.licence if card else "")
         if card is None or licence not in COMMERCIAL_USE or not (row["size"] or row["sha256"]):
             raise ValueError(f"This row of {TABLE.name} has no card, licence, or size and hash that are known: {row}")
-        yield KnownFile(row["name"], card, licence, row["source"], int(row["size"] or 0) or None, row["sha256"])
+        yield KnownFile(row["name"], card, licence, row["source"], int(row["size"] or 0) or None, row["sha256"],
+                        tuple(row["url"].split()))  # fmt: skip
 
 
 KNOWN: tuple[KnownFile, ...] = tuple(read_table(TABLE.read_text(encoding="utf-8").splitlines()))

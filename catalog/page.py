@@ -13,7 +13,8 @@ from .licences import COMMERCIAL_USE
 _INTRODUCTION = """\
 # Models
 
-What each model takes and returns, as this program uses it, and where people get the files. Nothing is downloaded.
+What each model takes and returns, as this program uses it, and where people get the files. Nothing is downloaded
+unasked; `slimfusion models get NAME` downloads a file whose address is known.
 This page is made from `catalog/cards/` and `catalog/known_files.csv` by `python -m slimfusion models --cards`; a test
 holds it equal. A new model is one more row there.
 

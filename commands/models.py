@@ -1,4 +1,5 @@
-"""`slimfusion models`: which model files are there, which are not, and on which terms. Nothing is downloaded."""
+"""`slimfusion models`: which model files are there, which are not, and on which terms. Nothing is downloaded:
+that is `models get`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from ..errors import SettingError
 
 # Where the pack lies inside ComfyUI: custom_nodes/<pack>, beside models.
 COMFYUI = Path(__file__).resolve().parents[3]
-_COMFYUI_MODELS = COMFYUI / "models"
+COMFYUI_MODELS = COMFYUI / "models"
 _TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
 
 
@@ -60,11 +61,11 @@ def searched_folders(folders: list[Path]) -> list[Path]:
 
     Raises SettingError for one that does not exist.
     """
-    folders = []
-    for folder in existing(folders) or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
+    searched = []
+    for folder in existing(folders) or [COMFYUI_MODELS] * COMFYUI_MODELS.is_dir():
         inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
-        folders += inside or [folder]
-    return folders
+        searched += inside or [folder]
+    return searched
 
 
 def existing(folders: list[Path]) -> list[Path]:
@@ -99,6 +100,7 @@ def described_known(file: KnownFile) -> dict[str, Any]:
         "licence": file.licence,
         "commercial": file.commercial,
         "source": file.source,
+        "urls": list(file.urls),
         "size": file.size,
         "sha256": file.sha256,
     }
@@ -118,12 +120,14 @@ def text(files: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[
         if file.note:
             yield f"             {file.note}"
     yield ""
-    yield "Not there (nothing is downloaded; get what you want and put it into the folder named):"
+    yield "Not there (nothing is downloaded unasked; get what you want and put it into the folder named):"
     for lacking in absent:
         size = "size not known" if lacking.size is None else f"{lacking.size} bytes"
         yield f"  {lacking.name}  {lacking.card.name} ({lacking.card.kind})  {size}"
         yield f"             {terms(lacking)}; sha256 {lacking.sha256 or 'not known'}"
         yield f"             {lacking.source} -> {lacking.folder}"
+        if lacking.urls:
+            yield f"             or: slimfusion models get {lacking.name}"
 
 
 def terms(file: KnownFile) -> str:

@@ -12,6 +12,8 @@ from ..errors import FacesError, SettingError
 from ..opencv import cv2
 from .face import Face
 
+BAND_PIXELS = 1 << 16  # averaged at once
+
 
 def similarity(landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
     """The least-squares similarity without reflection that takes landmarks (..., 5, 2) to template (5, 2).
@@ -50,6 +52,11 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
+def enlargement(affine: np.ndarray) -> float:
+    """How many frame pixels stand for one pixel of a crop, along a side. affine: (2, 3), frame to crop."""
+    return float(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))))
+
+
 def template_points(template: str, size: int) -> np.ndarray:
     """The named template (5, 2) in pixels of a crop of side `size`; SettingError for an unknown name."""
     if template not in WARP_TEMPLATES:
@@ -81,18 +88,36 @@ def warped(
     the source its edge is carried on, or all is zero.
     """
     back = inverse(affine)
-    factor = max(1, int(np.sqrt(abs(np.linalg.det(back[:, :2])))))
+    factor = averaged_pixels(affine)
     x0, y0, x1, y1 = seen_rectangle(back, size, 3 * factor, source.shape[:2])
     part = source[y0:y1, x0:x1]
     border = cv2.BORDER_CONSTANT if zero else cv2.BORDER_REPLICATE
     if factor > 1:
-        part = cv2.copyMakeBorder(part, 0, (y0 - y1) % factor, 0, (x0 - x1) % factor, border)
-        small = part.shape[1] // factor, part.shape[0] // factor
-        part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        part = averaged(part, factor, border)
     origin = np.array([x0, y0]) + (factor - 1) / 2  # where the part's first pixel centre lies in the source
     from_part = np.column_stack([affine[:, :2] * factor, affine[:, :2] @ origin + affine[:, 2]])
     flags = cv2.INTER_LINEAR if method is None else method
     return cv2.warpAffine(part, from_part, size, flags=flags, borderMode=border)
+
+
+def averaged_pixels(affine: np.ndarray) -> int:
+    """The side of the squares of the source that are averaged before `affine` shrinks them; 1 where none are."""
+    return max(1, int(enlargement(affine)))
+
+
+def averaged(picture: np.ndarray, factor: int, border: int) -> np.ndarray:
+    """The means of squares of `factor` px of a picture (H, W, ...), in bands, so that it takes little beside them.
+
+    border: OpenCV's, of what the last squares lack.
+    """
+    height, width = (-(-length // factor) for length in picture.shape[:2])
+    small = np.empty((height, width, *picture.shape[2:]), picture.dtype)
+    step = max(1, BAND_PIXELS // (width * factor**2))
+    for top in range(0, height, step):
+        band = picture[top * factor : (top + step) * factor]
+        band = cv2.copyMakeBorder(band, 0, -band.shape[0] % factor, 0, -band.shape[1] % factor, border)
+        small[top : top + step] = cv2.resize(band, (width, len(band) // factor), interpolation=cv2.INTER_AREA)
+    return small
 
 
 def seen_rectangle(

@@ -5,6 +5,8 @@ is above 0 are written: every other pixel and the alpha channel keep their bits.
 face, not the frame.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +20,40 @@ Region = tuple[slice, slice]
 
 BAND_PIXELS = 1 << 16  # warped at once: each call costs as much as thousands of pixels
 BLEND_PIXELS = 1 << 13  # blended at once: what is computed on the way stays in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Detail:
+    """What a network of S px cannot know of a face that is larger in its frame, and what comes back from the frame.
+
+    The enlarged crop is not pasted itself: of the frame that the network was given, its change alone is added, which
+    reaches no higher than its own resolution. What lies above is the frame's.
+
+    frame: (H, W, 3 or 4) before anything was pasted into it.
+    crop: (S, S, 3) float32, what the network was given.
+    share: 0..1, how much of the detail comes back.
+    """
+
+    frame: np.ndarray
+    crop: np.ndarray
+    share: float
+
+    def taken_from(self, restored: np.ndarray) -> np.ndarray:
+        """The restored crop (S, S, 3) without the share of what was given, which `of` brings back at full size."""
+        part = self._share_of(self.crop)
+        np.subtract(restored, part, out=part)
+        return part
+
+    def of(self, region: Region) -> np.ndarray:
+        """The share of the frame (h, w, 3) in a region."""
+        return self._share_of(self.frame[region][..., :3])
+
+    def _share_of(self, picture: np.ndarray) -> np.ndarray:
+        """As the network is given a picture: numbers, 0..1."""
+        part = without_nan(picture)
+        part.clip(0, 1, out=part)
+        part *= np.float32(self.share)
+        return part
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +79,14 @@ class Canvas:
                     f"The {name} is {mask.shape} but the image {self.frame.shape[:2]}: give one of the image's size."
                 )
 
-    def paste(self, crop: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> Region:
+    def paste(self, crop: np.ndarray, affine: np.ndarray, mask: np.ndarray, detail: Detail | None = None) -> Region:
         """Blends an aligned crop (S, S, 3) in through its mask (S, S); returns the region touched.
 
-        affine: (2, 3), frame pixels to crop pixels. Raises ImageError where crop and mask differ in size.
+        affine: (2, 3), frame pixels to crop pixels. detail: what comes back from the frame, for a face that is larger
+        than the crop. Raises ImageError where crop and mask differ in size.
         """
         check_sizes(crop, mask)
+        crop = crop if detail is None else detail.taken_from(crop)
         size = len(crop)
         low, high = corner_bounds(inverse(affine), -1, -1, size, size)
         x0, y0 = np.floor(low).astype(int)
@@ -63,6 +101,8 @@ class Canvas:
             extent = columns.stop - columns.start, band.stop - band.start
             # Cubic, because a crop is mostly enlarged here and linear would blur it; a mask must not overshoot.
             picture = warped(crop, placed, extent, cv2.INTER_CUBIC)
+            if detail is not None:
+                picture += detail.of((band, columns))
             self.blend((band, columns), picture, warped(mask, placed, extent, zero=True))
         return region
 
@@ -91,12 +131,17 @@ class Canvas:
             rows = slice(top, top + band)
             part = weight[rows, :, None]
             # What is no number counts as black, as it did for the network, or it would show through the new face.
-            mixed = np.nan_to_num(target[rows], posinf=1.0, neginf=0.0)
+            mixed = without_nan(target[rows])
             mixed *= 1 - part
             mixed += picture[rows] * part
             np.copyto(target[rows], mixed.clip(0, 1, out=mixed), where=part > 0)
         if self.painted is not None:
             np.maximum(self.painted[region], weight, out=self.painted[region])
+
+
+def without_nan(picture: np.ndarray) -> np.ndarray:
+    """A copy whose values are numbers: NaN as black, infinities as the ends of the range."""
+    return np.asarray(np.nan_to_num(picture, posinf=1.0, neginf=0.0))
 
 
 def bands(rows: slice, columns: slice) -> Iterator[slice]:

@@ -1,6 +1,7 @@
 """Restoring: find the faces once, run them through a network, blend them back; or whole frames in tiles.
 
-A face network (GFPGAN and its kind) sees every face aligned to its template at its own size. An image network
+A face network (GFPGAN and its kind) sees every face aligned to its template at its own size; to a face that is larger
+in the frame only its change is added, so that finer detail stays. An image network
 sees the face as it stands in the frame, in an upright square: it needs no alignment. A small square is enlarged to
 the side at which the network is best and averaged back; a large one keeps the frame's own resolution.
 """
@@ -31,7 +32,7 @@ from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSetti
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
 from .masks import soft
-from .paste import BAND_PIXELS, Canvas
+from .paste import BAND_PIXELS, Canvas, Detail
 from .pictures.grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
@@ -44,6 +45,8 @@ UPRIGHT_TEMPLATE = "ffhq_512"
 # px of the longer side of the smallest face that is enlarged and restored: at 20 to 28 px all of 216 noisy JPEGs
 # gained 0.6 dB or more, and none lost in LPIPS.
 SMALLEST_ENLARGED = 24
+LEAST_SIDE, MOST_SIDE = 64, 2048  # px, of those that the user may choose
+ALL_DETAIL = 1.5  # times a face network's own size from which a face keeps all detail that the network cannot know
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
 
 
@@ -55,6 +58,8 @@ class Restoring:
     mask: (B or 1, H, W) float32 0..1, where the user wants it.
     strength: 0..1, 0 leaves the faces alone.
     detection: how faces are looked for, and the smallest that is restored.
+    face_side: px of the square around a face to which smaller ones are enlarged for an image network; 0 for the one at
+    which the network is best. A face network has its own size.
     Raises SettingError.
     """
 
@@ -63,11 +68,21 @@ class Restoring:
     strength: float = 1.0
     options: Options = DEFAULTS
     detection: DetectionSettings = DEFAULT_DETECTION
+    face_side: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(strength=self.strength)
+        check_numbers(strength=self.strength, face_side=self.face_side)
         if not 0 <= self.strength <= 1:
             raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
+        if self.face_side and not LEAST_SIDE <= self.face_side <= MOST_SIDE:
+            raise SettingError(
+                f"The face side must be 0 (automatic) or {LEAST_SIDE} to {MOST_SIDE} px, not {self.face_side}."
+            )
+
+    def side_for(self, spec: ModelSpec) -> int:
+        """px to which the squares of small faces are enlarged, 0 to leave them as large as they are."""
+        step = side_step(spec)
+        return -(-self.face_side // step) * step or spec.card.face_side or 0
 
 
 AS_USUAL = Restoring()
@@ -207,27 +222,57 @@ def _restore_aligned(
     size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
-    corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
-    box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
-    box = min(box, BAND_PIXELS)
+    after = _aligned_bytes(affines, size)
+    shares = [detail_share(align.enlargement(affine)) for affine in affines]
+    large = sum(share > 0 for share in shares)
+    if task.restoring.face_side:
+        report.notes.append(f"{task.model.spec.name} restores faces at {size} px, whatever side is asked for")
+    if large:
+        report.notes.append(f"faces larger than the network's {size} px that kept the frame's finest detail: {large}")
 
-    colourless: deque[bool] = deque()
+    waiting: deque[tuple[bool, Detail | None]] = deque()  # of each face in the network: is it grey, what comes back
 
     def crops() -> Iterator[torch.Tensor]:
-        for face, affine in zip(task.faces, affines, strict=True):
+        for face, affine, share in zip(task.faces, affines, shares, strict=True):
+            frame = frames[face.frame].numpy()
             with report.stage("align"):
-                crop = align.crop_face(frames[face.frame].numpy(), affine, size)
-                colourless.append(is_grey(crop))
+                crop = align.crop_face(frame, affine, size)
+                waiting.append((is_grey(crop), Detail(frame, crop, share) if share else None))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
-    work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
+    work = Work(size, size, len(task.faces), tiled=False, after_bytes=after)
     crop_mask = soft.crop_mask(size)
     with plan(task.job(work)).open(report) as run:
         for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
             with report.stage("paste"):
                 picture = restored.permute(1, 2, 0).numpy()
-                picture = without_colour(picture) if colourless.popleft() else picture
-                task.canvas(face, result, painted).paste(picture, affine, crop_mask)
+                grey, detail = waiting.popleft()
+                picture = without_colour(picture) if grey else picture
+                task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
+
+
+def _aligned_bytes(affines: list[np.ndarray], size: int) -> int:
+    """What aligning or pasting one of some faces takes at most, beside its crop.
+
+    affines: from frame to crops of `size` px.
+    """
+    most = 0
+    for affine in affines:
+        low, high = align.corner_bounds(align.inverse(affine), 0, 0, size, size)
+        box = int(np.prod(high - low))  # px of the face's upright box
+        square = align.averaged_pixels(affine)
+        averaged = box // square**2 * FLOAT_PIXEL if square > 1 else 0
+        detail = (
+            2 * size**2 * FLOAT_PIXEL if detail_share(align.enlargement(affine)) else 0
+        )  # the crop, and what is left
+        most = max(most, averaged, min(box, BAND_PIXELS) * PASTE_PIXEL + detail)
+    return most
+
+
+def detail_share(enlargement: float) -> float:
+    """How much of a frame's detail comes back to a face `enlargement` times as large as the network's crop: none at
+    its size, all at half as much again, so that a face that grows from frame to frame does not change at once."""
+    return round(min(1.0, max(0.0, (enlargement - 1) / (ALL_DETAIL - 1))), 3)
 
 
 def _restore_upright(
@@ -235,12 +280,12 @@ def _restore_upright(
 ) -> None:
     """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.model.spec
-    step = max(SIDE_STEP, spec.multiple)
+    step, least = side_step(spec), task.restoring.side_for(spec)
     # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
     regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
     regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
-    work = _upright_work(largest, len(regions), spec)
+    work = _upright_work(largest, max(largest, least), len(regions), spec)
     colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
@@ -248,8 +293,7 @@ def _restore_upright(
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
                 colourless.append(is_grey(crop))
-                working = max(side, spec.card.face_side or side)
-                crop = _enlarged(crop, working)
+                crop = _enlarged(crop, max(side, least))
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     with plan(task.job(work)).open(report) as run:
@@ -260,9 +304,13 @@ def _restore_upright(
                 task.canvas(face, result, painted).paste_upright(picture, x0, y0, soft.region_mask(side, side))
 
 
-def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
-    """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
-    working = max(largest, spec.card.face_side or largest)
+def side_step(spec: ModelSpec) -> int:
+    """px in whose multiples the squares around faces are given to an image network."""
+    return max(SIDE_STEP, spec.multiple)
+
+
+def _upright_work(largest: int, working: int, count: int, spec: ModelSpec) -> Work:
+    """What restoring `count` squares takes, the largest of which has `largest` px in the frame, `working` enlarged."""
     held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     resized = largest**2 * FLOAT_PIXEL if working != largest else 0
     after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, BAND_PIXELS) * PASTE_PIXEL

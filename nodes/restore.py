@@ -105,6 +105,19 @@ def fidelity_input(optional: bool = False) -> io.Input:
     )
 
 
+def face_side_input() -> io.Input:
+    return io.Int.Input(
+        "face_side",
+        display_name="face side (px)",
+        default=0,
+        min=0,
+        max=2048,
+        step=64,
+        optional=True,
+        tooltip="Image models restore smaller faces enlarged to this side. 0 = automatic. Face models ignore it.",
+    )
+
+
 def budget_input() -> io.Input:
     return Budget.Input(
         "budget",
@@ -167,6 +180,7 @@ class RestoreFaces(UsesRestorer):
                 *rare(*tile_inputs()),
                 *detection_inputs(),
                 restorer_input(),
+                *rare(face_side_input()),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The frames with restored faces."),
@@ -190,6 +204,7 @@ class RestoreFaces(UsesRestorer):
         turned: Turned = "auto",
         min_face: int = 0,
         restorer: str = BUNDLED,
+        face_side: int = 0,
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring, restore_faces
@@ -206,6 +221,7 @@ class RestoreFaces(UsesRestorer):
                 strength=strength,
                 options=Options(chosen.precision, tile, overlap, fidelity),
                 detection=DetectionSettings(turned=turned, min_face=min_face),
+                face_side=face_side,
             ),
         )
         shown = report_ui(restored.report) | compare_ui(frames, restored.frames)

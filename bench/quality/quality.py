@@ -40,6 +40,7 @@ from ..metrics import lpips_distance, psnr, ssim
 from ..portraits import DEMO_DAMAGE, astronaut, face_region_of
 from ..result import at_least, at_most, print_result
 from . import edition
+from .large_faces import large_face_bars
 from .teacher import taught, teacher
 
 PEOPLE = 6  # neutral portraits, the lowest ids; the teacher takes a minute for each severity of each
@@ -254,6 +255,7 @@ def measured(data: Path, count: int, out: Path, weights: Path = BUNDLED_FILE) ->
     """The bars of this bench; prints each figure on the way."""
     blueprint = torch_model(weights, BUNDLED)
     bars = demo_bars(restorer(blueprint, whole=False))
+    bars += large_face_bars(astronaut(), largest_face(astronaut()))
     people = portraits(data, count)
     if not people:
         print(f"There are no portraits in {data}/pairs: the astronaut stands alone.")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slimfusion.catalog.templates import WARP_TEMPLATES
 from slimfusion.errors import FacesError, SettingError
+from slimfusion.faces import align
 from slimfusion.faces.align import (
     affine_for,
     can_align,
@@ -18,6 +19,7 @@ from slimfusion.faces.align import (
     warped,
 )
 from slimfusion.faces.face import Face
+from slimfusion.opencv import cv2
 
 # A head's five points in millimetres: x right, y down, z towards the camera.
 HEAD = np.array([[-31, -32, 0], [31, -32, 0], [0, 0, 28], [-25, 35, 5], [25, 35, 5]], float)
@@ -185,3 +187,16 @@ def test_crop_region_is_the_frame_with_its_edge_carried_on(x0, y0, width, height
     assert np.array_equal(crop, frame[np.ix_(rows, columns)][..., :3])
     crop[:] = 0
     assert np.array_equal(frame, before)  # a copy, never a view
+
+
+@pytest.mark.parametrize("shape", [(7, 9, 3), (300, 500), (31, 64, 4), (1, 1, 3)])
+@pytest.mark.parametrize("factor", [2, 3, 5])
+@pytest.mark.parametrize("border", [cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT])
+def test_pictures_are_averaged_in_bands_as_at_once(monkeypatch, shape, factor, border):
+    picture = np.random.default_rng(3).random(shape, np.float32)
+    padded = cv2.copyMakeBorder(picture, 0, -shape[0] % factor, 0, -shape[1] % factor, border)
+    small = padded.shape[1] // factor, padded.shape[0] // factor
+    at_once = cv2.resize(padded, small, interpolation=cv2.INTER_AREA).reshape(*small[::-1], *shape[2:])
+    np.testing.assert_array_equal(align.averaged(picture, factor, border), at_once)
+    monkeypatch.setattr(align, "BAND_PIXELS", 100)
+    np.testing.assert_array_equal(align.averaged(picture, factor, border), at_once)

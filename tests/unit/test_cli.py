@@ -325,6 +325,7 @@ def test_a_write_protected_result_is_left_alone(tmp_path, capsys, monkeypatch):
         (["a.png", "out", "--turned", "often"], "auto, always, never, not 'often'"),
         (["a.png", "out", "--score", "2"], "between 0 and 1, not 2.0"),
         (["a.png", "out", "--min-face", "-1"], "min_face must be 0 (no limit) or more"),
+        (["a.png", "out", "--face-side", "50"], "must be 0 (automatic) or 64 to 2048 px, not 50"),
         (["a.png", "out", "--detector", "eyes"], "There is no detector 'eyes'"),
         (["a.png", "out", "--upscale", "3"], "1, 2, 4 times, not 3"),
         (["a.png", "out", "--upscale", "2", "--whole"], "choose one of the two"),

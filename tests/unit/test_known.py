@@ -36,6 +36,8 @@ def test_every_row_is_a_file_that_can_be_told_apart():
         assert file.suffix in MODEL_SUFFIXES
         assert file.source.startswith("https://")
         assert file.folder.split("/")[0] in MODEL_SUBFOLDERS
+        for url in file.urls:
+            assert url.startswith("https://") and url.endswith(f"/{file.name}") and file.sha256
 
 
 def test_three_files_of_one_name_are_three_files():
@@ -145,13 +147,21 @@ def test_cards_are_whole():
 )
 def test_a_wrong_row_is_refused(column, value):
     header, *_ = TABLE.read_text(encoding="utf-8").splitlines()
-    row = {"name": "a.onnx", "card": "yunet", "licence": "", "source": "https://x", "size": "", "sha256": "0" * 64}
+    row = {
+        "name": "a.onnx",
+        "card": "yunet",
+        "licence": "",
+        "source": "https://x",
+        "size": "",
+        "sha256": "0" * 64,
+        "url": "",
+    }
     (right,) = read_table([header, ",".join(row.values())])
     assert (right.card, right.licence, right.commercial) == (CARDS["yunet"], "MIT", True)
     with pytest.raises(ValueError):
         list(read_table([header, ",".join((row | {column: value}).values())]))
     for other_length in (["a.onnx", "yunet"], [*row.values(), ""]):
-        with pytest.raises(ValueError, match="six columns"):
+        with pytest.raises(ValueError, match="seven columns"):
             list(read_table([header, ",".join(other_length)]))
 
 

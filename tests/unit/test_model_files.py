@@ -61,9 +61,9 @@ def test_the_list_for_programs_and_for_business(folder, capsys):
 
 
 def test_outside_a_comfyui_a_folder_must_be_named(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(models, "_COMFYUI_MODELS", tmp_path / "absent")
+    monkeypatch.setattr(models, "COMFYUI_MODELS", tmp_path / "absent")
     assert "name a folder" in listed(capsys)
-    monkeypatch.setattr(models, "_COMFYUI_MODELS", tmp_path)
+    monkeypatch.setattr(models, "COMFYUI_MODELS", tmp_path)
     assert str(tmp_path) in listed(capsys)
 
 

@@ -10,7 +10,8 @@ from slimfusion.errors import ImageError
 from slimfusion.faces import paste as paste_module
 from slimfusion.faces.align import affine_for, crop_face, crop_region
 from slimfusion.faces.masks.soft import crop_mask, region_mask
-from slimfusion.faces.paste import Canvas
+from slimfusion.faces.paste import Canvas, Detail
+from slimfusion.faces.restore import PASTE_PIXEL
 
 HEAD = np.array([[-31, -32], [31, -32], [0, 0], [-25, 35], [25, 35]], float)
 
@@ -160,3 +161,54 @@ def test_a_large_face_is_blended_in_bands_as_it_would_be_at_once(monkeypatch):
     Canvas(upright_banded).paste_upright(large, 10, 20, region_mask(160, 150))
     assert np.abs(whole - banded).max() <= 1e-5 and (whole != frame).any()
     np.testing.assert_array_equal(upright, upright_banded)
+
+
+def grainy_picture(height: int, width: int, channels: int = 3) -> np.ndarray:
+    grain = np.random.default_rng(7).normal(0, 0.03, (height, width, channels))
+    return (smooth_picture(height, width, channels) * 0.8 + 0.1 + grain).astype(np.float32).clip(0, 1)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_of_a_face_larger_than_its_crop_the_share_of_the_detail_comes_back(share):
+    frame, painted = grainy_picture(300, 320, 4), np.zeros((300, 320), np.float32)
+    affine, pasted = affine_of(2.0, (160, 150), 12, 64), frame.copy()
+    crop = crop_face(frame, affine, 64)
+    Canvas(pasted, painted=painted).paste(crop + np.float32(0.1), affine, crop_mask(64), Detail(frame, crop, share))
+    plain = frame.copy()
+    Canvas(plain).paste(crop + np.float32(0.1), affine, crop_mask(64))
+    inside, lost = painted == 1, plain - frame - 0.1
+    left = (pasted - frame - 0.1)[inside][:, :3]
+    assert np.abs(lost[inside][:, :3]).max() > 0.05, "the test's picture has no detail that a crop of 64 px loses"
+    assert np.abs(left - (1 - share) * lost[inside][:, :3]).max() < 1e-5
+    assert np.array_equal(bits(pasted[painted == 0]), bits(frame[painted == 0]))
+    assert np.array_equal(pasted[..., 3], frame[..., 3])
+
+
+def test_the_detail_is_that_of_the_frame_before_another_face_was_pasted():
+    frame = grainy_picture(300, 320)
+    affine, pasted = affine_of(2.0, (160, 150), 0, 64), frame.copy()
+    crop = crop_face(frame, affine, 64)
+    once = frame.copy()
+    for canvas, times in ((Canvas(once), 1), (Canvas(pasted), 2)):
+        for _ in range(times):
+            canvas.paste(crop + np.float32(0.1), affine, np.ones((64, 64), np.float32), Detail(frame, crop, 1.0))
+    assert np.abs(once - pasted)[100:200, 110:210].max() < 1e-6 < np.abs(once - frame)[100:200, 110:210].max()
+
+
+def test_a_detail_that_is_no_number_is_black_as_it_was_for_the_network():
+    frame = grainy_picture(300, 320)
+    frame[150, 160] = [np.nan, np.inf, -np.inf]
+    affine, pasted = affine_of(2.0, (160, 150), 0, 64), frame.copy()
+    crop = crop_face(frame, affine, 64)
+    Canvas(pasted).paste(np.nan_to_num(crop).clip(0, 1), affine, crop_mask(64), Detail(frame, crop, 1.0))
+    assert np.isfinite(pasted[140:160, 150:170]).all()
+
+
+def test_memory_for_detail_is_what_restoring_forecasts():
+    frame, size = np.zeros((1500, 1500, 3), np.float32), 256
+    affine, crop, mask = affine_of(5, (750, 750), 10, size), np.ones((size, size, 3), np.float32), crop_mask(size)
+    tracemalloc.start()
+    Canvas(frame).paste(crop, affine, mask, Detail(frame, crop.copy(), 1.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= paste_module.BAND_PIXELS * PASTE_PIXEL + 2 * crop.nbytes <= 2 * peak

@@ -11,11 +11,13 @@ import torch
 from judges import random_lpips
 from slimfusion.bench import metrics
 from slimfusion.bench.portraits import astronaut, face_region
-from slimfusion.bench.quality import quality
+from slimfusion.bench.quality import large_faces, quality
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
 from slimfusion.errors import DependencyError
+from slimfusion.faces import restore
 from slimfusion.faces.detect.mtcnn import Mtcnn
+from slimfusion.faces.face import Face
 from slimfusion.models.torch_model import torch_model
 
 ALEX = perceptual.BACKBONES["alex"]
@@ -122,3 +124,12 @@ def test_the_bundled_network_repairs_the_astronaut(whole: bool) -> None:
     restore = quality.restorer(torch_model(BUNDLED_FILE, BUNDLED), whole)
     face = face_region(clean, Mtcnn())
     assert metrics.psnr(restore(before, 1.0)[face], clean[face]) > metrics.psnr(before[face], clean[face]) + 0.4
+
+
+def test_a_large_faces_detail_is_measured_above_its_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = astronaut()
+    points = np.array([[207, 105], [243, 103], [228, 130], [213, 143], [244, 142]], np.float32)
+    face = Face(0, np.array([180, 50, 270, 170], np.float32), points, 0.99)
+    assert all(bar["ok"] for bar in large_faces.large_face_bars(picture, face))
+    monkeypatch.setattr(restore, "detail_share", lambda enlargement: 0.0)
+    assert all(bar["value"] < 0.1 for bar in large_faces.large_face_bars(picture, face))

@@ -15,7 +15,7 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
-from slimfusion.faces import restore
+from slimfusion.faces import align, restore
 from slimfusion.faces.detect import detection
 from slimfusion.faces.detect.detection import detection_bytes
 from slimfusion.faces.detect.detectors import MTCNN_BYTES
@@ -418,3 +418,57 @@ def test_how_small_a_face_is_restored_unasked(networks, monkeypatch, name, longe
     monkeypatch.setattr(restore, "detect_faces", lambda *_: found)
     done = restore_faces(noisy(), networks[name], FULL, HOST)
     assert bool(done.mask.any()) == changes
+
+
+def energy_above(picture: torch.Tensor, frequency: float) -> float:
+    """Energy (sum of squares) of a picture (H, W, 3) above a frequency in cycles per px, its edges faded out."""
+    height, width = picture.shape[:2]
+    window = torch.outer(torch.hann_window(height), torch.hann_window(width))[..., None]
+    spectrum = torch.fft.fft2((picture - picture.mean((0, 1))) * window, dim=(0, 1)).abs() ** 2
+    radius = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None])
+    return float(spectrum[radius > frequency].sum())
+
+
+def test_a_face_larger_than_its_network_keeps_the_detail_that_the_network_cannot_know():
+    frames = torch.rand(1, 400, 400, 3, generator=torch.Generator().manual_seed(5)) * 0.6 + 0.1
+    faces = faces_of((face_at(200, 200, 192),), height=400, width=400)
+    done = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces))
+    assert (done.frames - frames - 0.1 * done.mask[..., None]).abs().max() < 1e-4
+    assert done.report.notes == ["faces larger than the network's 64 px that kept the frame's finest detail: 1"]
+    inside = slice(130, 270), slice(130, 270)
+    kept = energy_above(done.frames[0][inside], 0.5 / 3) / energy_above(frames[0][inside], 0.5 / 3)
+    assert kept == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("side", "share"), [(20, 0), (64, 0), (80, 0.5), (96, 1), (1500, 1)])
+def test_how_much_detail_comes_back_grows_with_the_face(side, share):
+    affine = align.affine_for(face_at(0, 0, side).landmarks, "ffhq_512", 64)
+    assert restore.detail_share(align.enlargement(affine)) == pytest.approx(share, abs=1e-3)
+
+
+def test_a_face_of_the_networks_size_comes_back_as_it_was_made(monkeypatch):
+    """To the bit: nothing of the frame is added."""
+    frames, faces = noisy(), faces_of((face_at(60, 48, 64), face_at(40, 40, 30)))
+    done = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces))
+    monkeypatch.setattr(restore, "Detail", lambda *_: pytest.fail("the frame's detail came back"))
+    assert torch.equal(restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces)).frames, done.frames)
+    assert not done.report.notes
+
+
+def test_the_user_chooses_to_which_side_small_faces_are_enlarged(networks):
+    faces = faces_of((face_at(60, 48, 48),))
+
+    def tile(name, side):
+        done = restore_faces(noisy(), networks[name], FULL, HOST, Restoring(faces=faces, face_side=side))
+        return done.report.tile, done.report.notes
+
+    assert tile("bundled", 250) == ((256, 256), [])
+    assert tile("bundled", 64) == ((64, 64), []), "a face is never made smaller"
+    assert tile("upscaler", 128)[0] == (128, 128)
+    assert tile("face network", 256) == ((64, 64), ["bright face restores faces at 64 px, whatever side is asked for"])
+
+
+@pytest.mark.parametrize("side", [-1, 1, 63, 2049, float("nan"), 10**9])
+def test_another_face_side_is_refused(side):
+    with pytest.raises(SettingError, match="side"):
+        Restoring(face_side=side)
