@@ -174,7 +174,7 @@ def _font(size: int) -> Any:
 
 
 def _width(text: str, size: int) -> int:
-    return round(_font(size).getlength(text))
+    return round(float(_font(size).getlength(text)))
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, color: Color, size: int) -> None:
