@@ -1,0 +1,157 @@
+"""Shots, where one picture gives way to another; and tracks within them: which face of one frame is which of the next,
+by place, size and look.
+
+Kuhn, "The Hungarian Method for the Assignment Problem", 1955, by scipy. A face that is lost is waited for until its
+shot ends: longer away, it must look more like itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..faces import align
+from ..opencv import cv2
+
+BINS = 8  # of each colour
+CUT = 0.35  # least change of a histogram, 0..1, at a cut
+ABOVE = 3.0  # times the changes around it
+AROUND = 8  # frames on each side
+_FLOOR = 0.03  # of the changes around: noise is no cut
+
+LOOK_SIDE = 16  # px of the small aligned picture that a face is known again by
+LOOK_TEMPLATE = "arcface_112_v2"
+NEAR_FRAMES = 3  # lost for so long, a face is still looked for by its place
+MOST_FAR = 1.0  # sides that a face may be from where it was expected, a frame
+MOST_UNLIKE, MOST_UNLIKE_LATER = 0.6, 0.25  # 1 - correlation of looks: a face that was just seen, one that was lost
+MOST_RATIO = 1.6  # of sizes
+_IMPOSSIBLE = 1e6
+_LEARN = 0.2  # of each new look that a track takes on
+_MEMORY = 0.5  # of a track's speed that its next step keeps
+
+
+def histogram(thumb: np.ndarray) -> np.ndarray:
+    """The colours of a small picture (h, w, 3) uint8: (BINS**3,) float32 whose sum is 1."""
+    soft = cv2.GaussianBlur(thumb, (5, 5), 0)
+    counts = cv2.calcHist([soft], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3)
+    return (counts / counts.sum()).ravel().astype(np.float32)
+
+
+def change(one: np.ndarray, other: np.ndarray) -> float:
+    """How much of two histograms differs: 0 none, 1 all."""
+    return float(1.0 - np.minimum(one, other).sum())
+
+
+def cuts(changes: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """The frames that begin a shot, the first among them.
+
+    changes: (n,) of each frame to the one before. held: (n,) bool, frames that repeat the one before, which say
+    nothing of how much the clip moves.
+    """
+    begun = [0] if len(changes) else []
+    moving = np.flatnonzero(~held)
+    values = changes[moving]
+    for place in range(1, len(moving)):
+        beside = np.concatenate([values[max(1, place - AROUND) : place], values[place + 1 : place + 1 + AROUND]])
+        usual = max(_FLOOR, float(np.median(beside)) if len(beside) else 0.0)
+        if values[place] >= CUT and values[place] >= ABOVE * usual:
+            begun.append(int(moving[place]))
+    return np.array(begun, np.int64)
+
+
+def shot_of(frames: np.ndarray, begun: np.ndarray) -> np.ndarray:
+    """The number of the shot that each frame belongs to."""
+    return np.searchsorted(begun, frames, "right") - 1
+
+
+@dataclass
+class _Track:
+    number: int
+    place: np.ndarray  # (3,): centre x, y, side
+    speed: np.ndarray  # (2,) px a frame
+    frame: int
+    look: np.ndarray
+
+
+def look_of(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(LOOK_SIDE, LOOK_SIDE, 3) uint8 of a face in a picture (H, W, 3 or 4) float32 0..1."""
+    affine = align.affine_for(points, LOOK_TEMPLATE, LOOK_SIDE)
+    return np.rint(align.crop_face(picture, affine, LOOK_SIDE).clip(0, 1) * 255).astype(np.uint8)
+
+
+def vector_of(look: np.ndarray) -> np.ndarray:
+    """A look as a vector of length 1, whatever its brightness and contrast."""
+    values = look.astype(np.float32).reshape(-1)
+    values = values - values.mean()
+    length = float(np.linalg.norm(values))
+    return values / length if length > 0 else values
+
+
+def unlikeness(one: np.ndarray, other: np.ndarray) -> float:
+    """0 for the same look, 1 for looks that have nothing in common, up to 2."""
+    return 1.0 - float(one @ other)
+
+
+class Tracker:
+    """Numbers the faces of frames that come in order. A number is never given twice."""
+
+    def __init__(self) -> None:
+        self._tracks: list[_Track] = []
+        self._next = 0
+
+    def begin_shot(self) -> None:
+        """Forgets everybody: whoever comes now is somebody else."""
+        self._tracks = []
+
+    def numbers(self, frame: int, boxes: np.ndarray, looks: Iterable[np.ndarray]) -> list[int]:
+        """The track of each face. boxes: (n, 4) x0 y0 x1 y1 in px. looks: as `look_of` makes them."""
+        vectors = [vector_of(look) for look in looks]
+        places = [_place(box) for box in boxes]
+        found = [-1] * len(places)
+        if places and self._tracks:
+            costs = np.array([[self._cost(track, frame, place, vector) for place, vector in
+                               zip(places, vectors, strict=True)] for track in self._tracks])  # fmt: skip
+            for row, column in zip(*linear_sum_assignment(costs), strict=True):
+                if costs[row, column] < _IMPOSSIBLE:
+                    found[column] = row
+        numbers = []
+        for index, place, vector in zip(found, places, vectors, strict=True):
+            if index < 0:
+                self._tracks.append(_Track(self._next, place, np.zeros(2), frame, vector))
+                self._next += 1
+                numbers.append(self._next - 1)
+            else:
+                numbers.append(self._follow(self._tracks[index], frame, place, vector))
+        return numbers
+
+    def _cost(self, track: _Track, frame: int, place: np.ndarray, vector: np.ndarray) -> float:
+        gap = frame - track.frame
+        side = (track.place[2] + place[2]) / 2
+        expected = track.place[:2] + track.speed * min(gap, NEAR_FRAMES * 4)
+        far = float(np.linalg.norm(place[:2] - expected)) / side
+        unlike = unlikeness(track.look, vector)
+        ratio = max(place[2], track.place[2]) / max(1e-6, min(place[2], track.place[2]))
+        if gap <= NEAR_FRAMES:
+            near = far <= MOST_FAR * (0.5 + 0.5 * gap) and ratio <= MOST_RATIO
+            # A head that turns looks unlike itself, but it stays where it is.
+            fits = near and (unlike <= MOST_UNLIKE or far <= 0.25)
+            return far + 2 * unlike if fits else _IMPOSSIBLE
+        fits = unlike <= (MOST_UNLIKE if far <= 1 else MOST_UNLIKE_LATER)
+        return 1.0 + min(far, 3.0) / 3 + 2 * unlike if fits else _IMPOSSIBLE
+
+    def _follow(self, track: _Track, frame: int, place: np.ndarray, vector: np.ndarray) -> int:
+        gap = max(1, frame - track.frame)
+        step = (place[:2] - track.place[:2]) / gap
+        track.speed = step if not track.speed.any() else _MEMORY * track.speed + (1 - _MEMORY) * step
+        track.place, track.frame = place, frame
+        look = (1 - _LEARN) * track.look + _LEARN * vector
+        track.look = look / max(1e-6, float(np.linalg.norm(look)))
+        return track.number
+
+
+def _place(box: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, 1.0)])
