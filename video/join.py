@@ -29,6 +29,7 @@ _OF_MP4 = {"movflags": "use_metadata_tags+faststart"}
 _TAGS = {"h265": "hvc1"}  # in MP4 and MOV, where players of Apple's look for it
 _BY_FFMPEG = {"encoder", "major_brand", "minor_version", "compatible_brands", "creation_time", "DURATION"}
 _MILLISECOND = Fraction(1, 1000)
+_MILLISECONDS = (".mkv", ".webm")  # count them
 _COPIED = ("audio", "subtitle")
 
 
@@ -68,7 +69,7 @@ def copyable(clip: Clip, ending: str) -> tuple[list[int], list[str]]:
                     f"a {ending} file does not hold the {stream.type} of stream {stream.index} ({name}): it is left "
                     "out; .mkv holds most kinds"
                 )
-    if ending in (".mkv", ".webm") and _MILLISECOND % clip.time_base != 0 and clip.time_base != _MILLISECOND:
+    if ending in _MILLISECONDS and _MILLISECOND % clip.time_base != 0 and clip.time_base != _MILLISECOND:
         notes.append(f"{ending} files count milliseconds: times are rounded to them, from {clip.time_base} s")
     return indices, notes
 
@@ -84,25 +85,39 @@ def _holds(ending: str, stream: Any) -> bool:
     return True
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What the parts of a join need to know. ending: of the target. time_base: of the frames in it."""
+
+    clip: Clip
+    times: Times
+    encoding: Encoding
+    ending: str
+    time_base: Fraction
+
+    @property
+    def counts_milliseconds(self) -> bool:
+        return self.ending in _MILLISECONDS
+
+
 def join(clip: Clip, segments: Sequence[tuple[Path, int]], times: Times, target: Path, encoding: Encoding) -> None:
     """Writes the segments, each with its reorder, to a file at `target`. Raises OutputError, ClipError."""
-    ending = target.suffix.lower()
-    options = {"fflags": "+bitexact"}
-    time_base = times.time_base
-    if ending in (".mkv", ".webm"):
-        time_base = _MILLISECOND
-    else:
-        options |= _OF_MP4 | {"movie_timescale": str(min(time_base.denominator, 1 << 30))}
+    ending, options = target.suffix.lower(), {}
+    job = _Job(clip, times, encoding, ending, _MILLISECOND if ending in _MILLISECONDS else times.time_base)
+    if not job.counts_milliseconds:
+        options = _OF_MP4 | {"movie_timescale": str(min(times.time_base.denominator, 1 << 30))}
     try:
         with contextlib.ExitStack() as stack:
             out = stack.enter_context(av.open(str(target), "w", format=_FORMATS[ending], options=options))
             out.flags = BITEXACT
             first = stack.enter_context(av.open(str(segments[0][0])))
-            video = _video_stream(out, first.streams.video[0], clip, encoding, ending, time_base)
-            sources = [_frames(segments, times, video, time_base)]
+            video = _video_stream(out, first.streams.video[0], job)
+            sources = [_frames(segments, video, job)]
             if not clip.pictures:
                 source = stack.enter_context(opened(clip.path))
-                sources += _others(source, out, clip, times, ending, copyable(clip, ending)[0])
+                _copy_about(source, out, job)
+                if indices := copyable(clip, ending)[0]:
+                    sources.append(_others(source, out, indices, times))
             for packet in heapq.merge(*sources, key=_decoded_at):
                 out.mux(packet)
     except (av.error.FFmpegError, OSError) as error:
@@ -113,28 +128,25 @@ def _decoded_at(packet: av.Packet) -> Fraction:
     return (packet.dts or 0) * packet.time_base
 
 
-def _video_stream(
-    out: av.container.OutputContainer, template: Any, clip: Clip, encoding: Encoding, ending: str, time_base: Fraction
-) -> Any:
+def _video_stream(out: av.container.OutputContainer, template: Any, job: _Job) -> Any:
     video: Any = out.add_stream_from_template(template, opaque=True)
-    video.time_base = time_base
-    if clip.aspect is not None:
-        video.sample_aspect_ratio = clip.aspect
-    if ending in (".mp4", ".m4v", ".mov") and encoding.codec in _TAGS:
-        video.codec_context.codec_tag = _TAGS[encoding.codec]
-    if clip.rotation:
-        video.set_display_rotation(clip.rotation)
+    video.time_base = job.time_base
+    if job.clip.aspect is not None:
+        video.sample_aspect_ratio = job.clip.aspect
+    if not job.counts_milliseconds and job.encoding.codec in _TAGS:
+        video.codec_context.codec_tag = _TAGS[job.encoding.codec]
+    if job.clip.rotation:
+        video.set_display_rotation(job.clip.rotation)
     return video
 
 
-def _frames(
-    segments: Sequence[tuple[Path, int]], times: Times, stream: Any, time_base: Fraction
-) -> Iterator[av.Packet]:
+def _frames(segments: Sequence[tuple[Path, int]], stream: Any, job: _Job) -> Iterator[av.Packet]:
     """The segments' packets in the order of decoding, each with the time of its frame.
 
     The times of decoding are those of the frames, later by as many as any packet precedes its place.
     """
-    factor = times.time_base / time_base
+    times = job.times
+    factor = times.time_base / job.time_base
     shown = [round((int(pts) - times.shift) * factor) for pts in times.pts]
     delay = max(reorder for _, reorder in segments)
     step = max(1, (shown[-1] - shown[0]) // max(1, len(shown) - 1))
@@ -148,7 +160,7 @@ def _frames(
                 if not packet.size:
                     continue
                 index = base + ranks[packet.pts or 0]
-                packet.stream, packet.time_base = stream, time_base
+                packet.stream, packet.time_base = stream, job.time_base
                 packet.pts = shown[index]
                 packet.dts = shown[place - delay] if place >= delay else shown[0] - (delay - place) * step
                 packet.duration = shown[index + 1] - shown[index] if index + 1 < len(shown) else step
@@ -159,15 +171,24 @@ def _frames(
         raise ClipError(f"The finished segments hold {base} frames instead of {len(shown)}. Begin anew.")
 
 
+def _copy_about(source: av.container.InputContainer, out: av.container.OutputContainer, job: _Job) -> None:
+    """What the source says about itself and its picture, its chapters, and the files attached to it."""
+    old, new = source.streams.video[0], out.streams.video[0]
+    _copy_words(source.metadata, out.metadata)
+    _copy_words(old.metadata, new.metadata, leave="" if "a" in job.encoding.pixels else "alpha_mode")
+    new.disposition = old.disposition
+    chapters = source.chapters()
+    if chapters and job.times.from_start and job.times.to_end:
+        out.set_chapters(chapters)
+    for stream in source.streams:
+        if isinstance(stream, av.stream.AttachmentStream) and job.ending == ".mkv":
+            out.add_attachment(stream.name or "attachment", stream.mimetype or "", bytes(stream.data))
+
+
 def _others(
-    source: av.container.InputContainer,
-    out: av.container.OutputContainer,
-    clip: Clip,
-    times: Times,
-    ending: str,
-    indices: Sequence[int],
-) -> list[Iterator[av.Packet]]:
-    """Adds what is copied from the source to the file; returns its packets."""
+    source: av.container.InputContainer, out: av.container.OutputContainer, indices: Sequence[int], times: Times
+) -> Iterator[av.Packet]:
+    """Adds streams of the source to the file; returns their packets."""
     streams = {}
     for index in indices:
         old = source.streams[index]
@@ -176,26 +197,13 @@ def _others(
         _copy_words(old.metadata, new.metadata)
         new.disposition = old.disposition
         streams[index] = new
-    picture = source.streams.video[0]
-    _copy_words(source.metadata, out.metadata)
-    _copy_words(picture.metadata, out.streams.video[0].metadata, leave={"alpha_mode"} if not clip.decoder else set())
-    out.streams.video[0].disposition = picture.disposition
-    begin = times.pts[0] * times.time_base
-    end = times.pts[-1] * times.time_base
-    chapters = source.chapters()
-    if chapters and times.from_start and times.to_end:
-        out.set_chapters(chapters)
-    for stream in source.streams:
-        if isinstance(stream, av.stream.AttachmentStream) and ending == ".mkv":
-            out.add_attachment(stream.name or "attachment", stream.mimetype or "", bytes(stream.data))
+    begin, end = (int(pts) * times.time_base for pts in times.pts[[0, -1]])
 
     def packets() -> Iterator[av.Packet]:
-        kept = [source.streams[index] for index in indices]
-        for packet in source.demux(kept):
+        for packet in source.demux([source.streams[index] for index in indices]):
             if packet.dts is None or packet.pts is None:
                 continue
-            at = packet.pts * packet.time_base
-            length = (packet.duration or 0) * packet.time_base
+            at, length = packet.pts * packet.time_base, (packet.duration or 0) * packet.time_base
             if (not times.from_start and at + length <= begin) or (not times.to_end and at > end):
                 continue
             shift = round(times.shift * times.time_base / packet.time_base)
@@ -203,10 +211,10 @@ def _others(
             packet.stream = streams[packet.stream.index]
             yield packet
 
-    return [packets()] if indices else []
+    return packets()
 
 
-def _copy_words(old: dict[str, str], new: dict[str, str], leave: set[str] | frozenset[str] = frozenset()) -> None:
+def _copy_words(old: dict[str, str], new: dict[str, str], leave: str = "") -> None:
     for name, value in old.items():
-        if name not in _BY_FFMPEG and name not in leave:
+        if name not in _BY_FFMPEG and name.lower() != leave:
             new[name] = value

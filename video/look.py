@@ -87,7 +87,7 @@ class Sightings:
 
 @dataclass(frozen=True, eq=False)
 class Looking:
-    """How a clip is gone through. chunk: frames that are worked on at once. detection: None where nobody needs faces."""
+    """How a clip is gone through. chunk: frames that are worked on at once. detection: None where none is needed."""
 
     clip: Clip
     pixels: str

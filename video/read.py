@@ -144,7 +144,8 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 def _decoder_for(stream: av.video.stream.VideoStream) -> str:
     name = _DECODERS.get(stream.codec_context.codec.canonical_name, "")
-    return name if name and stream.metadata.get("alpha_mode") == "1" else ""
+    with_alpha = any(key.lower() == "alpha_mode" and value == "1" for key, value in stream.metadata.items())
+    return name if with_alpha else ""
 
 
 def _first_frame(

@@ -80,7 +80,8 @@ def _grey(picture: np.ndarray, region: tuple[int, int, int, int], scale: int = 1
 
 def _flow(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(SIDE, SIDE, 2): where each pixel of the one lies in the other. DIS (Kroeger et al., 2016)."""
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(one, other, None)
+    flow = np.zeros((*one.shape, 2), np.float32)
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(one, other, flow)
 
 
 def _difference(one: np.ndarray, other: np.ndarray, flow: np.ndarray) -> float:

@@ -25,7 +25,7 @@ from .formats import Encoding, add_stream
 from .read import Clip
 
 SEGMENT_FORMAT = "matroska"  # holds every codec, and alpha beside VP9
-BITEXACT = int(av.container.Flags.bitexact.value)  # no random numbers in a file's header
+BITEXACT: Any = av.container.Flags.bitexact.value  # no random numbers in a file's header
 # Of encoders whose bits, or memory, depend on how many there are.
 THREADS = {"h264": 4, "ffv1": 4, "prores": 4}
 _WAIT = 0.2
