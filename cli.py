@@ -11,12 +11,13 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import distill, doctor, engine, export, models, restore, swap
+from .commands import distill, doctor, engine, export, models, restore, swap, video
 from .errors import SlimFusionError
 
 COMMANDS = {
     "restore": restore,
     "swap": swap,
+    "video": video,
     "export": export,
     "engine": engine,
     "distill": distill,

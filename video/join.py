@@ -69,7 +69,7 @@ def copyable(clip: Clip, ending: str) -> tuple[list[int], list[str]]:
                     f"a {ending} file does not hold the {stream.type} of stream {stream.index} ({name}): it is left "
                     "out; .mkv holds most kinds"
                 )
-    if ending in _MILLISECONDS and _MILLISECOND % clip.time_base != 0 and clip.time_base != _MILLISECOND:
+    if ending in _MILLISECONDS and clip.time_base % _MILLISECOND:
         notes.append(f"{ending} files count milliseconds: times are rounded to them, from {clip.time_base} s")
     return indices, notes
 

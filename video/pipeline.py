@@ -98,7 +98,7 @@ def process_video(
     check_steps(steps)
     clip = open_clip(source, settings.rate)
     check_target(clip, target)
-    span = _span(clip, settings)
+    span = span_of(clip, settings)
     encoding, notes = choose_encoding(clip, target.suffix, settings.codec, settings.crf, total_scale(steps))
     report = ClipReport(str(source), str(target), codec=encoding.codec)
     report.memory.begin(budget)
@@ -108,7 +108,7 @@ def process_video(
         for text in (*notes, *copyable(clip, target.suffix.lower())[1], *folder.notes):
             report.note(text)
             settings.say(text)
-        report.chunk, budget = _planned_memory(clip, total_scale(steps), budget, host, settings.ram, folder)
+        report.chunk, budget = plan_memory(clip, total_scale(steps), budget, host, settings.ram, folder)
         detection = settings.detection if needs_faces(steps) else None
         looking = Looking(clip, encoding.pixels, span, report.chunk, detection, budget, host)
         task = Task(looking, tuple(steps), encoding, budget, host, settings.detection, settings.preview)
@@ -133,7 +133,7 @@ def check_target(clip: Clip, target: Path) -> None:
         raise OutputError(f"{target.parent} is read-only. Choose a folder that you may write to.")
 
 
-def _span(clip: Clip, settings: ClipSettings) -> Span:
+def span_of(clip: Clip, settings: ClipSettings) -> Span:
     """The range in pts. Raises SettingError for one that begins behind the clip's end."""
     unit = 1 / clip.rate if settings.in_frames else Fraction(1)
     start = Fraction(settings.start).limit_denominator(10**6) * unit
@@ -156,7 +156,7 @@ def _fingerprint(clip: Clip, steps: Sequence[Step], encoding: Encoding, settings
     })  # fmt: skip
 
 
-def _planned_memory(
+def plan_memory(
     clip: Clip, scale: int, budget: MemoryBudget, host: Host, given: int | None, folder: WorkFolder
 ) -> tuple[int, MemoryBudget]:
     """Frames a chunk, and the networks' budget: those of the last try, so that its results are gone on with.

@@ -91,7 +91,8 @@ class Places:
 
     pts: (n,). held, repeated: (n,) bool. begun: the frames that begin a shot. frame, track: (m,). box: (m, 4).
     points: (m, 5, 2). score: (m,), 0 where filled. filled: (m,) bool. looks: of filled faces, by row, what they must
-    look like. jitter_source, jitter: px, of the points as detected and as they are here; None without faces.
+    look like. of_sighting: the track of each face that was seen, in their order. jitter_source, jitter: px, of the
+    points as detected and as they are here; None without faces.
     """
 
     pts: np.ndarray
@@ -105,6 +106,7 @@ class Places:
     score: np.ndarray
     filled: np.ndarray
     looks: dict[int, np.ndarray] = field(default_factory=dict)
+    of_sighting: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     jitter_source: float | None = None
     jitter: float | None = None
 
@@ -141,7 +143,17 @@ def arrange(segments: Callable[[], Iterator[Sightings]], steadiness: float) -> P
     of_filled = {int(row): looks[int(joined["of"][row])] for row in np.flatnonzero(joined["filled"])}
     before, after = _jitter(seen), _jitter(joined)
     del joined["of"]
-    return Places(pts, held, repeated, begun, **joined, looks=of_filled, jitter_source=before, jitter=after)
+    return Places(
+        pts,
+        held,
+        repeated,
+        begun,
+        **joined,
+        looks=of_filled,
+        of_sighting=seen["track"],
+        jitter_source=before,
+        jitter=after,
+    )
 
 
 def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, np.ndarray]]:
