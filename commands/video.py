@@ -29,22 +29,7 @@ if TYPE_CHECKING:
     from ..video.steps import Step
 
 CLIPS = "clips, folders of clips, folders of numbered pictures, or patterns such as 'takes/*.mp4'"
-ENDINGS = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".gif",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".m2ts",
-    ".wmv",
-    ".flv",
-    ".mxf",
-)
+ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".mxf")
 MINUTE = 60
 
 
@@ -64,8 +49,8 @@ def add(commands: Any) -> None:
     steps.add_argument("--people", default="", metavar="MAP", help="which track becomes whom, such as '0:A, 2:B'; "
                        "without, all become A. --scan shows the tracks")  # fmt: skip
     steps.add_argument("--swap-model", default="", metavar="FILE", help="a swap model; without, faces are blended")
-    steps.add_argument("--restore", nargs="?", const=BUNDLED, metavar="MODEL", help="restore faces; without a file by the "
-                       "bundled network")  # fmt: skip
+    steps.add_argument("--restore", nargs="?", const=BUNDLED, metavar="MODEL", help="restore faces; without a file, "
+                       "by the bundled network")  # fmt: skip
     steps.add_argument("--whole", metavar="MODEL", help="run an image network such as an upscaler over whole frames")
     steps.add_argument("--strength", type=float, default=1.0, help="0 to 1, how much of the new faces")
     steps.add_argument("--fidelity", type=float, default=0.5, help="0 sharp to 1 faithful, where known")

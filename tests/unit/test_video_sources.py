@@ -7,31 +7,18 @@ import clip_files as clips
 import numpy as np
 import pytest
 from networks import face_blueprint
+from planted_faces import planted_detection
 from slimfusion.engines.host import StandaloneHost
-from slimfusion.faces.face import Face, Faces
+from slimfusion.faces.face import Faces
 from slimfusion.video import look, read
 from slimfusion.video.pipeline import ClipSettings, process_video
 from slimfusion.video.steps import RestoreStep
-
-FFHQ = np.array([(0.377, 0.469), (0.623, 0.469), (0.501, 0.613), (0.393, 0.725), (0.612, 0.725)], np.float32)
-
-
-def face_at(frame, x, y, side=72.0):
-    """A face in the middle of a frame whose restored square has `side` px."""
-    points = (FFHQ - 0.5) * side + [x, y]
-    box = np.array([x - 0.3 * side, y - 0.3 * side, x + 0.3 * side, y + 0.3 * side], np.float32)
-    return Face(frame, box, points.astype(np.float32), 0.99)
 
 
 @pytest.fixture
 def planted(monkeypatch):
     """A face stands in the middle of every frame."""
-
-    def detect(frames, host, settings, budget, report):
-        height, width = frames.shape[1:3]
-        return Faces(tuple((face_at(i, width / 2, height / 2),) for i in range(len(frames))), height, width)
-
-    monkeypatch.setattr(look, "detect_faces", detect)
+    monkeypatch.setattr(look, "detect_faces", planted_detection)
 
 
 def restored(source, target, **settings):
