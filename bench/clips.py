@@ -100,14 +100,12 @@ def write_clip(path: Path, frames: Any, size: tuple[int, int], codec: str = "lib
         if sound:
             noise = container.add_stream("aac", rate=48000)
             noise.layout = "mono"
-        count = 0
-        for picture in frames:
+        for count, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts = count
             container.mux(video.encode(frame))
-            count += 1
             if noise is not None:
-                container.mux(noise.encode(_second(count, Fraction(48000, RATE))))
+                container.mux(noise.encode(_second(count + 1, Fraction(48000, RATE))))
         container.mux(video.encode(None))
         if noise is not None:
             container.mux(noise.encode(None))
