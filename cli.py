@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
 from .commands import distill, doctor, engine, export, models, restore, swap, video
 from .errors import SlimFusionError
+from .version import __version__
 
 COMMANDS = {
     "restore": restore,

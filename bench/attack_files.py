@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,11 @@ import torch
 
 from ..catalog.files import BUNDLED_FILE
 from ..engines.host import StandaloneHost
-from ..engines.memory.costs import CostStore
+from ..engines.memory.costs import CostStore, Place
 from ..engines.memory.factors import BOUNDS, FORMAT
 from ..engines.memory.factors import FILE as COST_FILE
 from ..faces.pictures.files import read_picture
-from ..models.opening import blueprint_from_path
+from ..models.opening import open_model
 from .attack_case import Case
 
 PICTURE_MUTATIONS, COST_MUTATIONS = 100, 40
@@ -110,10 +111,11 @@ def cost_stores(folder: Path, mutations: int = COST_MUTATIONS, seed: int = 0) ->
 
 
 def _use(folder: Path) -> None:
-    network = blueprint_from_path(BUNDLED_FILE, BUNDLED_FILE.name, StandaloneHost("cpu"))
+    network = open_model(BUNDLED_FILE, BUNDLED_FILE.name, StandaloneHost("cpu"))
     store = CostStore()
-    before = CostStore().cost(network, "fp32", torch.device("cpu"), None)
-    cost = store.cost(network, "fp32", torch.device("cpu"), folder)
+    place = Place(network, "fp32", torch.device("cpu"), folder)
+    before = CostStore().cost(replace(place, folder=None))
+    cost = store.cost(place)
     if cost.per_pixel > BOUNDS[1] * before.per_pixel:
         raise AssertionError(f"{cost} is out of bounds")
-    store.learn(network, "fp32", torch.device("cpu"), 1 << 20, 1 << 29, folder)
+    store.learn(place, 1 << 20, 1 << 29)

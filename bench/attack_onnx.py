@@ -16,7 +16,7 @@ from ..engines.host import StandaloneHost
 from ..engines.memory.budget import GIB, MemoryBudget
 from ..faces.restore import restore_image
 from ..models import library as model_files
-from ..models.opening import blueprint_from_path
+from ..models.opening import Opening, open_model
 from .attack_case import Case
 
 MUTATIONS = 220
@@ -41,7 +41,7 @@ def cases(folder: Path, mutations: int = MUTATIONS, seed: int = 0) -> Iterator[C
 
 def _run(path: Path) -> None:
     host = StandaloneHost("cpu")
-    network = blueprint_from_path(path, path.name, host, "torch")
+    network = open_model(path, host=host, opening=Opening("torch"))
     restore_image(torch.rand(1, 64, 72, 3), network, MemoryBudget(GIB), host)
 
 

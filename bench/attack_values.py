@@ -13,18 +13,18 @@ import torch
 
 from ..catalog.files import BUNDLED_FILE
 from ..engines.host import StandaloneHost
+from ..engines.job import Options
 from ..engines.memory.budget import MemoryBudget, budget_from_gib, parse_bytes
-from ..engines.planning import Options
-from ..engines.session import Blueprint
+from ..engines.network import Model
 from ..faces.detect.settings import DetectionSettings
 from ..faces.face import Face, Faces
 from ..faces.identity.identity import DIMENSION, Identity, combined, identity_path, saved_identity
 from ..faces.identity.people import person_from_picture
 from ..faces.identity.select import Choice, parse_indices, select
 from ..faces.masks.face_masks import MaskChoice, face_masks
-from ..faces.restore import restore_faces, restore_image
+from ..faces.restore import Restoring, restore_faces, restore_image
 from ..faces.swap.swap import Networks, Swapping, swap_faces
-from ..models.opening import blueprint_from_path
+from ..models.opening import Opening, open_model
 from .attack_case import Case
 
 NUMBERS: tuple[Any, ...] = (math.nan, math.inf, -math.inf, -1, -0.5, 1e300, 1 << 70)
@@ -37,7 +37,7 @@ def cases(folder: Path) -> Iterator[Case]:
     yield from _settings()
     yield from _texts(folder)
     host = StandaloneHost("cpu")
-    network = blueprint_from_path(BUNDLED_FILE, BUNDLED_FILE.name, host)
+    network = open_model(BUNDLED_FILE, BUNDLED_FILE.name, host)
     yield from _pictures(network, host)
     yield from _faces(network, host)
 
@@ -100,7 +100,7 @@ def _frames() -> dict[str, torch.Tensor]:
     return found
 
 
-def _pictures(network: Blueprint, host: StandaloneHost) -> Iterator[Case]:
+def _pictures(network: Model, host: StandaloneHost) -> Iterator[Case]:
     budget = MemoryBudget()
     for name, frames in _frames().items():
         yield Case(f"faces in {name}", partial(restore_faces, frames, network, budget, host))
@@ -123,7 +123,7 @@ def faces_of(*found: Face, side: int = SIDE) -> Faces:
     return Faces((found or (face(),),), side, side)
 
 
-def _faces(network: Blueprint, host: StandaloneHost) -> Iterator[Case]:
+def _faces(network: Model, host: StandaloneHost) -> Iterator[Case]:
     still = face()
     still.landmarks[:] = 30
     wrong = {
@@ -142,9 +142,9 @@ def _faces(network: Blueprint, host: StandaloneHost) -> Iterator[Case]:
         "a box of nothing": faces_of(face((8, 8, 8, 8))),
         "another frame's": faces_of(face(frame=7)),
     }
-    budget, frames = MemoryBudget(), torch.rand(1, SIDE, SIDE, 3)
+    frames = torch.rand(1, SIDE, SIDE, 3)
     for name, faces in wrong.items():
-        yield Case(f"restored, {name}", partial(restore_faces, frames, network, budget, host, faces))
+        yield Case(f"restored, {name}", _restored(frames, network, host, faces=faces))
         yield Case(f"selected, {name}", partial(select, faces, Choice(order="large", count=1)))
         yield Case(f"masked, {name}", partial(face_masks, faces, MaskChoice()))
         yield Case(f"a person, {name}", partial(_person, faces))
@@ -153,14 +153,16 @@ def _faces(network: Blueprint, host: StandaloneHost) -> Iterator[Case]:
     masks += [torch.ones(1, 1, SIDE, SIDE), torch.full((1, SIDE, SIDE), math.nan), torch.ones(()), torch.ones(3)]
     for mask in masks:
         name = f"{tuple(mask.shape)}, {mask.sum():g}"
-        yield Case(f"masked by {name}", partial(restore_faces, frames, network, budget, host, faces_of(), mask))
+        yield Case(f"masked by {name}", _restored(frames, network, host, faces=faces_of(), mask=mask))
         yield Case(f"laid by {name}", partial(face_masks, faces_of(), MaskChoice(), user=mask))
     for value in (*NUMBERS, *OTHERS):
-        strength = partial(restore_faces, frames, network, budget, host, faces_of(), strength=value)
-        yield Case(f"strength {value!r}", strength)
+        yield Case(f"strength {value!r}", _restored(frames, network, host, faces=faces_of(), strength=value))
     for word in WORDS:
-        path = partial(blueprint_from_path, BUNDLED_FILE, "net", host, word)
-        yield Case(f"engine {word!r}", path)
+        yield Case(f"engine {word!r}", partial(Opening, word))
+
+
+def _restored(frames: torch.Tensor, network: Model, host: StandaloneHost, **wrong: Any) -> Callable[[], object]:
+    return lambda: restore_faces(frames, network, MemoryBudget(), host, Restoring(**wrong))
 
 
 def _person(faces: Faces) -> object:
@@ -170,4 +172,4 @@ def _person(faces: Faces) -> object:
 
 def _swapped(frames: torch.Tensor, faces: Faces, host: StandaloneHost) -> object:
     person = _person(faces_of())
-    return swap_faces(frames, [person], Networks(), MemoryBudget(), host, faces)  # type: ignore[list-item]
+    return swap_faces(frames, [person], Networks(), MemoryBudget(), host, Swapping(faces=faces))  # type: ignore[list-item]

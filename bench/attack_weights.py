@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from ..engines.session import Session
 from ..faces.identity.identity import DIMENSION, Identity, load_identity, save_identity
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 
 FORMS = ("zip.pth", "legacy.pth", "net.safetensors", "somebody.safetensors")
 MUTATIONS = 300
@@ -72,7 +72,7 @@ def _opener(form: str, path: Path) -> Callable[[], object]:
 
 
 def _run(path: Path) -> torch.Tensor:
-    session = Session(blueprint_from_file(path), torch.device("cpu"), "fp32")
+    session = Session(torch_model(path), torch.device("cpu"), "fp32")
     try:
         return session.run(torch.zeros(1, 3, 16, 16), 0.5)
     finally:

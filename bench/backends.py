@@ -19,21 +19,21 @@ import torch
 from ..catalog.files import BUNDLED_FILE
 from ..engines.cache import SessionCache
 from ..engines.host import StandaloneHost
+from ..engines.job import Job, Options
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..engines.memory.costs import CostStore
 from ..engines.memory.planner import Work
 from ..engines.memory.report import Report
+from ..engines.network import Model
 from ..engines.ort import runtime
 from ..engines.ort.probe import probed
 from ..engines.ort.providers import Request
-from ..engines.planning import Job, Options
-from ..engines.run import open_run
-from ..engines.session import Blueprint
+from ..engines.plan import plan
 from ..engines.worker.parent import Worker
 from ..errors import BudgetError
 from ..models.export import export
-from ..models.opening import blueprint_from_path
-from ..models.torch_model import blueprint_from_file
+from ..models.opening import Opening, open_model
+from ..models.torch_model import torch_model
 from . import twins
 from .result import at_least, at_most, print_result
 
@@ -44,7 +44,7 @@ ARENA_MIB = 350
 HOST = StandaloneHost("cpu")
 
 
-def result_of(blueprint: Blueprint, picture: torch.Tensor, precision: str) -> torch.Tensor:
+def result_of(blueprint: Model, picture: torch.Tensor, precision: str) -> torch.Tensor:
     """What the product's own way makes of (3, s, s) float32 in 0..1."""
     side = picture.shape[-1]
     sessions = SessionCache()
@@ -52,16 +52,16 @@ def result_of(blueprint: Blueprint, picture: torch.Tensor, precision: str) -> to
         blueprint, Work(side, side, 1, False), MemoryBudget(mode="performance"), HOST, Options(precision=precision)
     )
     try:
-        with open_run(job, Report(), sessions, CostStore()) as run:
+        with plan(job, sessions, CostStore()).open(Report()) as run:
             (result,) = run.crops([picture])
             return result
     finally:
         sessions.release()
 
 
-def engines_of(name: str, weights: Path, onnx: Path) -> Iterator[tuple[str, Callable[[], Blueprint], str]]:
+def engines_of(name: str, weights: Path, onnx: Path) -> Iterator[tuple[str, Callable[[], Model], str]]:
     """Each way to run a network: what it is called, its blueprint, the precision."""
-    of_weights, of_file = blueprint_from_file(weights), blueprint_from_path(onnx, onnx.name, HOST, "torch")
+    of_weights, of_file = torch_model(weights), open_model(onnx, host=HOST, opening=Opening("torch"))
     for precision in of_weights.spec.precisions:
         if precision == "bf16":
             yield f"{name}, torch {precision}", lambda: of_weights, precision
@@ -69,14 +69,14 @@ def engines_of(name: str, weights: Path, onnx: Path) -> Iterator[tuple[str, Call
         yield f"{name}, ONNX in torch {precision}", lambda: of_file, precision
     running = [key for key in (*runtime.installed().offered, "cpu") if probed(key).ran]
     print(f"onnxruntime runs here on {', '.join(dict.fromkeys(running))}", flush=True)
-    yield f"{name}, onnxruntime", lambda: blueprint_from_path(onnx, onnx.name, HOST, "onnxruntime"), "fp32"
+    yield f"{name}, onnxruntime", lambda: open_model(onnx, host=HOST, opening=Opening("onnxruntime")), "fp32"
 
 
 def parity_bars(name: str, weights: Path, onnx: Path) -> list[dict[str, Any]]:
     """Largest differences from the weights under torch in fp32, in units of 1/255."""
     side = 512 if name != "bundled" else SIDE
     picture = torch.rand(3, side, side, generator=torch.Generator().manual_seed(1))
-    expected = result_of(blueprint_from_file(weights), picture, "fp32")
+    expected = result_of(torch_model(weights), picture, "fp32")
     bars = []
     for what, blueprint, precision in engines_of(name, weights, onnx):
         difference = float((result_of(blueprint(), picture, precision) - expected).abs().max()) * 255
@@ -124,7 +124,7 @@ def main() -> int:
         }
         for name, weights in files.items():
             onnx = Path(folder) / f"{name}.onnx"
-            export(blueprint_from_file(weights), "fp32", onnx, batch=None if name == "bundled" else 1)
+            export(torch_model(weights), "fp32", onnx, batch=None if name == "bundled" else 1)
             bars += parity_bars(name, weights, onnx)
             if name == "GFPGAN":
                 bars += arena_bars(onnx)

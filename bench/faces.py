@@ -23,15 +23,16 @@ from ..catalog.templates import WARP_TEMPLATES
 from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import MemoryBudget
-from ..engines.session import Blueprint, Session
+from ..engines.network import Model
+from ..engines.session import Session
 from ..faces import restore
 from ..faces.align import inverse, similarity, template_points
 from ..faces.detect import detectors
 from ..faces.detect.mtcnn import Mtcnn
 from ..faces.masks import soft as masks
-from ..faces.paste import paste
+from ..faces.paste import Canvas
 from ..faces.pictures.files import picture_paths, read_picture
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from ..opencv import cv2
 from .peers import facenet, facenet_boxes, paste_whole_frame, restored_face_by_face
 from .portraits import astronaut
@@ -149,7 +150,9 @@ def pasting(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def paste_bars(rounds: int) -> Bars:
     soft = masks.crop_mask(CROP)
     scenes = {name: pasting(*size) for name, size in SIZES.items()}
-    works: list[Callable[[], object]] = [partial(paste, *scene, soft) for scene in scenes.values()]
+    works: list[Callable[[], object]] = [
+        partial(Canvas(frame).paste, crop, affine, soft) for frame, crop, affine in scenes.values()
+    ]
     frame, crop, affine = scenes["4K"]
     bytes_frame, bytes_crop = (np.round(each * 255).astype(np.uint8) for each in (frame, crop))
     works.append(lambda: paste_whole_frame(bytes_frame, bytes_crop, affine))
@@ -166,12 +169,12 @@ def paste_memory(frame: np.ndarray, crop: np.ndarray, affine: np.ndarray, soft: 
     """What a paste takes beside frame and crop, by Python's account and the system's; and that nothing else changes."""
     before = frame.copy()
     tracemalloc.start()
-    rows, columns = paste(frame, crop, affine, soft)
+    rows, columns = Canvas(frame).paste(crop, affine, soft)
     _, traced = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     with meter.peak(torch.device("cpu")) as measured:
         for _ in range(50):
-            paste(frame, crop, affine, soft)
+            Canvas(frame).paste(crop, affine, soft)
     region = (rows.stop - rows.start) * (columns.stop - columns.start) * 3 * frame.itemsize
     inside = np.zeros(frame.shape[:2], bool)
     inside[rows, columns] = True
@@ -205,7 +208,7 @@ class Counting:
         return self.detector.look(frames, turns, *settings)
 
 
-def restore_bars(blueprint: Blueprint, count: int, rounds: int) -> Bars:
+def restore_bars(blueprint: Model, count: int, rounds: int) -> Bars:
     """A video restored our way and face by face over whole frames, with the same session."""
     frames = video(count)
     whole = (frames * 255).round().to(torch.uint8).numpy()
@@ -234,7 +237,7 @@ def main() -> None:
     parser.add_argument("--network", choices=("bundled", "GFPGAN"), default="bundled")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    network = blueprint_from_file(BUNDLED_FILE) if args.network == "bundled" else twin_blueprint(args.network)
+    network = torch_model(BUNDLED_FILE) if args.network == "bundled" else twin_blueprint(args.network)
     bars = [at_most("alignment, px between corners and least squares", alignment_error(), 0.05)]
     bars += paste_bars(5 * args.rounds)
     bars += detection_bars(args.data / "pairs", args.rounds)

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,29 +26,31 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.cards import CARDS
 from ..distill.data import as_float, read_picture, resized
 from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
+from ..engines.job import Job
 from ..engines.memory import planner
 from ..engines.memory.budget import GIB, MemoryBudget
 from ..engines.memory.planner import Work
 from ..engines.memory.report import Report
-from ..engines.planning import Job
-from ..engines.run import open_run
+from ..engines.plan import plan
 from ..errors import SlimFusionError
 from ..faces import align, warp
 from ..faces.detect.detection import detect_faces
-from ..faces.detect.detectors import detector
+from ..faces.detect.mtcnn import Mtcnn
 from ..faces.face import Face, Faces
 from ..faces.fuse import classic
 from ..faces.identity.identity import Identity
 from ..faces.identity.people import Person
 from ..faces.landmarks.bundled import landmarks68
-from ..faces.restore import restore_faces
+from ..faces.paste import Canvas
+from ..faces.restore import Restoring, restore_faces
 from ..faces.swap.swap import Networks, Swapping, swap_faces, swapped_crops
 from ..faces.swap.swapper import Swapper, identity_input, result_of, target_input
-from ..models.onnx_model import blueprint_from_onnx
+from ..models.onnx_description import describe
+from ..models.onnx_torch_model import onnx_torch_model
 from ..opencv import cv2
 from . import face_api
 from .peers import facenet, paste_whole_frame
@@ -72,7 +75,7 @@ TIMED_BOOST = 4  # 128 px to 512, the most used
 
 
 def contract_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
-    """Each swapper against a second reading of its contract."""
+    """Each swapper against a second reading of its card."""
     return [at_most(f"contract_{name}", difference(name, twins), LIMIT) for name in READING]
 
 
@@ -81,7 +84,7 @@ def boost_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
     swapper, session = our_swapper(twins["inswapper"], "inswapper"), runtime(twins["inswapper"])
     source = identity_input(swapper, VECTOR)
     frame = torch.from_numpy(astronaut())[None]
-    face = max(detector().detect(frame)[0], key=lambda each: each.score)
+    face = max(Mtcnn().detect(frame)[0], key=lambda each: each.score)
     bars = []
 
     def run(factor: int, batch: int) -> Image:
@@ -98,13 +101,13 @@ def boost_bars(twins: dict[str, Path]) -> list[dict[str, Any]]:
 
 def boost_time_bars(folder: Path) -> list[dict[str, Any]]:
     """k x k samples as the product runs them, against one by one, through a network with layers of usual weight."""
-    deep = blueprint_from_onnx(save_deep_swapper(folder / "deep.onnx"), "deep", FAMILIES["inswapper"], "none", "torch")
-    count, side = TIMED_BOOST**2, deep.spec.contract.size or deep.spec.inputs[0].shape[-1] or 0
+    deep = onnx_torch_model(describe(save_deep_swapper(folder / "deep.onnx"), "deep", CARDS["inswapper"], "none"))
+    count, side = TIMED_BOOST**2, deep.spec.card.size or 0
     samples = [(torch.rand(3, side, side), torch.from_numpy(VECTOR).float())] * count
     job = Job(deep, Work(side, side, count, tiled=False), MemoryBudget(GIB), HOST)
 
     def run(pixels: int) -> None:
-        with mock.patch.object(planner, "CPU_PIXELS", pixels), open_run(job, Report()) as running:
+        with mock.patch.object(planner, "CPU_PIXELS", pixels), plan(job).open(Report()) as running:
             list(running.infer(samples))
 
     time_ratio = ratio(partial(run, planner.CPU_PIXELS), partial(run, side**2), ROUNDS)
@@ -135,7 +138,7 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
     """32 frames with two faces each through swapper and restorer: frames a second against the recipe's, and memory."""
     restorer_file = save_restorer(folder / "restorer.onnx")
     blueprints = [
-        blueprint_from_onnx(path, path.name, FAMILIES[name], "none", "torch")
+        onnx_torch_model(describe(path, path.name, CARDS[name], "none"))
         for name, path in (("inswapper", twins["inswapper"]), ("gfpgan", restorer_file))
     ]
     frames, budget = two_faces(), MemoryBudget(GIB, "quality")
@@ -146,8 +149,8 @@ def speed_bars(twins: dict[str, Path], folder: Path) -> list[dict[str, Any]]:
     for _ in range(FRAMES // CHUNK):
         start = time.perf_counter()
         faces = detect_faces(frames, HOST)
-        swapped = swap_faces(frames, [somebody], Networks(blueprints[0]), budget, HOST, faces)
-        restored = restore_faces(swapped.frames, blueprints[1], budget, HOST, swapped.faces)
+        swapped = swap_faces(frames, [somebody], Networks(blueprints[0]), budget, HOST, Swapping(faces=faces))
+        restored = restore_faces(swapped.frames, blueprints[1], budget, HOST, Restoring(faces=swapped.faces))
         ours.append((time.perf_counter() - start) / CHUNK)
         assert restored.faces.count == 2 * CHUNK
         peaks += [swapped.report.measured_peak, restored.report.measured_peak]
@@ -196,7 +199,7 @@ def points_in(frame: Image, finder: Any) -> list[Image]:
 def portrait(path: Path) -> tuple[Image, Face]:
     """A portrait (512, 512, 3) and its largest face."""
     picture = as_float(resized(read_picture(path), SIDE))
-    found = detector().detect(torch.from_numpy(picture)[None])[0]
+    found = Mtcnn().detect(torch.from_numpy(picture)[None])[0]
     return picture, max(found, key=lambda face: float(face.box[2] - face.box[0]))
 
 
@@ -246,12 +249,12 @@ def seam_bars(data: Path) -> list[dict[str, Any]]:
     rng, steps = np.random.default_rng(0), []
     for path in paths:
         picture, face = portrait(path)
-        points = landmarks68(picture, face)
+        (points,) = landmarks68([(picture, face)])
         steepest = max(0.1, 1.02 * np.pi / 2 / (classic.OUTER_FEATHER * warp.eye_distance(points)))
         for shift in rng.uniform(-0.5, 0.5, (SEAM_SHIFTS, 2)):
             painted = np.zeros(picture.shape[:2], np.float32)
             source = classic.Source(picture, points)
-            classic.fuse(picture.copy(), points + shift, source, classic.Weights(), painted=painted)
+            classic.fuse(Canvas(picture.copy(), painted=painted), points + shift, source, classic.Weights())
             steps.append(max(float(np.abs(np.diff(painted, axis=axis)).max()) for axis in (0, 1)) / steepest)
     print(f"seams: {len(steps)} faces, steepest step {max(steps):.3f} of the allowed one")
     return [at_most("classic_faces_with_a_step_in_the_mask", sum(step > 1 for step in steps), 0)]
@@ -260,9 +263,9 @@ def seam_bars(data: Path) -> list[dict[str, Any]]:
 def fused(source: Image, source_face: Face, target: Image, face: Face, swapping: Swapping) -> Any:
     """The product's own way."""
     faces = Faces(((face,),), SIDE, SIDE)
-    networks = Networks(landmarks=landmarks68)
+    networks = Networks(landmarks=lambda faces, report: landmarks68(faces, report=report))
     frames, person = torch.from_numpy(target)[None], Person("A", None, source, source_face)
-    return swap_faces(frames, [person], networks, MemoryBudget(), HOST, faces, swapping=swapping)
+    return swap_faces(frames, [person], networks, MemoryBudget(), HOST, replace(swapping, faces=faces))
 
 
 def write_sheet(path: Path, row: Sequence[Image]) -> None:

@@ -18,9 +18,10 @@ from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import GIB, MIB, MemoryBudget
-from ..engines.session import Blueprint, Session
+from ..engines.network import Model
+from ..engines.session import Session
 from ..faces.restore import restore_image
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from .result import at_most, print_result
 from .tiles import frame_work, tile_shape, time_ratio
 from .twins import save_twin
@@ -36,7 +37,7 @@ def level() -> int:
     return meter.used_bytes(CPU)
 
 
-def restored_once(blueprint: Blueprint, frames: torch.Tensor) -> int:
+def restored_once(blueprint: Model, frames: torch.Tensor) -> int:
     """Restores and says how many sessions had to be built."""
     _, report = restore_image(frames, blueprint, MemoryBudget(GIB), StandaloneHost("cpu"))
     return report.sessions_built
@@ -45,7 +46,7 @@ def restored_once(blueprint: Blueprint, frames: torch.Tensor) -> int:
 def give_back_bars(folder: Path) -> list[dict[str, Any]]:
     """Level after release, drift over alternating models, sessions of a warm run."""
     frames = torch.rand(1, 128, 128, 3)
-    models = [blueprint_from_file(BUNDLED_FILE), blueprint_from_file(save_twin("ESRGAN", folder / "esrgan.pth"))]
+    models = [torch_model(BUNDLED_FILE), torch_model(save_twin("ESRGAN", folder / "esrgan.pth"))]
     restored_once(models[0], frames[:, :64, :64])  # what torch makes for itself at its first call stays
     SESSIONS.release()
     before = level()
@@ -80,12 +81,12 @@ def rise(work: Callable[[], torch.Tensor]) -> int:
 
 def tile_bars() -> list[dict[str, Any]]:
     """Time of tiles against the whole 4K frame, and memory at 8K against 4K, whose equal tiles are a little smaller."""
-    session = Session(blueprint_from_file(BUNDLED_FILE), CPU, "fp32")
+    session = Session(torch_model(BUNDLED_FILE), CPU, "fp32")
     session.open()
     ratio = time_ratio(session, 2160, 3840, TILE)
     sizes = ((2160, 3840), (4320, 7680))
     at_4k, at_8k = (rise(frame_work(session, *size, TILE)) for size in sizes)
-    tile_4k, tile_8k = (math.prod(tile_shape(session.blueprint.spec, *size, TILE)) for size in sizes)
+    tile_4k, tile_8k = (math.prod(tile_shape(session.model.spec, *size, TILE)) for size in sizes)
     print(f"memory of tiles: {at_4k / MIB:.0f} MiB at 4K, {at_8k / MIB:.0f} MiB at 8K", flush=True)
     session.close()
     return [

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from ..engines.live_peak import live_peak
 from ..engines.memory import meter
 from ..engines.memory.budget import MIB
-from ..engines.memory.costs import live_peak
 from ..engines.torch.architectures import FORWARDS
 from . import twins
 from .result import at_least, at_most, print_result

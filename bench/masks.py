@@ -13,20 +13,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.cards import CARDS
 from ..catalog.files import BUNDLED_FILE
 from ..distill.degrade import degrade
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import MemoryBudget
-from ..engines.session import Tensors
-from ..faces import align, paste
+from ..engines.network import Tensors
+from ..faces import align
 from ..faces.detect.detection import detect_faces
 from ..faces.detect.settings import DetectionSettings
 from ..faces.face import Face, Faces
 from ..faces.masks import soft as masks
 from ..faces.masks.face_masks import TEMPLATE, MaskChoice, MaskNetwork, face_masks
-from ..faces.restore import restore_faces
-from ..models.torch_model import blueprint_from_file
+from ..faces.paste import Canvas
+from ..faces.restore import Restoring, restore_faces
+from ..models.torch_model import torch_model
 from ..opencv import cv2
 from .portraits import DEMO_DAMAGE, astronaut
 from .result import at_least, at_most, print_result
@@ -41,14 +42,14 @@ FEATHER = 0.05
 
 def bar_occluder() -> MaskNetwork:
     """Says of each pixel of a crop whether it is not the bar."""
-    family = FAMILIES["xseg"]
+    card = CARDS["xseg"]
 
     def infer(items: Iterable[Tensors]) -> Iterator[Tensors]:
         for (crop,) in items:
             green = crop[..., 1:2] - torch.maximum(crop[..., :1], crop[..., 2:])
             yield ((green < GREEN).float(),)
 
-    return MaskNetwork(family, infer)
+    return MaskNetwork(card, infer)
 
 
 def occluded_portrait(times: int) -> tuple[torch.Tensor, Faces, np.ndarray]:
@@ -79,9 +80,9 @@ def occlusion_bars(times: int) -> list[dict[str, object]]:
     frames, faces, bar = occluded_portrait(times)
     mask = face_masks(faces, MaskChoice(occlusion=True, feather=FEATHER), frames, bar_occluder())
     given, limit = frames[0].numpy(), mask[0].numpy()
-    blueprint, budget, host = blueprint_from_file(BUNDLED_FILE), MemoryBudget(), StandaloneHost("cpu")
-    plain = restore_faces(frames, blueprint, budget, host, faces)
-    masked = restore_faces(frames, blueprint, budget, host, faces, mask).frames[0].numpy()
+    blueprint, budget, host = torch_model(BUNDLED_FILE), MemoryBudget(), StandaloneHost("cpu")
+    plain = restore_faces(frames, blueprint, budget, host, Restoring(faces=faces))
+    masked = restore_faces(frames, blueprint, budget, host, Restoring(faces=faces, mask=mask)).frames[0].numpy()
     without = plain.frames[0].numpy()
     negative, bare = (negated(given, faces.frames[0][0], each) for each in (limit, np.ones_like(limit)))
     touched = plain.mask[0].numpy() > 0
@@ -102,7 +103,7 @@ def negated(frame: np.ndarray, face: Face, mask: np.ndarray) -> np.ndarray:
     """The frame with its face turned into a negative where a mask (H, W) lets it."""
     result, size = frame.copy(), 512
     affine = align.affine_for(face.landmarks, TEMPLATE, size)
-    paste.paste(result, 1 - align.crop_face(frame, affine, size), affine, masks.crop_mask(size), user_mask=mask)
+    Canvas(result, mask).paste(1 - align.crop_face(frame, affine, size), affine, masks.crop_mask(size))
     return result
 
 

@@ -94,7 +94,7 @@ def frame_with_faces(height: int, width: int, faces: int) -> torch.Tensor:
 def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
     """Restores in this process and says what it took. Frames in and out are not counted."""
     from ..faces.restore import restore_faces, restore_image
-    from ..models.torch_model import blueprint_from_file
+    from ..models.torch_model import torch_model
 
     host = StandaloneHost()
     device = host.device()
@@ -103,7 +103,7 @@ def run_cell(cell: Cell, weights: Path) -> dict[str, Any]:
         torch.conv2d(*torch.ones(2, 1, 8, 8, 8, device=device))
     frames = frame_with_faces(*(FRAMES | SMALL)[cell.frame], cell.faces)
     budget = MemoryBudget(cell.budget * MIB)
-    blueprint = blueprint_from_file(weights, cell.network)
+    blueprint = torch_model(weights, cell.network)
     meter.release_unused(device)
     result: dict[str, Any] = {"cell": asdict(cell)}
     with meter.peak(device) as measured:

@@ -11,12 +11,12 @@ import torch
 
 from ..catalog.files import BUNDLED_FILE
 from ..engines.host import StandaloneHost
+from ..engines.job import Options
 from ..engines.memory.budget import MIB, MemoryBudget
 from ..engines.memory.report import Report
-from ..engines.planning import Options
 from ..faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
 from ..faces.draw import Shown, draw_faces
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from .twins import save_recogniser_twin, save_twin
 
 UPSCALERS = 8
@@ -60,7 +60,7 @@ def film(count: int) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_faces
 
-        frames, blueprint = portrait().expand(count, -1, -1, -1).contiguous(), blueprint_from_file(BUNDLED_FILE)
+        frames, blueprint = portrait().expand(count, -1, -1, -1).contiguous(), torch_model(BUNDLED_FILE)
 
         def work() -> Done:
             restored = restore_faces(frames, blueprint, budget, StandaloneHost("cpu"))
@@ -150,7 +150,7 @@ def fusion(height: int, width: int) -> Prepare:
         frames = with_portrait(1, height, width)
 
         def work() -> Done:
-            swapped = swap_faces(frames, [person], networks, budget, host, swapping=Swapping(shape=1.0))
+            swapped = swap_faces(frames, [person], networks, budget, host, Swapping(shape=1.0))
             return Done(swapped.frames.nbytes + swapped.mask.nbytes, swapped.report)
 
         return work
@@ -164,7 +164,7 @@ def legacy(name: str) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_faces
 
-        frames, blueprint = portrait()[None], blueprint_from_file(save_twin(name, folder / f"{name}.pth", legacy=True))
+        frames, blueprint = portrait()[None], torch_model(save_twin(name, folder / f"{name}.pth", legacy=True))
 
         def work() -> Done:
             restored = restore_faces(frames, blueprint, budget, StandaloneHost("cpu"))
@@ -181,7 +181,7 @@ def whole(height: int, width: int) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_image
 
-        frames, blueprint = torch.full((1, height, width, 3), 0.5), blueprint_from_file(BUNDLED_FILE)
+        frames, blueprint = torch.full((1, height, width, 3), 0.5), torch_model(BUNDLED_FILE)
 
         def work() -> Done:
             result, report = restore_image(frames, blueprint, budget, StandaloneHost("cpu"))
@@ -204,7 +204,7 @@ def many_upscalers(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
 
     def work() -> Done:
         for path in paths:
-            result, report = restore_image(frames, blueprint_from_file(path), budget, StandaloneHost("cpu"))
+            result, report = restore_image(frames, torch_model(path), budget, StandaloneHost("cpu"))
         return Done(result.nbytes, report)
 
     return work
@@ -216,7 +216,7 @@ def half_precision(height: int, width: int) -> Prepare:
     def prepare(budget: MemoryBudget, folder: Path) -> Callable[[], Done]:
         from ..faces.restore import restore_image
 
-        frames, blueprint = torch.full((1, height, width, 3), 0.5), blueprint_from_file(BUNDLED_FILE)
+        frames, blueprint = torch.full((1, height, width, 3), 0.5), torch_model(BUNDLED_FILE)
 
         def work() -> Done:
             options = Options(precision="bf16")

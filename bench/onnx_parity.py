@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from ..engines.live_peak import LivePeak
 from ..engines.memory.budget import MIB
-from ..engines.memory.costs import LivePeak
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch
 from . import twins

@@ -1,7 +1,7 @@
 """What others do, written out plainly to be timed against: pasting and restoring over whole frames, facenet-pytorch.
 
-Pasting follows the description of InsightFace's and ReActor's way in the project's model notes, less a second mask
-that they compute and do not use. Pictures are (H, W, 3) uint8 RGB.
+Pasting follows the description of InsightFace's and ReActor's way, less a second mask that they compute and do not
+use. Pictures are (H, W, 3) uint8 RGB.
 """
 
 from __future__ import annotations

@@ -25,15 +25,15 @@ from ..catalog.files import BUNDLED, BUNDLED_FILE
 from ..distill.data import as_float, read_picture, resized
 from ..distill.degrade import SEVERITIES, Image, degrade
 from ..engines.host import StandaloneHost
+from ..engines.job import Options
 from ..engines.memory.budget import MemoryBudget
-from ..engines.planning import Options
-from ..engines.session import Blueprint
+from ..engines.network import Model, runnable
 from ..errors import ImageError, SlimFusionError
 from ..faces.detect.detection import detect_faces
 from ..faces.face import Face
 from ..faces.landmarks.bundled import landmarks68
-from ..faces.restore import restore_faces, restore_image
-from ..models.torch_model import blueprint_from_file
+from ..faces.restore import Restoring, restore_faces, restore_image
+from ..models.torch_model import torch_model
 from ..opencv import cv2
 from . import edition, face_api
 from .metrics import lpips_distance, psnr, ssim
@@ -81,7 +81,7 @@ def mean_figures(figures: Sequence[Figures]) -> Figures:
     return Figures(*(float(value) for value in rows.mean(0)))
 
 
-def restorer(blueprint: Blueprint, whole: bool = True) -> Restore:
+def restorer(blueprint: Model, whole: bool = True) -> Restore:
     """The product's own way: the `whole` frame, or its faces only as they are found.
 
     Takes and returns (H, W, 3) float32 RGB 0..1.
@@ -93,7 +93,7 @@ def restorer(blueprint: Blueprint, whole: bool = True) -> Restore:
         if whole:
             restored = restore_image(frames, blueprint, budget, host, options)[0][0].numpy()
         else:
-            restored = restore_faces(frames, blueprint, budget, host, options=options).frames[0].numpy()
+            restored = restore_faces(frames, blueprint, budget, host, Restoring(options=options)).frames[0].numpy()
         return np.asarray(restored.clip(0, 1), np.float32)
 
     return restore
@@ -184,13 +184,13 @@ def write_sheet(rows: Sequence[Image], path: Path) -> None:
 
 
 @torch.inference_mode()
-def size_bars(blueprint: Blueprint, rounds: int = 3) -> list[dict[str, Any]]:
+def size_bars(blueprint: Model, rounds: int = 3) -> list[dict[str, Any]]:
     """Parameters and time beside the teacher's: the same picture of 192 px, in turns, the fastest of each."""
-    network = blueprint.build(torch.device("cpu"), torch.float32, 0)
+    network = runnable(blueprint.load(torch.device("cpu"), "fp32", 0))
     large, small = torch.rand(1, 3, 192, 192), torch.rand(1, 3, 48, 48)
     times = np.full((rounds, 2), np.inf)
     for turn in range(rounds):
-        for index, call in enumerate((lambda: network(large, DEFAULT), lambda: teacher()(small))):
+        for index, call in enumerate((lambda: network.run((large,), DEFAULT), lambda: teacher()(small))):
             began = time.perf_counter()
             call()
             times[turn, index] = time.perf_counter() - began
@@ -210,12 +210,12 @@ def landmark_bars(pictures: list[Image]) -> list[dict[str, Any]]:
         face = largest_face(picture)
         wanted = face_api.landmarks68(picture, face)
         eyes = np.linalg.norm(wanted[36:42].mean(0) - wanted[42:48].mean(0))
-        errors.append(float(np.linalg.norm(landmarks68(picture, face) - wanted, axis=1).mean() / eyes))
+        errors.append(float(np.linalg.norm(landmarks68([(picture, face)])[0] - wanted, axis=1).mean() / eyes))
     torch.set_num_threads(1)
     times = []
     for _ in range(60):
         began = time.thread_time()  # of this thread alone, whatever else the machine does
-        landmarks68(pictures[-1], face)
+        landmarks68([(pictures[-1], face)])
         times.append(time.thread_time() - began)
     torch.set_num_threads(threads)
     return [
@@ -239,7 +239,7 @@ def edition_bars(data: Path, weights: Path, against: Path | None) -> list[dict[s
     if not neutral:
         raise ImageError(f"There are no portraits in {data}/pairs: name the folder that holds them with --data.")
     found = [
-        edition.rows_of(neutral, smiling, restorer(blueprint_from_file(path)), largest_face)
+        edition.rows_of(neutral, smiling, restorer(torch_model(path)), largest_face)
         for path in (weights, against)
         if path is not None
     ]
@@ -251,7 +251,7 @@ def edition_bars(data: Path, weights: Path, against: Path | None) -> list[dict[s
 
 def measured(data: Path, count: int, out: Path, weights: Path = BUNDLED_FILE) -> list[dict[str, Any]]:
     """The bars of this bench; prints each figure on the way."""
-    blueprint = blueprint_from_file(weights, BUNDLED)
+    blueprint = torch_model(weights, BUNDLED)
     bars = demo_bars(restorer(blueprint, whole=False))
     people = portraits(data, count)
     if not people:

@@ -1,4 +1,4 @@
-"""The swappers' contracts in plain numpy, read anew from the model notes: what ours is held against.
+"""The swappers' cards in plain numpy, read anew from the programs that ship the files: what ours is held against.
 
 Nothing here uses the package's own alignment, warp, embedding rule or range. Only linear slopes are sampled, which any
 exact sampler gives alike.
@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..catalog.families import FAMILIES
+from ..catalog.cards import CARDS
 from ..faces.face import Face
 from ..faces.masks.soft import crop_mask
 from ..faces.swap.swap import swapped_crops
@@ -32,10 +32,11 @@ POINTS = {
     "ffhq_512": "37691676 46864664 62285697 46912813 50123859 61331904 39308822 72541100 61150205 72490465",
     "arcface_112_v2": "34191607 46157411 65653393 45983393 50022500 64050536 37097589 82469196 63151696 82325089",
 }
-# family: side, template, (mean, std), identity, whether the result goes back through mean and std
+# card: side, template, (mean, std), identity, whether the result goes back through mean and std
 READING: dict[str, tuple[int, str, tuple[Any, Any], str, bool]] = {
-    "inswapper": (128, "arcface_128", NONE, "projected", False),
-    "reswapper_256": (256, "arcface_128", NONE, "projected", False),
+    "inswapper": (128, "arcface_128", NONE, "projected unit", False),
+    "inswapper_facefusion": (128, "arcface_128", NONE, "projected", False),
+    "reswapper_256": (256, "arcface_128", NONE, "projected unit", False),
     "hyperswap": (256, "arcface_128", HALF, "unit", True),
     "simswap_256": (256, "arcface_112_v1", IMAGENET, "converted unit", False),
     "simswap_512": (512, "arcface_112_v1", NONE, "converted unit", False),
@@ -105,9 +106,8 @@ def read_identity(kind: str, converter: onnxruntime.InferenceSession) -> np.ndar
         crop = sampled(SOURCE, fitted(SOURCE_FACE.landmarks.astype(float), template(name, int(side))), int(side))
         return crop.transpose(2, 0, 1)
     e = VECTOR.astype(np.float64)
-    if kind == "projected":
-        latent = e / np.linalg.norm(e) @ emap()
-        return latent / np.linalg.norm(latent)
+    if kind.startswith("projected"):
+        e = e / np.linalg.norm(e) @ emap()
     if kind.startswith("converted"):
         (e,) = converter.run(None, {"input": VECTOR[None]})[0].astype(np.float64)
     return e / np.linalg.norm(e) if kind.endswith("unit") else e
@@ -140,21 +140,21 @@ def read(name: str, session: onnxruntime.InferenceSession, converter: onnxruntim
 
 
 def save_twins(folder: Path) -> dict[str, Path]:
-    """A file for every family that is read here, and a converter."""
-    files = {name: save_swapper(folder / f"{name}.onnx", FAMILIES[name]) for name in READING}
+    """A file for every swapper that is read here, and a converter."""
+    files = {name: save_swapper(folder / f"{name}.onnx", CARDS[name]) for name in READING}
     return files | {"converter": save_converter(folder / "converter.onnx")}
 
 
 def our_swapper(path: Path, name: str) -> Swapper:
     stat = path.stat()
-    return Swapper(FAMILIES[name], matrix_in(path, stat.st_mtime_ns, stat.st_size))
+    return Swapper(CARDS[name], matrix_in(path, stat.st_mtime_ns, stat.st_size))
 
 
 def our_source(swapper: Swapper, converter: onnxruntime.InferenceSession) -> torch.Tensor:
-    if swapper.family.identity == "picture":
+    if swapper.card.identity == "picture":
         return picture_input(swapper, SOURCE, SOURCE_FACE)
     vector = VECTOR
-    if swapper.family.converter:
+    if swapper.card.converter:
         (vector,) = converter.run(None, {"input": VECTOR[None]})[0]
     return identity_input(swapper, vector)
 

@@ -12,23 +12,21 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from ..catalog.families import Family
-from ..engines.session import Infer, Tensors
-
-SOURCE_SIDE = {"uniface": 256, "blendswap": 112}
+from ..catalog.card import ModelCard
+from ..engines.network import Infer, Tensors
 
 
 def emap(seed: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.05, (512, 512)).astype(np.float32)
 
 
-def save_swapper(path: Path, family: Family) -> Path:
-    """target and source with the real names and shapes -> a picture that depends on both, in the family's range.
+def save_swapper(path: Path, card: ModelCard) -> Path:
+    """target and source with the real names and shapes -> a picture that depends on both, in the card's range.
 
     Each channel is tanh or a sigmoid of (the target + what the source adds), after a 3 x 3 average.
     """
-    rng, size = np.random.default_rng(3), family.size
-    side = SOURCE_SIDE.get(family.name)
+    rng, size = np.random.default_rng(3), card.size
+    side = card.inputs[1].shape[-1] if card.identity == "picture" else None
     source_shape: list[Any] = ["n", 3, side, side] if side else ["n", 512]
     weights: dict[str, np.ndarray] = {
         "average": np.full((3, 1, 3, 3), 1 / 9, np.float32),
@@ -49,16 +47,16 @@ def save_swapper(path: Path, family: Family) -> Path:
         helper.make_node("MatMul", [vector, "mix"], ["added"]),
         helper.make_node("Reshape", ["added", "shape"], ["column"]),
         helper.make_node("Add", ["smooth", "column"], ["sum"]),
-        helper.make_node("Tanh" if family.signed else "Sigmoid", ["sum"], ["output"]),
+        helper.make_node("Tanh" if card.signed else "Sigmoid", ["sum"], ["output"]),
     ]
     outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", 3, size, size])]
-    if len(family.outputs) > 1:
+    if len(card.outputs) > 1:
         nodes += [
             helper.make_node("ReduceMean", ["target"], ["grey"], axes=[1], keepdims=1),
             helper.make_node("Sigmoid", ["grey"], ["mask"]),
         ]
         outputs.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 1, size, size]))
-    if family.identity == "projected":
+    if card.needs_matrix:
         weights["emap"] = emap()
     inputs = [
         helper.make_tensor_value_info("target", TensorProto.FLOAT, ["n", 3, size, size]),

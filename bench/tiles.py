@@ -23,7 +23,7 @@ from ..distill.degrade import degrade, severity
 from ..engines import tiles
 from ..engines.buffers import Buffers
 from ..engines.session import Session
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from .ncnn_files import as_safetensors
 from .portraits import astronaut
 from .result import at_most, print_result
@@ -39,7 +39,7 @@ def identity_error() -> float:
     """The largest difference that cutting and laying tiles makes when the network does nothing."""
     frame = torch.rand(1531, 977, 3)
     canvas = torch.empty_like(frame)
-    tiles.run_tiled(frame, canvas, tiles.grid(1531, 977, (256, 256), 16, 32, 8), 1, 1, lambda batch: batch.clone())
+    tiles.run_tiled(frame, canvas, tiles.grid(1531, 977, (256, 256), 16, 32, 8), 1, lambda batch: batch.clone())
     return float((canvas - frame).abs().max())
 
 
@@ -51,7 +51,7 @@ def random_network_error(height: int, width: int) -> float:
     frame = torch.rand(height, width, 3)
     whole = network(frame.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
     canvas = torch.empty_like(frame)
-    tiles.run_tiled(frame, canvas, tiles.grid(height, width, (256, 256), 12, 32), 1, 1, network)
+    tiles.run_tiled(frame, canvas, tiles.grid(height, width, (256, 256), 12, 32), 1, network)
     return float((canvas - whole).abs().max())
 
 
@@ -63,7 +63,7 @@ def tile_shape(spec: ModelSpec, height: int, width: int, tile: int) -> tuple[int
 
 def frame_work(session: Session, height: int, width: int, tile: int) -> Callable[[], torch.Tensor]:
     """One pass of an image network over a random frame, in tiles of at most `tile` px or (0) whole."""
-    spec = session.blueprint.spec
+    spec = session.model.spec
     if tile:
         grid = tiles.grid(height, width, tile_shape(spec, height, width, tile), spec.halo, OVERLAP, spec.multiple)
     else:
@@ -76,7 +76,7 @@ def frame_work(session: Session, height: int, width: int, tile: int) -> Callable
         def network(batch: torch.Tensor) -> torch.Tensor:
             return session.run(batch, 0.5, buffers)
 
-        tiles.run_tiled(frame, canvas, grid, 1, spec.scale, network, buffers=buffers)
+        tiles.run_tiled(frame, canvas, grid, 1, network, buffers)
         return canvas
 
     return work
@@ -103,7 +103,7 @@ def seam_error(session: Session, height: int, width: int, tile: int, halo: int, 
     mirrored: every second one, so that they meet without an edge. Otherwise hard edges run where tiles end, which is
     the worst that can be: there a network answers to what it sees of the other picture.
     """
-    spec = session.blueprint.spec
+    spec = session.model.spec
     portrait = torch.from_numpy(degrade(astronaut(), severity("heavy"), 1))
     if mirrored:
         portrait = torch.cat([portrait, portrait.flip(0)], 0)
@@ -113,7 +113,7 @@ def seam_error(session: Session, height: int, width: int, tile: int, halo: int, 
     for shape, around in (((tile, tile), halo), ((height + spec.multiple, width + spec.multiple), 0)):
         canvas = torch.zeros(height * spec.scale, width * spec.scale, 3)
         grid = tiles.grid(height, width, shape, around, OVERLAP if around else 0, spec.multiple)
-        tiles.run_tiled(frame, canvas, grid, 1, spec.scale, lambda batch: session.run(batch, 0.5))
+        tiles.run_tiled(frame, canvas, grid, 1, lambda batch: session.run(batch, 0.5))
         results.append(canvas)
     return float((results[0] - results[1]).abs().max())
 
@@ -123,8 +123,8 @@ def network_bars(path: Path) -> list[dict[str, Any]]:
     bars = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that is mapped
         file = as_safetensors(path, Path(folder)) if path.suffix == ".param" else path
-        session = Session(blueprint_from_file(file, path.stem), torch.device("cpu"), "fp32")
-        spec = session.blueprint.spec
+        session = Session(torch_model(file, path.stem), torch.device("cpu"), "fp32")
+        spec = session.model.spec
         for halo in sorted({spec.halo, spec.exact_halo}):
             tile = -(-(2 * halo + TILE_AND_HALOS) // spec.multiple) * spec.multiple
             error = seam_error(session, *STRIP, tile, halo)
@@ -143,8 +143,8 @@ def main() -> None:
     for size in SIZES:
         error = random_network_error(*size)
         bars.append(at_most("random network {}x{}, largest error".format(*size), error, 1e-5))
-    session = Session(blueprint_from_file(BUNDLED_FILE), torch.device("cpu"), "fp32")
-    spec, frame = session.blueprint.spec, (900, 1531, args.tile)
+    session = Session(torch_model(BUNDLED_FILE), torch.device("cpu"), "fp32")
+    spec, frame = session.model.spec, (900, 1531, args.tile)
     error = seam_error(session, *frame, spec.exact_halo)
     bars.append(at_most("bundled network in quality mode, largest difference to untiled", error, 1 / 255))
     error = seam_error(session, *frame, spec.halo, mirrored=True)

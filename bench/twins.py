@@ -122,10 +122,11 @@ def blueprint(name: str) -> Any:
     """The network as the engines know one that the host loaded, on tensors that have a shape and no data."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from ..models.torch_model import blueprint_from_descriptor, registry
+    from ..models.borrowed_model import borrowed_model
+    from ..models.torch_model import registry
 
     with FakeTensorMode(allow_non_fake_inputs=True):
-        return blueprint_from_descriptor(registry().load(network(name).state_dict()), name)
+        return borrowed_model(registry().load(network(name).state_dict()), name)
 
 
 def _spread(network: Any) -> torch.nn.Module:

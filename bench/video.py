@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..catalog.files import BUNDLED, model_path
 from ..engines.cache import SESSIONS
 from ..engines.host import StandaloneHost
 from ..engines.memory import meter, resident
 from ..engines.memory.budget import GIB, MIB
-from ..models.opening import blueprint_from_path
+from ..models.opening import open_model
 from ..video.manifest import WorkFolder
 from ..video.pipeline import ClipSettings, process_video
 from ..video.steps import RestoreStep
@@ -45,7 +44,7 @@ Bars = list[dict[str, Any]]
 
 
 def bundled() -> Any:
-    return blueprint_from_path(model_path(BUNDLED, []), BUNDLED, HOST)
+    return open_model(host=HOST)
 
 
 def constant_memory(data: Path, folder: Path, frames: int) -> Bars:

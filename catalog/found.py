@@ -1,7 +1,7 @@
 """Which model files lie in the folders that users have already, told by their content.
 
 A file whose length is known is hashed. One of unknown content still works when its inputs and outputs are those
-of a known family; it is then said to be unverified. Names decide nothing; they only help to say what a broken
+of a known model; it is then said to be unverified. Names decide nothing; they only help to say what a broken
 file was meant to be.
 """
 
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ModelFileError
-from .families import Family, Kind
+from .card import Kind, ModelCard
 from .hashes import HashCache
-from .known import BY_HASH, KNOWN, SIZES, SUFFIXES_OF_ANY_SIZE, UNSTATED, KnownFile
+from .known import BY_HASH, KNOWN, SIZES, SUFFIXES_OF_ANY_SIZE, KnownFile
+from .licences import UNSTATED
 from .opening import Stamp, kind_of, reason
 from .signatures import Signature, recognised
 
@@ -36,18 +37,18 @@ ReadSignature = Callable[[Path], Signature | None]
 
 @dataclass(frozen=True)
 class Found:
-    """A file in a folder. known, family: None where they are not known. note: what the user should be told."""
+    """A file in a folder. known, card: None where they are not known. note: what the user should be told."""
 
     path: Path
     size: int
     state: State
     known: KnownFile | None = None
-    family: Family | None = None
+    card: ModelCard | None = None
     note: str = ""
 
     @property
     def licence(self) -> str:
-        return UNSTATED[0] if self.known is None else self.known.licence
+        return UNSTATED if self.known is None else self.known.licence
 
     @property
     def commercial(self) -> bool | None:
@@ -56,7 +57,7 @@ class Found:
 
     @property
     def usable(self) -> bool:
-        return self.family is not None and self.state in ("verified", "unverified")
+        return self.card is not None and self.state in ("verified", "unverified")
 
     def check_commercial(self) -> None:
         """Raises ModelFileError unless the licence is known to let a business use the file."""
@@ -95,19 +96,19 @@ def identified(path: Path, hashes: HashCache, read_signature: ReadSignature) -> 
     return found
 
 
-def best(found: Iterable[Found], kind: Kind, families: Iterable[str] = (), commercial_only: bool = False) -> Found:
-    """The usable file of a kind that is known best. families: those that will do, best first; () for all.
+def best(found: Iterable[Found], kind: Kind, cards: Iterable[str] = (), commercial_only: bool = False) -> Found:
+    """The usable file of a kind that is known best. cards: names of those that will do, best first; () for all.
 
     Raises ModelFileError, which names the files that would do.
     """
-    names = list(families)
+    names = list(cards)
     fitting = [
         each
         for each in found
         if each.usable
-        and each.family is not None
-        and each.family.kind == kind
-        and (not names or each.family.name in names)
+        and each.card is not None
+        and each.card.kind == kind
+        and (not names or each.card.name in names)
         and (each.commercial or not commercial_only)
     ]
     if fitting:
@@ -115,8 +116,8 @@ def best(found: Iterable[Found], kind: Kind, families: Iterable[str] = (), comme
     wanted = [
         file
         for file in KNOWN
-        if file.contract.kind == kind
-        and (not names or file.family in names)
+        if file.card.kind == kind
+        and (not names or file.card.name in names)
         and (file.commercial or not commercial_only)
     ]
     places = "; ".join(f"{file.name} from {file.source} into {file.folder}" for file in wanted[:3])
@@ -126,15 +127,15 @@ def best(found: Iterable[Found], kind: Kind, families: Iterable[str] = (), comme
 
 
 def missing(found: Iterable[Found]) -> tuple[KnownFile, ...]:
-    """The known files that are not there, one a family and name."""
+    """The known files that are not there, one for each kind and name."""
     there = {each.known.sha256 for each in found if each.known is not None and each.state == "verified"}
-    names = {(file.family, file.name.lower()) for file in KNOWN if file.sha256 in there and file.sha256}
-    absent = {(file.family, file.name.lower()): file for file in reversed(KNOWN)}
+    names = {(file.card.kind, file.name.lower()) for file in KNOWN if file.sha256 in there and file.sha256}
+    absent = {(file.card.kind, file.name.lower()): file for file in reversed(KNOWN)}
     return tuple(file for key, file in reversed(absent.items()) if key not in names)
 
 
 def _rank(found: Found, names: list[str]) -> int:
-    return names.index(found.family.name) if names and found.family is not None else 0
+    return names.index(found.card.name) if names and found.card is not None else 0
 
 
 def _files(root: Path, walked: set[tuple[int, int]]) -> Iterator[Path]:
@@ -193,7 +194,7 @@ def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSi
     if size in SIZES or suffix in SUFFIXES_OF_ANY_SIZE:
         known = BY_HASH.get(hashes.sha256(path))
         if known is not None:
-            return Found(path, size, "verified", known, known.contract)
+            return Found(path, size, "verified", known, known.card)
     try:
         signature = read_signature(path)
     except ModelFileError as error:
@@ -209,18 +210,18 @@ def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSi
 def _by_shapes(path: Path, size: int, signature: Signature, same_size: list[KnownFile]) -> Found:
     """A file of unknown hash, told by its inputs and outputs."""
     recognition = recognised(signature)
-    of_no_hash = [file for file in same_size if not file.sha256 and file.family in recognition.candidates]
+    of_no_hash = [file for file in same_size if not file.sha256 and file.card.name in recognition.candidates]
     if len(of_no_hash) == 1:
         known = of_no_hash[0]
         note = f"unverified: as long as {known.name} and of its shapes, but no hash of that file is known"
-        return Found(path, size, "unverified", known, known.contract, note)
+        return Found(path, size, "unverified", known, known.card, note)
     differs = _differs(same_size)
-    if recognition.family is None:
+    if recognition.card is None:
         several = ", ".join(recognition.candidates)
         reason = f"may be any of {several}, which its shapes do not tell" if several else f"unknown: {signature}"
         return Found(path, size, "unknown", note="; ".join(filter(None, (differs, reason))))
-    note = f"unverified: its content is not known, its shapes are those of {recognition.family.name}"
-    return Found(path, size, "unverified", None, recognition.family, "; ".join(filter(None, (differs, note))))
+    note = f"unverified: its content is not known, its shapes are those of {recognition.card.name}"
+    return Found(path, size, "unverified", None, recognition.card, "; ".join(filter(None, (differs, note))))
 
 
 def _half(path: Path, size: int) -> str:

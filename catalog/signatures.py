@@ -1,4 +1,4 @@
-"""Which family a network belongs to, told from the shapes of its inputs and outputs."""
+"""From the inputs and outputs of a network, its signature, to its card."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from .families import FAMILIES, OPEN, Family
-from .spec import Port
+from .card import OPEN, ModelCard, Port
+from .cards import CARDS
 
 # As a file states it: name, type ("float32"), shape with the batch; a length that is left open is None or a name.
 Value = tuple[str, str, Sequence[int | str | None]]
@@ -32,47 +32,47 @@ class Signature:
 
 @dataclass(frozen=True)
 class Recognition:
-    """family: None where no family fits, or several that must be handled differently: `candidates` names them.
+    """card: None where none fits, or several that must be handled differently: `candidates` names them.
 
-    order: for each of the family's inputs, its place among the file's.
+    order: for each of the card's inputs, its place among the file's.
     """
 
-    family: Family | None
+    card: ModelCard | None
     candidates: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
 
 
 def recognised(signature: Signature) -> Recognition:
-    """The family that a network's shapes belong to.
+    """The card that a network's shapes belong to.
 
     Where several fit and differ, the names of inputs and outputs decide, if they do. What is left open in an
     output's shape fits everything; an input must fit exactly.
     """
-    telling = (family for family in FAMILIES.values() if family.tells_by_shape)
-    found = [(family, order) for family in telling if (order := input_order(family, signature)) is not None]
-    if len({family.handling for family, _ in found}) > 1:
+    telling = (card for card in CARDS.values() if card.tells_by_shape)
+    found = [(card, order) for card in telling if (order := input_order(card, signature)) is not None]
+    if len({card.handling for card, _ in found}) > 1:
         names = {name for name, _, _ in (*signature.inputs, *signature.outputs)}
         by_name = [each for each in found if {port.name for port in (*each[0].inputs, *each[0].outputs)} <= names]
-        if len({family.handling for family, _ in by_name}) == 1:
+        if len({card.handling for card, _ in by_name}) == 1:
             found = by_name
-    candidates = tuple(family.name for family, _ in found)
-    if len({family.handling for family, _ in found}) != 1:
+    candidates = tuple(card.name for card, _ in found)
+    if len({card.handling for card, _ in found}) != 1:
         return Recognition(None, candidates)
     return Recognition(found[0][0], candidates, found[0][1])
 
 
-def input_order(family: Family, signature: Signature) -> tuple[int, ...] | None:
-    """For each of the family's inputs, its place among the file's; None where the file is of another family."""
-    wanted, given = len(family.outputs), len(signature.outputs)
-    if given < wanted or (given > wanted and not family.extra_outputs):
+def input_order(card: ModelCard, signature: Signature) -> tuple[int, ...] | None:
+    """For each of the card's inputs, its place among the file's; None where the file is of another model."""
+    wanted, given = len(card.outputs), len(signature.outputs)
+    if given < wanted or (given > wanted and not card.extra_outputs):
         return None
-    outputs = zip(family.outputs, signature.outputs, strict=False)
+    outputs = zip(card.outputs, signature.outputs, strict=False)
     if not all(_fits(port, value, lenient=True) for port, value in outputs):
         return None
-    if len(family.inputs) != len(signature.inputs) or len(signature.inputs) > MOST_INPUTS:
+    if len(card.inputs) != len(signature.inputs) or len(signature.inputs) > MOST_INPUTS:
         return None
     for order in permutations(range(len(signature.inputs))):
-        pairs = zip(family.inputs, order, strict=True)
+        pairs = zip(card.inputs, order, strict=True)
         if all(_fits(port, signature.inputs[place], lenient=False) for port, place in pairs):
             return order
     return None

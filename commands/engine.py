@@ -23,16 +23,16 @@ def add(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import format_bytes
-    from ..models.tensorrt_model import engine_blueprint
-    from ..models.torch_model import blueprint_from_file
+    from ..models.tensorrt_model import tensorrt_model
+    from ..models.torch_model import torch_model
     from .progress import ProgressBar
 
     bar = ProgressBar(1)
     bar.begin(Path(args.model).name)
     host = StandaloneHost(args.device, bar, args.folder)
-    blueprint = blueprint_from_file(model_path(args.model, []), Path(args.model).name)
-    built = engine_blueprint(blueprint, args.precision, host)
+    model = torch_model(model_path(args.model, []), Path(args.model).name)
+    built = tensorrt_model(model, args.precision, host)
     bar.clear()
-    memory = format_bytes(built.cost.bytes_for(0)) if built.cost is not None else ""
+    memory = format_bytes(built.activations(args.precision, "cuda").bytes_for(0))
     print(f"{built.key[-1]}: {built.spec.precisions[0]}, takes {memory} beside its weights")
     return 0

@@ -24,10 +24,10 @@ def run(args: argparse.Namespace) -> int:
         raise OutputError(f"{args.out.name} does not end in .onnx: name the file that shall be written.")
     from ..engines.memory.budget import format_bytes
     from ..models.export import export
-    from ..models.torch_model import blueprint_from_file
+    from ..models.torch_model import torch_model
 
-    blueprint = blueprint_from_file(model_path(args.model, []), Path(args.model).name)
-    done = export(blueprint, args.precision, args.out, max(0, args.batch) or None, args.fidelity)
+    model = torch_model(model_path(args.model, []), Path(args.model).name)
+    done = export(model, args.precision, args.out, max(0, args.batch) or None, args.fidelity)
     size, difference = format_bytes(done.nbytes), f"{done.largest_difference:.2f}/255"
     print(f"{printable(str(done.path))}: {size}, {args.precision}, at most {difference} from torch")
     return 0

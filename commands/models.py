@@ -6,12 +6,12 @@ import argparse
 import contextlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..catalog.found import Found, missing
 from ..catalog.known import MODEL_SUBFOLDERS, KnownFile
+from ..catalog.page import models_page
 from ..errors import SettingError
 
 # Where the pack lies inside ComfyUI: custom_nodes/<pack>, beside models.
@@ -30,20 +30,25 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--commercial", action="store_true", help="only files that a business may use")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--cards", action="store_true", help="print what each known model takes and returns instead")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what was found and what is missing."""
+    """Prints what was found and what is missing, or the cards."""
+    if args.cards:
+        print(models_page(), end="")
+        return 0
     from ..models.library import search
 
     folders = searched_folders(args.folders)
     there = search(folders)
     absent = missing(there)
     if args.commercial:
-        there = tuple(found for found in there if found.commercial or found.state in ("damaged", "refused"))
+        there = tuple(file for file in there if file.commercial or file.state in ("damaged", "refused"))
         absent = tuple(file for file in absent if file.commercial)
     if args.json:
-        print(json.dumps({"found": [described(each) for each in there], "missing": [asdict(each) for each in absent]}))
+        found, lacking = [described(file) for file in there], [described_known(file) for file in absent]
+        print(json.dumps({"found": found, "missing": lacking}))
     else:
         print("\n".join(text(there, absent, folders)))
     return 0
@@ -72,12 +77,24 @@ def described(found: Found) -> dict[str, Any]:
         "size": found.size,
         "state": found.state,
         "name": None if found.known is None else found.known.name,
-        "family": None if found.family is None else found.family.name,
-        "kind": None if found.family is None else found.family.kind,
+        "family": None if found.card is None else found.card.name,
+        "kind": None if found.card is None else found.card.kind,
         "sha256": None if found.known is None else found.known.sha256,
         "licence": found.licence,
         "commercial": found.commercial,
         "note": found.note,
+    }
+
+
+def described_known(file: KnownFile) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "family": file.card.name,
+        "licence": file.licence,
+        "commercial": file.commercial,
+        "source": file.source,
+        "size": file.size,
+        "sha256": file.sha256,
     }
 
 
@@ -88,7 +105,7 @@ def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[
     there = list(there)
     yield "There:" if there else "No model file was found."
     for found in there:
-        what = "" if found.family is None else f"  {found.family.name} ({found.family.kind})"
+        what = "" if found.card is None else f"  {found.card.name} ({found.card.kind})"
         yield f"  {found.state:<10} {found.path}  {found.size} bytes{what}"
         if found.known is not None:
             yield f"             {terms(found.known)}; sha256 {found.known.sha256 or 'not known'}"
@@ -98,7 +115,7 @@ def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[
     yield "Not there (nothing is downloaded; get what you want and put it into the folder named):"
     for file in absent:
         size = "size not known" if file.size is None else f"{file.size} bytes"
-        yield f"  {file.name}  {file.family} ({file.contract.kind})  {size}"
+        yield f"  {file.name}  {file.card.name} ({file.card.kind})  {size}"
         yield f"             {terms(file)}; sha256 {file.sha256 or 'not known'}"
         yield f"             {file.source} -> {file.folder}"
 

@@ -52,25 +52,25 @@ def run(args: argparse.Namespace) -> int:
 
 def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> batch.Work:
     """What is done with each picture. Raises SettingError, ModelFileError."""
-    from ..engines.planning import Options
-    from ..faces.restore import restore_image
-    from ..faces.upscale import FaceRestoring, upscaled_and_restored
-    from ..models.opening import blueprint_from_path
+    from ..engines.job import Options
+    from ..faces.restore import Restoring, restore_image
+    from ..faces.upscale import upscaled_and_restored
+    from ..models.opening import Opening, open_model
 
     options = Options(args.precision, args.tile, args.overlap, args.fidelity)
     path, name = model_path(args.model, []), Path(args.model).name
-    network = blueprint_from_path(path, name, host, args.engine, args.precision, budget.mode)
+    network = open_model(path, name, host, Opening(args.engine, args.precision, budget.mode))
     if args.whole and args.upscale != 1:
         raise SettingError("--whole restores pictures at their size, --upscale enlarges them: choose one of the two.")
     detection = detection_from(args, askable_from(args, budget, host))
-    restoring = FaceRestoring(network, args.strength, options, detection)
+    restoring = Restoring(strength=args.strength, options=options, detection=detection)
     upscaling = upscaling_from(args, host, budget.mode)
 
     def whole(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
         return restore_image(frames, network, budget, host, options)
 
     def faces(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
-        done = upscaled_and_restored(frames, upscaling, restoring, budget, host)
+        done = upscaled_and_restored(frames, upscaling, network, budget, host, restoring)
         return done.frames, done.report
 
     return whole if args.whole else faces

@@ -66,24 +66,24 @@ def run(args: argparse.Namespace) -> int:
 
 def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> batch.Work:
     """What is done with each picture. Raises SettingError, ModelFileError, FacesError, ImageError."""
-    from ..engines.planning import Options
+    from ..engines.job import Options
     from ..faces.swap.networks import networks_for
     from ..faces.swap.swap import Swapping, swap_faces
-    from ..models.opening import blueprint_from_path
+    from ..models.opening import Opening, open_model
 
     given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
-    swapping = Swapping(**{name: value for name, value in given.items() if value is not None})
-    library, options = askable_from(args, budget, host), Options(args.precision)
-    detection = detection_from(args, library)
+    library = askable_from(args, budget, host)
+    settings: dict[str, Any] = {"options": Options(args.precision), "detection": detection_from(args, library)}
+    swapping = Swapping(**settings, **{name: value for name, value in given.items() if value is not None})
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))
-        swapper = blueprint_from_path(path, path.name, host, args.engine, args.precision, budget.mode)
+        swapper = open_model(path, host=host, opening=Opening(args.engine, args.precision, budget.mode))
     people = [person_from(name, index, args, library) for index, name in enumerate([args.source, *args.others])]
     networks = networks_for(swapper, library)
 
     def work(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
-        done = swap_faces(frames, people, networks, budget, host, None, None, swapping, options, detection=detection)
+        done = swap_faces(frames, people, networks, budget, host, swapping)
         return done.frames, done.report
 
     return work

@@ -165,17 +165,18 @@ def moment_from(text: str) -> tuple[float, bool]:
 
 def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
     """The steps in their order. Raises SettingError, ModelFileError, FacesError, ImageError."""
-    from ..engines.planning import Options
+    from ..engines.job import Options
+    from ..faces.restore import Restoring
     from ..faces.swap.networks import networks_for
     from ..faces.swap.swap import Swapping
-    from ..models.opening import blueprint_from_path
+    from ..models.opening import Opening, open_model
     from ..video.steps import ImageStep, RestoreStep, SwapStep
 
     options, mode = Options(args.precision, fidelity=args.fidelity), library.budget.mode
 
     def network(name: str) -> Any:
         path = model_path(name, searched_folders(args.models))
-        return blueprint_from_path(path, path.name, library.host, args.engine, args.precision, mode)
+        return open_model(path, host=library.host, opening=Opening(args.engine, args.precision, mode))
 
     steps: list[Step] = []
     if args.people and not args.swap:
@@ -183,10 +184,11 @@ def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
     if args.swap:
         people = tuple(person_from(name, index, args, library) for index, name in enumerate(args.swap))
         swapper = network(args.swap_model) if args.swap_model else None
-        swapping = Swapping(args.strength, people=args.people)
-        steps.append(SwapStep(people, networks_for(swapper, library), swapping, Options(args.precision)))
+        swapping = Swapping(options=Options(args.precision), strength=args.strength, people=args.people)
+        steps.append(SwapStep(people, networks_for(swapper, library), swapping))
+    restoring = Restoring(strength=args.strength, options=options)
     if args.restore or not (args.swap or args.whole):
-        steps.append(RestoreStep(network(args.restore or BUNDLED), args.strength, options, args.tracks))
+        steps.append(RestoreStep(network(args.restore or BUNDLED), restoring, args.tracks))
     if args.whole:
         steps.append(ImageStep(network(args.whole), options))
     return steps

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..engines.host import StandaloneHost
+from ..engines.network import runnable
 from ..errors import ModelFileError
 
 SCALES = (1, 2, 3, 4, 8)
@@ -52,15 +53,15 @@ def checked_scale(name: str, scale: int, patch: int) -> int:
 
 def read_teacher(path: Path, patch: int, fidelity: float = 0.5) -> Teacher:
     """The network in a file of spandrel's or in ONNX; raises `ModelFileError` for what restores no pictures."""
-    from ..models.opening import blueprint_from_path
+    from ..models.opening import open_model
 
-    blueprint = blueprint_from_path(path, path.name, StandaloneHost("cpu"))
-    spec = blueprint.spec
-    if spec.contract.domain == "tensors":
-        raise ModelFileError(f"{path.name} is a {spec.contract.architecture}, which restores no pictures.")
+    model = open_model(path, host=StandaloneHost("cpu"))
+    spec = model.spec
+    if spec.card.takes_tensors:
+        raise ModelFileError(f"{path.name} is a {spec.architecture}, which restores no pictures.")
     scale = checked_scale(path.name, spec.scale, patch)
-    network = blueprint.build(torch.device("cpu"), torch.float32, 0)
-    return Teacher(path.name, scale, spec.multiple, _side(spec.size), lambda batch: network(batch, fidelity))
+    network = runnable(model.load(torch.device("cpu"), "fp32", 0))
+    return Teacher(path.name, scale, spec.multiple, _side(spec.size), lambda batch: network.run((batch,), fidelity)[0])
 
 
 def _side(size: tuple[int, int] | int | None) -> int | None:

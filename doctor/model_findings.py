@@ -12,7 +12,7 @@ from ..catalog.hashes import HashCache, nothing
 from ..engines.host import Host
 from ..errors import SlimFusionError, printable
 from ..models.library import search
-from ..models.torch_model import blueprint_from_file
+from ..models.torch_model import torch_model
 from .examine import Finding
 
 TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
@@ -41,8 +41,8 @@ def model_finding(found: Found) -> Finding:
     A file that is of no use here is no problem: folders are shared with other programs.
     """
     name = printable(found.path.name)
-    if found.family is not None:
-        what = f"{found.state}, {found.family.name} ({found.family.kind}), {found.size / 1e6:.1f} MB"
+    if found.card is not None:
+        what = f"{found.state}, {found.card.name} ({found.card.kind}), {found.size / 1e6:.1f} MB"
         return Finding(name, "ok", f"{what}; licence: {found.licence}, {TERMS[found.commercial]}")
     if found.state == "unknown" and found.path.suffix.lower() != ".onnx":
         return network_finding(found.path, name)
@@ -52,9 +52,9 @@ def model_finding(found: Found) -> Finding:
 def network_finding(path: Path, name: str) -> Finding:
     """What a file of weights holds, told by the names and shapes of its tensors."""
     try:
-        spec = blueprint_from_file(path, name).spec
+        spec = torch_model(path, name).spec
     except SlimFusionError as error:
         return Finding(name, "advice", str(error))
-    takes = f"{spec.contract.size} px faces" if spec.is_face_network else "whole images"
+    takes = f"{spec.card.size} px faces" if spec.card.is_face_restorer else "whole images"
     size = f"{spec.parameters / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB"
-    return Finding(name, "ok", f"{spec.contract.architecture} for {takes}, {size}; licence: {spec.contract.licence}")
+    return Finding(name, "ok", f"{spec.architecture} for {takes}, {size}; licence: {spec.licence}")

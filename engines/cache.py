@@ -16,7 +16,8 @@ import torch
 
 from .host import Host
 from .memory import meter
-from .session import Blueprint, Session
+from .network import Model
+from .session import Session
 
 # Bytes of weights from which a network counts as heavy: detectors and landmarkers have less, restorers more.
 HEAVY = 48 << 20
@@ -48,21 +49,21 @@ class SessionCache:
         """Bytes of weights that our sessions hold on a device."""
         return sum(s.resident_bytes for s in self._sessions.values() if s.device == device)
 
-    def staying_bytes(self, blueprint: Blueprint, device: torch.device, precision: str) -> int:
+    def staying_bytes(self, model: Model, device: torch.device, precision: str) -> int:
         """Bytes that others of our sessions will go on holding while this one works."""
-        wanted = (blueprint.key, device, precision)
-        leaving = {wanted, *self._leaving(blueprint, device, precision)}
+        wanted = (model.key, device, precision)
+        leaving = {wanted, *self._leaving(model, device, precision)}
         kept = [s for key, s in self._sessions.items() if s.device == device and key not in leaving]
         return sum(session.resident_bytes for session in kept)
 
-    def is_open(self, blueprint: Blueprint, device: torch.device, precision: str) -> bool:
-        session = self._sessions.get((blueprint.key, device, precision))
+    def is_open(self, model: Model, device: torch.device, precision: str) -> bool:
+        session = self._sessions.get((model.key, device, precision))
         return session is not None and session.is_open
 
     @contextlib.contextmanager
     def lease(
         self,
-        blueprint: Blueprint,
+        model: Model,
         device: torch.device,
         precision: str,
         working_bytes: int,
@@ -74,14 +75,15 @@ class SessionCache:
         When the block is left by an exception, an interrupt included, a session that it had to open is
         closed again: a failed run leaves nothing behind.
         """
-        key = (blueprint.key, device, precision)
+        key = (model.key, device, precision)
         with self._lock:
-            self.make_way(blueprint, device, precision)
-            session = self._sessions.setdefault(key, Session(blueprint, device, precision))
+            self.make_way(model, device, precision)
+            session = self._sessions.setdefault(key, Session(model, device, precision))
             self._sessions.move_to_end(key)
             session.stay_within(limit)
             was_open = session.is_open
             try:
+                session.leases += 1
                 host.open(session, working_bytes)
                 session.interrupt_with(host.check_interrupt)
                 yield session
@@ -91,7 +93,9 @@ class SessionCache:
                     with contextlib.suppress(RuntimeError):  # a device that was lost cannot be tidied up
                         meter.release_unused(device)
                 raise
-            if blueprint.borrowed is not None:  # to keep the session would keep its owner's network alive
+            finally:
+                session.leases -= 1
+            if not model.traits.stays_loaded:
                 self._drop(key)
 
     def release(self, device: torch.device | None = None) -> int:
@@ -106,13 +110,15 @@ class SessionCache:
             meter.release_unused(each)
         return freed
 
-    def release_others(self, blueprint: Blueprint, device: torch.device) -> int:
-        """Closes every session of the device but this network's, light ones too: memory is short.
+    def release_others(self, model: Model, device: torch.device) -> int:
+        """Closes every session of the device that nobody uses but this network's, light ones too: memory is short.
 
         Returns the bytes of weights that they held.
         """
         with self._lock:
-            others = [key for key, s in self._sessions.items() if s.device == device and key[0] != blueprint.key]
+            others = [
+                key for key, s in self._sessions.items() if s.device == device and key[0] != model.key and not s.leases
+            ]
             freed = sum(self._sessions[key].resident_bytes for key in others)
             for key in others:
                 self._drop(key)
@@ -120,24 +126,24 @@ class SessionCache:
             meter.release_unused(device)
         return freed
 
-    def make_way(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
+    def make_way(self, model: Model, device: torch.device, precision: str) -> None:
         """Lets other sessions of the device go, so that this one will be within `sessions_per_device`."""
         with self._lock:
-            surplus = self._leaving(blueprint, device, precision)
+            surplus = self._leaving(model, device, precision)
             for key in surplus:
                 self._drop(key)
         if surplus:
             meter.release_unused(device)
 
-    def _leaving(self, blueprint: Blueprint, device: torch.device, precision: str) -> list[tuple[object, ...]]:
+    def _leaving(self, model: Model, device: torch.device, precision: str) -> list[tuple[object, ...]]:
         """The sessions that must go before this one works, least recently used first: of its own weight's kind."""
-        wanted = (blueprint.key, device, precision)
-        weights = blueprint.weight_bytes(precision, device)
+        wanted = (model.key, device, precision)
+        weights = model.weight_bytes(precision, device)
         is_heavy = weights >= self.heavy
         others = [
             key
             for key, s in self._sessions.items()
-            if s.device == device and key != wanted and (s.weight_bytes >= self.heavy) == is_heavy
+            if s.device == device and key != wanted and not s.leases and (s.weight_bytes >= self.heavy) == is_heavy
         ]
         if is_heavy:
             return others[: max(0, len(others) - self.sessions_per_device + 1)]

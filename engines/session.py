@@ -1,111 +1,40 @@
-"""A network that is or is not in memory, and its meta model that never is.
-
-A `Blueprint` knows a network's shape without its weights: enough to plan with. A `Session` is the network on
-a device in a precision; it can be opened and closed any number of times, because the host may take its
-memory back between two runs.
-"""
+"""A network on a device in a precision, open or closed: the host may take its memory back between two runs."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from ..catalog.spec import ModelSpec
 from .buffers import Buffers
-from .memory.cost import Cost
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-# Takes (n, 3, h, w) float32 0..1 RGB and a fidelity, gives (n, 3, h * scale, w * scale) in 0..1, any float type.
-Forward = Callable[[torch.Tensor, float], torch.Tensor]
-
-# What goes into a network that is not picture to picture and comes out of it: one tensor for each of its ports.
-Tensors = tuple[torch.Tensor, ...]
-
-# Runs such a network on items, each without the batch's dimension, and gives one result for each, in order.
-Infer = Callable[[Iterable[Tensors]], Iterator[Tensors]]
-
-# Who holds a network to its budget: torch's allocator, the engine's own, or nobody who could refuse.
-Enforcer = Literal["torch", "engine", "nobody"]
-
-
-class Network(Protocol):
-    """Weights on a device, ready to run.
-
-    A picture network is a `Forward`. Any other takes `Tensors` with a batch dimension, one argument for each of
-    its inputs, and gives `Tensors`.
-    """
-
-    def __call__(self, *inputs: Any) -> Any: ...
-
-    def close(self) -> None: ...
-
-
-def no_constants(dtype: torch.dtype) -> int:
-    """Of a network that keeps nothing beside its weights."""
-    return 0
-
-
-@dataclass(frozen=True, eq=False)
-class Blueprint:
-    """What there is to know of a network before it is loaded.
-
-    key: changes when the file does. build: loads it on a device in a type, to stay within so many bytes where the
-    engine can be told. meta model: the same network on tensors without data and the mode they live in, for predicting
-    its memory. borrowed: the spandrel descriptor that somebody else has loaded and keeps; its weights are in the
-    CPU's memory already. engine: what runs it, notes: why nothing else does, both for the report. elsewhere: it runs
-    in a process of its own. weight_factor: what the engine holds for each byte of weights. constants: bytes in a type
-    that opening works out from the weights and keeps beside them. cost: of its activations, where the engine knows it
-    exactly.
-    """
-
-    spec: ModelSpec
-    key: tuple[Any, ...]
-    build: Callable[[torch.device, torch.dtype, int], Network]
-    meta_model: Callable[[torch.dtype], tuple[Callable[..., Any], Any]]
-    borrowed: Any = None
-    engine: str = "torch"
-    enforcer: Enforcer = "torch"
-    elsewhere: bool = False
-    weight_factor: float = 1.0
-    constants: Callable[[torch.dtype], int] = no_constants
-    cost: Cost | None = None
-    notes: tuple[str, ...] = ()
-
-    def weight_bytes(self, precision: str, device: torch.device) -> int:
-        """Bytes that opening adds on a device; a borrowed network's weights are in the CPU's memory already."""
-        dtype = PRECISIONS[precision]
-        kept = self.constants(dtype)
-        if self.borrowed is not None and device.type == "cpu":
-            return kept
-        return int(self.spec.parameters * dtype.itemsize * self.weight_factor) + kept
+from .network import Loaded, Model, Tensors, runnable
 
 
 class Session:
-    """A network on one device in one precision, open or closed.
+    """A model on one device in one precision, open or closed any number of times.
 
-    `patcher` belongs to the host: what it needs to count and evict this session. `limit`: bytes that it was
-    opened to stay within.
+    patcher: the host's, what it needs to count and evict this session.
+    limit: bytes that it was opened to stay within.
+    leases: how many runs use it now.
     """
 
-    def __init__(self, blueprint: Blueprint, device: torch.device, precision: str) -> None:
-        self.blueprint = blueprint
+    def __init__(self, model: Model, device: torch.device, precision: str) -> None:
+        self.model = model
         self.device = device
         self.precision = precision
-        self.weight_bytes = blueprint.weight_bytes(precision, device)
+        self.weight_bytes = model.weight_bytes(precision, device)
         self.times_opened = 0
         self.limit = 0
+        self.leases = 0
         self.patcher: Any = None
-        self._network: Network | None = None
+        self._network: Loaded | None = None
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         state = "open" if self.is_open else "closed"
-        return f"Session({self.blueprint.spec.name}, {self.precision} on {self.device}, {state})"
+        return f"Session({self.model.spec.name}, {self.precision} on {self.device}, {state})"
 
     @property
     def is_open(self) -> bool:
@@ -115,30 +44,30 @@ class Session:
     def resident_bytes(self) -> int:
         return self.weight_bytes if self.is_open else 0
 
-    def open(self) -> None:
-        """Loads the network unless it is there. Raises ModelFileError."""
+    def open(self) -> Loaded:
+        """The network, loaded unless it is there. Raises what `Model.load` raises."""
         with self._lock:
             if self._network is None:
-                self._network = self.blueprint.build(self.device, PRECISIONS[self.precision], self.limit)
+                self._network = self.model.load(self.device, self.precision, self.limit)
                 self.times_opened += 1
+            return self._network
 
     @property
     def outside_peak(self) -> int:
-        """Bytes that the last run took in a process beside this one, which no meter here sees."""
-        return getattr(self._network, "outside_peak", 0)
+        """Bytes that the last run took in a process beside this one."""
+        return 0 if self._network is None else self._network.outside_peak
 
     def interrupt_with(self, check: Callable[[], None]) -> None:
         """Lets `check`, which raises to stop, end a run for which another process is waited for."""
-        interruptible = getattr(self._network, "interrupt_with", None)
-        if interruptible is not None:
-            interruptible(check)
+        if self._network is not None:
+            self._network.interrupt_with(check)
 
     def stay_within(self, limit: int) -> None:
         """Makes `limit` bytes hold from the next opening on, which is due now where the engine has a wider one."""
         with self._lock:
-            if self.is_open and self.blueprint.enforcer == "engine" and limit >= self.limit:
-                return
-            if self.blueprint.enforcer == "engine":
+            if self.model.traits.takes_limit:
+                if self.is_open and limit >= self.limit:
+                    return
                 self.close()
             self.limit = limit
 
@@ -150,21 +79,20 @@ class Session:
                 self._network = None
 
     def run(self, batch: torch.Tensor, fidelity: float, buffers: Buffers | None = None) -> torch.Tensor:
-        """Runs one batch.
+        """Runs one batch of pictures.
 
         batch: (n, 3, h, w) float32 0..1 RGB on the CPU; pixels that are not numbers count as black.
         Returns (n, 3, h * scale, w * scale) float32 0..1 on the CPU, which the caller owns; with buffers it is
         one of theirs, good until the next run with them.
         """
-        scale = self.blueprint.spec.scale
+        scale = self.model.spec.scale
         # Made outside inference mode, so that the caller may go on working in place.
         shape = (batch.shape[0], 3, batch.shape[2] * scale, batch.shape[3] * scale)
         result = (buffers or Buffers()).take("results", shape)
         with self._lock, torch.inference_mode():
-            self.open()
-            assert self._network is not None
             on_device = batch.to(self.device, copy=True).nan_to_num_(0.0, 1.0, 0.0).clamp_(0.0, 1.0)
-            return result.copy_(self._network(on_device, fidelity)).clamp_(0.0, 1.0)
+            (picture,) = runnable(self.open()).run((on_device,), fidelity)
+            return result.copy_(picture).clamp_(0.0, 1.0)
 
     def infer(self, inputs: Tensors) -> Tensors:
         """Runs one batch of a network that is not picture to picture.
@@ -173,8 +101,6 @@ class Session:
         in float32, which the caller owns.
         """
         with self._lock, torch.inference_mode():
-            self.open()
-            assert self._network is not None
-            results = self._network(*(each.to(self.device) for each in inputs))
-            found = tuple(each.float() if each.is_floating_point() else each for each in results)
-        return tuple(torch.empty(each.shape, dtype=each.dtype).copy_(each) for each in found)
+            results = runnable(self.open()).run(tuple(each.to(self.device) for each in inputs), 0.0)
+            outputs = tuple(each.float() if each.is_floating_point() else each for each in results)
+        return tuple(torch.empty(each.shape, dtype=each.dtype).copy_(each) for each in outputs)

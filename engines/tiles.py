@@ -169,19 +169,18 @@ def run_tiled(
     canvas: torch.Tensor,
     tiles: Grid,
     batch: int,
-    scale: int,
     network: Callable[[torch.Tensor], torch.Tensor],
-    after_batch: Callable[[int], None] = lambda done: None,
     buffers: Buffers | None = None,
 ) -> None:
     """Runs `network` over the tiles of one frame and paints the canvas.
 
     frame: (H, W, 3) float32. canvas: (H * scale, W * scale, 3) float32, overwritten. network takes
     (n, 3, h, w) float32 on the CPU and returns (n, 3, h * scale, w * scale) float32 on the CPU; what it
-    returns is used up. after_batch is told the number of tiles done and may raise to stop. buffers: where the
-    stack of tiles is taken from, to be used again for the next frame.
+    returns is used up; it may raise to stop. buffers: where the stack of tiles is taken from, to be used again for
+    the next frame.
     """
     canvas.zero_()
+    scale = canvas.shape[0] // frame.shape[0]
     places = list(tiles)
     stack = (buffers or Buffers()).take("tiles", (min(batch, len(places)), 3, *tiles.tile))
     for first in range(0, len(places), batch):
@@ -190,7 +189,6 @@ def run_tiled(
             cut(frame, row, column, slot)
         for result, (row, column) in zip(network(stack[: len(chosen)]), chosen, strict=True):
             lay(result, row, column, scale, canvas)
-        after_batch(first + len(chosen))
 
 
 def _round_up(value: int, multiple: int) -> int:

@@ -14,9 +14,13 @@ import numpy as np
 import torch
 
 from ..engines.host import Host
+from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.report import Report
 from ..errors import FacesError
 from .align import can_align
-from .detect.detectors import detector
+from .detect.detection import detection_bytes
+from .detect.detectors import open_mtcnn
+from .detect.settings import DEFAULT_DETECTION
 from .face import Face, Faces
 
 Boxes = list[list[dict[str, Any]]]
@@ -41,25 +45,30 @@ def boxes_from_faces(faces: Faces) -> Boxes:
     return [[_as_dict(face) for face in of_frame] for of_frame in faces.frames]
 
 
-def faces_from_boxes(frames: torch.Tensor, boxes: Any, host: Host) -> Faces:
+def faces_from_boxes(
+    frames: torch.Tensor, boxes: Any, host: Host, budget: MemoryBudget | None = None, report: Report | None = None
+) -> Faces:
     """Faces where somebody else has found them; only the five points are looked for.
 
     frames: (B, H, W, C) as `checked_frames` gives them. boxes: a list a frame; one list for all frames or one
     single box are taken too. Raises FacesError when they are neither.
     """
     per_frame = _per_frame(boxes, len(frames))
+    height, width = int(frames.shape[1]), int(frames.shape[2])
+    nbytes = detection_bytes(height, width, DEFAULT_DETECTION)
     found = []
-    for index, (frame, of_frame) in enumerate(zip(frames, per_frame, strict=True)):
-        host.check_interrupt()
-        corners = np.array([_corners(box) for box in of_frame], np.float32).reshape(-1, 4)
-        points, scores = detector().landmarks_in_boxes(frame, corners)
-        found.append(
-            tuple(
-                Face(index, corner, point, float(score))
-                for corner, point, score in zip(corners, points, scores, strict=True)
+    with open_mtcnn(len(frames), nbytes, budget or MemoryBudget(), host, report or Report()) as mtcnn:
+        for index, (frame, of_frame) in enumerate(zip(frames, per_frame, strict=True)):
+            host.check_interrupt()
+            corners = np.array([_corners(box) for box in of_frame], np.float32).reshape(-1, 4)
+            points, scores = mtcnn.landmarks_in_boxes(frame, corners)
+            found.append(
+                tuple(
+                    Face(index, corner, point, float(score))
+                    for corner, point, score in zip(corners, points, scores, strict=True)
+                )
             )
-        )
-    return Faces(tuple(found), *frames.shape[1:3])
+    return Faces(tuple(found), height, width)
 
 
 def faces_from_landmarks(frames: torch.Tensor, landmarks: Any) -> Faces:

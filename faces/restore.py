@@ -16,21 +16,22 @@ import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.checks import check_numbers
-from ..engines.host import Host
-from ..engines.memory.budget import MemoryBudget
+from ..engines.host import Host, StandaloneHost
+from ..engines.job import DEFAULTS, Job, Options
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.memory.planner import FLOAT_PIXEL, Work
 from ..engines.memory.report import Report
-from ..engines.planning import DEFAULTS, Job, Options, planned
-from ..engines.run import open_run
-from ..engines.session import Blueprint
+from ..engines.network import Model
+from ..engines.plan import plan
 from ..errors import SettingError
 from ..opencv import cv2
-from . import align, paste
-from .detect.detection import changeable, detect_faces, most_detection_bytes
+from . import align
+from .detect.detection import changeable, detect_faces
 from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSettings
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
-from .masks import soft as masks
+from .masks import soft
+from .paste import BAND_PIXELS, Canvas
 from .pictures.grey import is_grey, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
@@ -44,6 +45,32 @@ UPRIGHT_TEMPLATE = "ffhq_512"
 # gained 0.6 dB or more, and none lost in LPIPS.
 SMALLEST_ENLARGED = 24
 SIDE_STEP = 32  # px between the sides of such squares: fewer sizes, so that more faces can be run together
+
+
+@dataclass(frozen=True, eq=False)
+class Restoring:
+    """How faces are restored.
+
+    faces: detected before, None to detect them.
+    mask: (B or 1, H, W) float32 0..1, where the user wants it.
+    strength: 0..1, 0 leaves the faces alone.
+    detection: how faces are looked for, and the smallest that is restored.
+    Raises SettingError.
+    """
+
+    faces: Faces | None = None
+    mask: torch.Tensor | None = None
+    strength: float = 1.0
+    options: Options = DEFAULTS
+    detection: DetectionSettings = DEFAULT_DETECTION
+
+    def __post_init__(self) -> None:
+        check_numbers(strength=self.strength)
+        if not 0 <= self.strength <= 1:
+            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+
+
+AS_USUAL = Restoring()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,102 +88,98 @@ class _Task:
     """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None."""
 
     faces: list[Face]
-    blueprint: Blueprint
+    model: Model
     budget: MemoryBudget
     host: Host
     mask: torch.Tensor | None
-    strength: float
-    options: Options
+    restoring: Restoring
 
     def job(self, work: Work) -> Job:
-        return Job(self.blueprint, work, self.budget, self.host, self.options)
+        return Job(self.model, work, self.budget, self.host, self.restoring.options)
 
-    def mask_of(self, face: Face) -> np.ndarray | None:
-        return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
+    def canvas(self, face: Face, frames: torch.Tensor, painted: torch.Tensor) -> Canvas:
+        """The frame of a face. frames: (B, H, W, C). painted: (B, H, W)."""
+        mask = None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
+        return Canvas(frames[face.frame].numpy(), mask, painted[face.frame].numpy(), self.restoring.strength)
 
 
 def restore_faces(
     frames: torch.Tensor,
-    blueprint: Blueprint,
-    budget: MemoryBudget,
-    host: Host,
-    faces: Faces | None = None,
-    mask: torch.Tensor | None = None,
-    strength: float = 1.0,
-    options: Options = DEFAULTS,
-    detection: DetectionSettings = DEFAULT_DETECTION,
+    model: Model,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
+    restoring: Restoring = AS_USUAL,
 ) -> Restored:
     """Restores the faces of a batch; every pixel outside them stays as it was, to the bit.
 
-    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect
-    now. mask: (B or 1, H, W) float32 0..1, where the user wants it. strength: 0 leaves the faces alone. detection:
-    how faces are looked for, and the smallest that is restored.
-    Raises ImageError, FacesError, BudgetError, ModelFileError, SettingError.
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Raises ImageError, FacesError, BudgetError,
+    ModelFileError, SettingError.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
-    _check_restores(blueprint)
+    _check_restores(model)
     frames = checked_frames(frames)
-    mask = None if mask is None else checked_mask(mask, frames.shape[:3])
+    mask = None if restoring.mask is None else checked_mask(restoring.mask, frames.shape[:3])
+    faces, detection = restoring.faces, restoring.detection
     report.notes += empty_mask_note(mask)
-    check_numbers(strength=strength)
-    if not 0 <= strength <= 1:
-        raise SettingError(f"The strength goes from 0 to 1, not {strength}.")
-    usual = SMALLEST_ENLARGED if blueprint.spec.contract.face_side else SMALLEST_CHANGED
+    usual = SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED
     smallest_changed = detection.smallest_changed(faces is not None, usual)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
-        planned(Job(blueprint, _least_work(frames, blueprint, detection), smallest, host, options), report)
+        plan(Job(model, _least_work(frames, model), smallest, host, restoring.options))
         faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
     painted = torch.zeros(frames.shape[:3])
-    report.frames, report.faces, report.model = len(frames), faces.count, blueprint.spec.name
+    report.frames, report.faces, report.model = len(frames), faces.count, model.spec.name
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
-    if usable and strength > 0:
-        task = _Task(usable, blueprint, budget, host, mask, strength, options)
-        restore = _restore_aligned if blueprint.spec.is_face_network else _restore_upright
+    if usable and restoring.strength > 0:
+        task = _Task(usable, model, budget, host, mask, restoring)
+        restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
         report.notes.append("no face was found: every frame is as it came in")
     return Restored(result, painted, faces, report)
 
 
-def _least_work(frames: torch.Tensor, blueprint: Blueprint, detection: DetectionSettings) -> Work:
-    """What looking for faces and any face will take at least: asked for before the faces are looked for."""
-    size, after = blueprint.spec.contract.size, most_detection_bytes(frames.shape[1], frames.shape[2], detection)
+def _least_work(frames: torch.Tensor, model: Model) -> Work:
+    """What any face will take at least: asked for before the faces are looked for."""
+    size = model.spec.card.size
     if size is not None:
-        return Work(size, size, 1, tiled=False, after_bytes=after)
-    return Work(frames.shape[1], frames.shape[2], 1, tiled=True, after_bytes=after)
+        return Work(size, size, 1, tiled=False)
+    return Work(frames.shape[1], frames.shape[2], 1, tiled=True)
 
 
 def restore_image(
-    frames: torch.Tensor, blueprint: Blueprint, budget: MemoryBudget, host: Host, options: Options = DEFAULTS
+    frames: torch.Tensor,
+    model: Model,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
+    options: Options = DEFAULTS,
 ) -> tuple[torch.Tensor, Report]:
     """Runs an image network over whole frames, in tiles where they do not fit.
 
     frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Returns (B, H * scale, W * scale, C)
     float32; alpha passes through, resized where the network scales. Raises as `restore_faces`.
     """
-    report = Report()
+    report, host = Report(), host or StandaloneHost()
     report.begin(budget)
-    _check_restores(blueprint)
+    _check_restores(model)
     frames = checked_frames(frames)
-    spec = blueprint.spec
-    if spec.is_face_network:
+    spec = model.spec
+    if spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} is a face network and knows aligned faces only. Use it with Tiled Face Restore, or "
             "choose an image network such as the bundled one."
         )
     count, height, width, channels = frames.shape
-    work = Work(height, width, count, tiled=True)
-    # An upscaled frame is large: it is made for work that fits.
-    planned(Job(blueprint, work, budget, host, options), report)
-    # Touched now, so that the output is not taken for memory that the work needs.
+    planned = plan(Job(model, Work(height, width, count, tiled=True), budget, host, options))
+    # Made for work that fits, since an upscaled frame is large; touched now, so that it is not taken for memory that
+    # the work needs.
     result = torch.zeros(count, height * spec.scale, width * spec.scale, channels)
     report.frames = count
-    with open_run(Job(blueprint, work, budget, host, options), report) as run:
+    with planned.open(report) as run:
         for frame, canvas in zip(frames, result, strict=True):
             run.frame(frame[..., :3], canvas[..., :3])
             if is_grey(frame[..., :3].numpy()):
@@ -166,12 +189,12 @@ def restore_image(
     return result, report
 
 
-def _check_restores(blueprint: Blueprint) -> None:
+def _check_restores(model: Model) -> None:
     """Raises SettingError for a network that takes or gives something else than a picture."""
-    spec = blueprint.spec
-    if spec.contract.domain == "tensors":
+    spec = model.spec
+    if spec.card.takes_tensors:
         raise SettingError(
-            f"{spec.name} is a network of the family {spec.contract.architecture} and restores nothing. Choose a "
+            f"{spec.name} is a network of the family {spec.architecture} and restores nothing. Choose a "
             "restorer such as the bundled one."
         )
 
@@ -180,13 +203,13 @@ def _restore_aligned(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
     """Face networks: aligned crops in batches, warped back."""
-    contract = task.blueprint.spec.contract
-    size, template = contract.size, contract.template
+    card = task.model.spec.card
+    size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, size, size) for affine in affines]
     box = max(int(np.prod(high - low)) for low, high in corners)  # px of the largest face's upright box
-    box = min(box, paste.BAND_PIXELS)
+    box = min(box, BAND_PIXELS)
 
     colourless: deque[bool] = deque()
 
@@ -198,27 +221,20 @@ def _restore_aligned(
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
     work = Work(size, size, len(task.faces), tiled=False, after_bytes=box * PASTE_PIXEL)
-    soft = masks.crop_mask(size)
-    with open_run(task.job(work), report) as run:
+    crop_mask = soft.crop_mask(size)
+    with plan(task.job(work)).open(report) as run:
         for face, affine, restored in zip(task.faces, affines, run.crops(crops()), strict=True):
             with report.stage("paste"):
                 picture = restored.permute(1, 2, 0).numpy()
-                paste.paste(
-                    result[face.frame].numpy(),
-                    without_colour(picture) if colourless.popleft() else picture,
-                    affine,
-                    soft,
-                    task.strength,
-                    task.mask_of(face),
-                    painted[face.frame].numpy(),
-                )
+                picture = without_colour(picture) if colourless.popleft() else picture
+                task.canvas(face, result, painted).paste(picture, affine, crop_mask)
 
 
 def _restore_upright(
     frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
 ) -> None:
     """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
-    spec = task.blueprint.spec
+    spec = task.model.spec
     step = max(SIDE_STEP, spec.multiple)
     # By size, so that faces of one size, such as a person's in a video, follow one another and are run together.
     regions = [(align.upright_region(face, UPRIGHT_TEMPLATE, step), face) for face in task.faces]
@@ -232,32 +248,24 @@ def _restore_upright(
             with report.stage("align"):
                 crop = align.crop_region(frames[face.frame].numpy(), x0, y0, side, side)
                 colourless.append(is_grey(crop))
-                working = max(side, spec.contract.face_side or side)
+                working = max(side, spec.card.face_side or side)
                 crop = _enlarged(crop, working)
             yield torch.from_numpy(crop).permute(2, 0, 1)
 
-    with open_run(task.job(work), report) as run:
+    with plan(task.job(work)).open(report) as run:
         for ((x0, y0, side), face), restored in zip(regions, run.crops(crops()), strict=True):
             with report.stage("paste"):
                 picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
-                paste.paste_region(
-                    result[face.frame].numpy(),
-                    without_colour(picture) if colourless.popleft() else picture,
-                    x0,
-                    y0,
-                    masks.region_mask(side, side),
-                    task.strength,
-                    task.mask_of(face),
-                    painted[face.frame].numpy(),
-                )
+                picture = without_colour(picture) if colourless.popleft() else picture
+                task.canvas(face, result, painted).paste_upright(picture, x0, y0, soft.region_mask(side, side))
 
 
 def _upright_work(largest: int, count: int, spec: ModelSpec) -> Work:
     """What restoring `count` squares takes, the largest of which has `largest` px in the frame."""
-    working = max(largest, spec.contract.face_side or largest)
+    working = max(largest, spec.card.face_side or largest)
     held = working**2 * FLOAT_PIXEL * (1 + spec.scale**2)  # the crop and its canvas
     resized = largest**2 * FLOAT_PIXEL if working != largest else 0
-    after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, paste.BAND_PIXELS) * PASTE_PIXEL
+    after = held + resized + largest**2 * MASK_PIXEL + min(largest**2, BAND_PIXELS) * PASTE_PIXEL
     return Work(working, working, count, tiled=True, held_bytes=held, after_bytes=after)
 
 

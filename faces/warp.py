@@ -95,9 +95,11 @@ def triangles() -> np.ndarray:
 
 
 def warped_by_mesh(
-    picture: np.ndarray, mesh: np.ndarray, target: np.ndarray, x0: int, y0: int, width: int, height: int
+    picture: np.ndarray, mesh: np.ndarray, target: np.ndarray, corner: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
-    """The picture with its mesh moved to the target mesh: (height, width, 3) float32 from pixel (x0, y0) on.
+    """The picture with its mesh moved to the target mesh: (height, width, 3) float32 from pixel (x, y) `corner` on.
+
+    size: (width, height).
 
     mesh: (93, 2) in the picture. target: (93, 2) where it should be. Where the picture must shrink by two or more, it
     is first averaged over whole pixels. Beyond the ring the picture is carried on as it lies there.
@@ -113,7 +115,7 @@ def warped_by_mesh(
         small = part.shape[1] // factor, part.shape[0] // factor
         part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
     in_part = (mesh - low - (factor - 1) / 2) / factor
-    return remapped(np.ascontiguousarray(part), in_part, target - (x0, y0), width, height)
+    return remapped(np.ascontiguousarray(part), in_part, target - corner, *size)
 
 
 def remapped(

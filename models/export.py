@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from ..catalog.spec import ModelSpec
-from ..engines.session import PRECISIONS, Blueprint
+from ..engines.network import Model, runnable
 from ..errors import DependencyError, ModelFileError, OutputError, SettingError
 
 OPSET = 18
@@ -42,39 +42,37 @@ class Exported:
 class Exportable(torch.nn.Module):
     """A loaded network as the exporter wants it: a module of one argument. fidelity: fixed from now on."""
 
-    def __init__(self, blueprint: Blueprint, precision: str, fidelity: float) -> None:
+    def __init__(self, model: Model, precision: str, fidelity: float) -> None:
         super().__init__()
-        self._network = blueprint.build(torch.device("cpu"), PRECISIONS[precision], 0)
+        self._network = runnable(model.load(torch.device("cpu"), precision, 0))
         self._fidelity = fidelity
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self._network(picture, self._fidelity)
+        (result,) = self._network.run((picture,), self._fidelity)
         return result.float()
 
 
-def export(
-    blueprint: Blueprint, precision: str, target: Path, batch: int | None = None, fidelity: float = 0.5
-) -> Exported:
+def export(model: Model, precision: str, target: Path, batch: int | None = None, fidelity: float = 0.5) -> Exported:
     """Writes the network to `target`, whole or not at all.
 
     batch: the number of pictures that the file takes at a time, None for any. Raises SettingError, DependencyError,
     OutputError, and ModelFileError when the file does not give what torch gives.
     """
-    spec = blueprint.spec
+    spec = model.spec
     if precision not in ALLOWED or precision not in spec.precisions:
         known = ", ".join(each for each in spec.precisions if each in ALLOWED)
         raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {known}.")
     ort, onnx = _tools()
-    network = Exportable(blueprint, precision, fidelity)
+    network = Exportable(model, precision, fidelity)
     sample = _sample(spec, batch or 2)
     with torch.inference_mode():
         expected = network(sample)  # before the tracing, so that what a first run makes ready is not traced
-    model = _traced(network, sample, _free_sides(spec, batch))
-    onnx.helper.set_model_props(model, _metadata(spec, precision, fidelity))
+    traced = _traced(network, sample, _free_sides(spec, batch))
+    onnx.helper.set_model_props(traced, _metadata(spec, precision, fidelity))
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(model, str(part))
+        onnx.save(traced, str(part))
         difference = _difference(ort, part.read_bytes(), sample, expected)
         if not difference <= ALLOWED[precision]:  # also when it is no number
             raise ModelFileError(
@@ -148,8 +146,8 @@ def _free_sides(spec: ModelSpec, batch: int | None) -> dict[int, Any]:
 def _metadata(spec: ModelSpec, precision: str, fidelity: float) -> dict[str, str]:
     """What our own loader recognises the file by, and what its owner must know of it."""
     facts = {
-        "architecture": spec.contract.architecture,
-        "licence": spec.contract.licence,
+        "architecture": spec.architecture,
+        "licence": spec.licence,
         "name": spec.name,
         "precision": precision,
         "multiple": str(spec.multiple),
@@ -157,7 +155,7 @@ def _metadata(spec: ModelSpec, precision: str, fidelity: float) -> dict[str, str
         "halo": str(spec.halo),
         "exact_halo": str(spec.exact_halo),
     }
-    if spec.contract.has_fidelity:
+    if spec.card.has_fidelity:
         facts["fidelity"] = str(fidelity)
     return {METADATA + key: value for key, value in facts.items()}
 

@@ -12,7 +12,7 @@ from ..catalog.signatures import Signature
 from ..engines.host import Host
 from ..engines.onnx import file as onnx_file
 from ..engines.torch import weights_file
-from . import onnx_model as onnx_backend
+from .onnx_description import signature as signature_of
 
 
 def signature(path: Path) -> Signature | None:
@@ -22,7 +22,7 @@ def signature(path: Path) -> Signature | None:
         weights_file.shapes(path)  # only the header is read: enough to tell that the file is whole
     if suffix != ".onnx":
         return None
-    return onnx_backend.signature(onnx_file.read_ports(path))
+    return signature_of(onnx_file.read_ports(path))
 
 
 def search(folders: Iterable[Path], state_folder: Path | None = None, host: Host | None = None) -> tuple[Found, ...]:

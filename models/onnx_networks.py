@@ -10,27 +10,25 @@ import numpy as np
 import torch
 
 from ..engines.memory.budget import GIB
+from ..engines.network import Network, Tensors
 from ..engines.onnx.file import OnnxGraph
 from ..engines.ort import runtime
 from ..engines.ort.providers import PROVIDERS, Provider, Request
-from ..engines.session import Tensors
 from ..engines.worker.parent import Worker, never_stop
 
 # A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
 ROOMY = 8
 
-Adapter = Callable[..., Any]
 
+class GraphNetwork(Network):
+    """A rebuilt graph on a device, called in its card's way."""
 
-class TorchModule:
-    """A rebuilt graph on a device."""
+    def __init__(self, forward: Callable[[Tensors, float], Tensors]) -> None:
+        self._forward: Callable[[Tensors, float], Tensors] | None = forward
 
-    def __init__(self, forward: Adapter) -> None:
-        self._forward: Adapter | None = forward
-
-    def __call__(self, *inputs: Any) -> Any:
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
         assert self._forward is not None
-        return self._forward(*inputs)
+        return self._forward(inputs, fidelity)
 
     def close(self) -> None:
         self._forward = None
@@ -44,20 +42,19 @@ def opened(graph: OnnxGraph, provider: Provider, limit: int) -> CudaSession | Wo
     return WorkerSession(graph.path, provider, limit, provider.key in runtime.installed().plugins, frugal)
 
 
-class RuntimeNetwork(TorchModule):
-    """A session of onnxruntime, called in its family's way."""
+class RuntimeNetwork(GraphNetwork):
+    """A session of onnxruntime, called in its card's way."""
 
-    def __init__(self, forward: Adapter, session: CudaSession | WorkerSession) -> None:
+    def __init__(self, forward: Callable[[Tensors, float], Tensors], session: CudaSession | WorkerSession) -> None:
         super().__init__(forward)
         self._session = session
 
-    @property
-    def outside_peak(self) -> int:
-        """Bytes that another process took in the last run."""
-        return self._session.outside_peak
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
+        results = super().run(inputs, fidelity)
+        self.outside_peak = self._session.outside_peak
+        return results
 
     def interrupt_with(self, check: Callable[[], None]) -> None:
-        """Lets `check`, which raises to stop, end a run that another process is at."""
         if isinstance(self._session, WorkerSession):
             self._session.check_interrupt = check
 

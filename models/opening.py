@@ -2,62 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalog.files import BUNDLED_FILE
-from ..engines.host import Host
-from ..engines.session import Blueprint
+from ..engines.host import Host, StandaloneHost
+from ..engines.network import Model
 from ..errors import ModelFileError, SettingError, printable
-from . import library as model_files
-from . import onnx_model as onnx_backend
+from . import library
+from .onnx_description import describe, refused_by_torch
+from .onnx_runtime_model import onnx_runtime_model
+from .onnx_torch_model import onnx_torch_model
 
 ENGINES = ("auto", "torch", "onnxruntime", "tensorrt")
 
 
-def blueprint_from_path(
-    path: Path,
-    name: str,
-    host: Host,
-    engine: str = "auto",
-    precision: str = "auto",
-    mode: str = "auto",
-    commercial_only: bool = False,
-) -> Blueprint:
-    """Describes a model file; nothing of it is loaded.
+@dataclass(frozen=True)
+class Opening:
+    """How a model file is opened.
 
-    engine: one of ENGINES. precision: as in Options. mode: the budget's. Raises ModelFileError, SettingError,
-    DependencyError, DeviceError.
+    engine: one of ENGINES.
+    precision: as in Options.
+    mode: the budget's.
+    commercial_only: refuse a file whose licence is not known to allow commercial use.
+    Raises SettingError.
     """
-    name = printable(name)
-    if engine not in ENGINES:
-        raise SettingError(f"There is no engine {engine!r}. Choose one of {', '.join(ENGINES)}.")
+
+    engine: str = "auto"
+    precision: str = "auto"
+    mode: str = "auto"
+    commercial_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise SettingError(f"There is no engine {self.engine!r}. Choose one of {', '.join(ENGINES)}.")
+
+
+AUTOMATIC = Opening()
+
+
+def open_model(
+    path: Path | str = BUNDLED_FILE, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC
+) -> Model:
+    """Describes a model file, the bundled one unless another is named; nothing of it is loaded.
+
+    name: for reports, the file's own where it is empty. Raises ModelFileError, SettingError, DependencyError,
+    DeviceError.
+    """
+    path = Path(path)
+    name, host = printable(name or path.name), host or StandaloneHost()
     if path.suffix.lower() == ".onnx":
-        return _from_onnx(path, name, host, engine, mode, commercial_only)
-    if engine == "onnxruntime":
+        return _from_onnx(path, name, host, opening)
+    if opening.engine == "onnxruntime":
         raise SettingError(
             f"{name} holds weights for torch, which onnxruntime cannot run. Choose the engine auto or torch, or write "
             f"it as ONNX first: python -m slimfusion export {path.name} {path.stem}.onnx"
         )
     # Imported late: spandrel takes a second, which ONNX files do without.
-    from .torch_model import blueprint_from_file
+    from .torch_model import torch_model
 
-    blueprint = blueprint_from_file(path, name)
-    if engine == "tensorrt":
-        from .tensorrt_model import engine_blueprint
+    model = torch_model(path, name)
+    if opening.commercial_only and path != BUNDLED_FILE:
+        library.identified(path, host=host).check_commercial()
+    if opening.engine != "tensorrt":
+        return model
+    from .tensorrt_model import tensorrt_model
 
-        full = precision == "auto" and mode == "quality"
-        blueprint = engine_blueprint(blueprint, "fp32" if full else precision, host)
-    if commercial_only and path != BUNDLED_FILE:
-        model_files.identified(path, host=host).check_commercial()
-    return blueprint
+    full = opening.precision == "auto" and opening.mode == "quality"
+    return tensorrt_model(model, "fp32" if full else opening.precision, host)
 
 
-def _from_onnx(path: Path, name: str, host: Host, engine: str, mode: str, commercial_only: bool) -> Blueprint:
+def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
+    """Torch is taken unless the user asks for onnxruntime or for compatibility, or torch cannot run the graph."""
+    engine = opening.engine
     if engine == "tensorrt":
         raise SettingError(f"{name}: engines of TensorRT are built from torch's weights. Choose the engine auto.")
-    found = model_files.identified(path, host=host)
-    if commercial_only:
+    found = library.identified(path, host=host)
+    if opening.commercial_only:
         found.check_commercial()
-    if found.family is None:
+    if found.card is None:
         raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    return onnx_backend.blueprint_from_onnx(path, name, found.family, found.licence, engine, mode)
+    description = describe(path, name, found.card, found.licence)
+    refusal = refused_by_torch(description)
+    if engine == "torch" and refusal:
+        raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")
+    if engine == "torch" or (engine == "auto" and not refusal and opening.mode != "compatibility"):
+        return onnx_torch_model(description)
+    return onnx_runtime_model(description, opening.mode, refusal)

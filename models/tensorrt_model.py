@@ -17,17 +17,20 @@ from typing import Any
 
 import torch
 
+from ..catalog.spec import ModelSpec
 from ..engines.host import Host
 from ..engines.memory.cost import Cost
-from ..engines.session import Blueprint
+from ..engines.network import Model, Network, Tensors, Traits
 from ..engines.tensorrt.build import WORKSPACE, EngineFacts, facts_file, loaded
 from ..engines.worker.parent import Patience, Worker
 from ..errors import DependencyError, ModelFileError, SettingError
+from .torch_model import TorchModel
 
 # Tuning one layer may keep Python from running for minutes.
 PATIENCE = Patience(start=3600.0, silent=900.0)
 FOLDER = "tensorrt"
 PRECISIONS = ("fp16", "fp32")
+TENSORRT = Traits("TensorRT", is_exact=True)
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,41 @@ class Engine:
     facts: EngineFacts
 
 
-def engine_blueprint(blueprint: Blueprint, precision: str, host: Host, budget: int | None = None) -> Blueprint:
-    """The network as a TensorRT engine, built now if it is not there yet, which takes minutes.
+@dataclass(frozen=True, eq=False)
+class TensorRTModel(Model):
+    """A face network as an engine. Not yet run on a card: `python3 dev.py bench gpu` proves it where there is one."""
 
-    blueprint: of a face network under torch. precision: "auto", "fp16" or "fp32". Raises SettingError,
-    DependencyError, ModelFileError, OutputError.
+    spec: ModelSpec
+    key: tuple[Any, ...]
+    built: Engine
+    traits: Traits = TENSORRT
+
+    @property
+    def _picture_bytes(self) -> int:
+        size = self.spec.card.size
+        assert size is not None
+        return 3 * size * size * 4
+
+    def weight_bytes(self, precision: str, device: torch.device) -> int:
+        facts = self.built.facts
+        return facts.weights - facts.streamable  # the rest may be streamed, if need be all of it
+
+    def activations(self, precision: str, device_type: str) -> Cost:
+        return Cost(float(self.built.facts.memory + 2 * self._picture_bytes), 0.0)
+
+    def load(self, device: torch.device, precision: str, limit: int) -> EngineNetwork:
+        size = self.spec.card.size
+        assert size is not None
+        return EngineNetwork(self.built, device, size, limit)
+
+
+def tensorrt_model(model: TorchModel, precision: str, host: Host, budget: int | None = None) -> TensorRTModel:
+    """A face network as a TensorRT engine, built now if it is not there yet, which takes minutes.
+
+    precision: "auto", "fp16" or "fp32". Raises SettingError, DependencyError, ModelFileError, OutputError.
     """
-    spec = blueprint.spec
-    if not spec.is_face_network:
+    spec = model.spec
+    if not spec.card.is_face_restorer:
         raise SettingError(
             f"{spec.name} takes pictures of any size, and an engine of TensorRT is built for one. Choose the engine "
             "torch, or a face network."
@@ -56,33 +86,11 @@ def engine_blueprint(blueprint: Blueprint, precision: str, host: Host, budget: i
         precision = next(each for each in PRECISIONS if each in spec.precisions)
     if precision not in PRECISIONS or precision not in spec.precisions:
         raise SettingError(f"{spec.name} cannot be built for TensorRT in {precision}. Choose auto.")
-    engine = built_engine(blueprint, precision, host, budget)
-    return _blueprint_of(blueprint, engine, precision)
+    built = built_engine(model, precision, host, budget)
+    return TensorRTModel(replace(spec, precisions=(precision,), largest_batch=1), (*model.key, str(built.path)), built)
 
 
-def _blueprint_of(blueprint: Blueprint, engine: Engine, precision: str) -> Blueprint:
-    facts, spec = engine.facts, blueprint.spec
-    size = spec.contract.size
-    assert size is not None
-    picture = 3 * size * size * 4
-    kept = facts.weights - facts.streamable  # the rest may be streamed, if need be all of it
-    bytes_a_number = 2 if precision == "fp16" else 4
-
-    def build(device: torch.device, dtype: torch.dtype, limit: int) -> EngineNetwork:
-        return EngineNetwork(engine, device, size, limit)
-
-    return replace(
-        blueprint,
-        spec=replace(spec, precisions=(precision,), largest_batch=1),
-        key=(*blueprint.key, str(engine.path)),
-        build=build,
-        engine="TensorRT",
-        weight_factor=kept / (spec.parameters * bytes_a_number),
-        cost=Cost(float(facts.memory + 2 * picture), 0.0),
-    )
-
-
-class EngineNetwork:
+class EngineNetwork(Network):
     """An engine on a card, one picture at a time."""
 
     def __init__(self, engine: Engine, device: torch.device, size: int, limit: int) -> None:
@@ -112,7 +120,8 @@ class EngineNetwork:
         if limit and room < facts.streamable:
             self._engine.weight_streaming_budget_v2 = max(0, room)
 
-    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor:
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
+        batch = inputs[0]
         picture = batch.contiguous()
         self._context.set_tensor_address(self._input, picture.data_ptr())
         self._context.set_tensor_address(self._output, self._result.data_ptr())
@@ -120,33 +129,33 @@ class EngineNetwork:
         if not self._context.execute_async_v3(stream.cuda_stream):
             raise RuntimeError("CUDA error: TensorRT could not run its engine")
         stream.synchronize()  # the picture may be freed now
-        return self._result
+        return (self._result,)
 
     def close(self) -> None:
         self._context = self._engine = None
         self._memory = self._result = torch.empty(0)
 
 
-def built_engine(blueprint: Blueprint, precision: str, host: Host, budget: int | None) -> Engine:
+def built_engine(model: TorchModel, precision: str, host: Host, budget: int | None) -> Engine:
     """The engine of a network in a precision, from the host's folder or built into it."""
     folder = host.state_folder()
     if folder is None:
         raise DependencyError("There is no folder to keep an engine of TensorRT in: its folder must be writable.")
     folder = folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{engine_name(blueprint, precision, host.device())}.engine"
+    path = folder / f"{engine_name(model, precision, host.device())}.engine"
     facts = _kept_facts(path)
     if facts is None:
-        facts = _built(blueprint, precision, path, host, budget)
+        facts = _built(model, precision, path, host, budget)
     return Engine(path, facts)
 
 
-def engine_name(blueprint: Blueprint, precision: str, device: torch.device) -> str:
+def engine_name(model: TorchModel, precision: str, device: torch.device) -> str:
     """Says for whom an engine is: it runs on no other card and under no other version."""
     of = torch.cuda.get_device_properties(device)
-    key = (*blueprint.key, of.name, of.major, of.minor, loaded().__version__, precision)
+    key = (*model.key, of.name, of.major, of.minor, loaded().__version__, precision)
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    return f"{Path(blueprint.spec.name).stem}-{precision}-{digest}"
+    return f"{Path(model.spec.name).stem}-{precision}-{digest}"
 
 
 def _kept_facts(path: Path) -> EngineFacts | None:
@@ -157,28 +166,28 @@ def _kept_facts(path: Path) -> EngineFacts | None:
         return None
 
 
-def _built(blueprint: Blueprint, precision: str, path: Path, host: Host, budget: int | None) -> EngineFacts:
+def _built(model: TorchModel, precision: str, path: Path, host: Host, budget: int | None) -> EngineFacts:
     from .export import export
 
-    model = path.with_suffix(".onnx")
+    onnx = path.with_suffix(".onnx")
     progress = path.with_suffix(".progress")
     host.progress("export", 0, 1)
-    export(blueprint, precision, model, batch=1)
+    export(model, precision, onnx, batch=1)
     task = {
         "kind": "tensorrt",
-        "model": str(model),
+        "model": str(onnx),
         "engine": str(path),
         "timing": str(path.parent / "timings.cache"),
         "progress": str(progress),
         "workspace": min(WORKSPACE, budget or WORKSPACE),
     }
     # The builder's host memory is not the budget's, which is for the card.
-    worker = Worker(task, None, name=blueprint.spec.name, patience=PATIENCE)
+    worker = Worker(task, None, name=model.spec.name, patience=PATIENCE)
     try:
         about = worker.start(_reporting(progress, host))
     finally:
         worker.close()
-        for file in (model, progress):
+        for file in (onnx, progress):
             with contextlib.suppress(OSError):
                 file.unlink()
     return EngineFacts(**about)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from ..catalog.contracts import contract_for
+from ..catalog.cards import card_for_architecture
 from ..catalog.opening import Stamp
 from ..catalog.spec import ModelSpec
-from ..engines.memory.costs import LivePeak
-from ..engines.session import Blueprint, Forward
+from ..engines.live_peak import CountedModel, LivePeak, MetaModel
+from ..engines.network import PRECISIONS, Forward, Network, Tensors
 from ..engines.torch import weights_file
 from ..engines.torch.architectures import FORWARDS, slim_unet
 from ..engines.torch.architectures.halos import halos
@@ -74,53 +73,69 @@ def registry() -> spandrel.ArchRegistry:
     return known
 
 
-class TorchNetwork:
+class TorchNetwork(Network):
     """A module on a device, called in its architecture's way."""
 
     def __init__(self, forward: Forward) -> None:
         self._forward: Forward | None = forward
 
-    def __call__(self, batch: torch.Tensor, fidelity: float) -> torch.Tensor:
+    def run(self, inputs: Tensors, fidelity: float) -> Tensors:
         assert self._forward is not None
-        return self._forward(batch, fidelity)
+        return (self._forward(inputs[0], fidelity),)
 
     def close(self) -> None:
         self._forward = None
 
 
-class BorrowedNetwork(TorchNetwork):
-    """A module that the host owns: on the device while it is open, back where it came from after."""
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A network's tensors without data, under the names that spandrel knows."""
 
-    def __init__(self, forward: Forward, module: torch.nn.Module, home: torch.device) -> None:
-        super().__init__(forward)
-        self._module, self._home = module, home
+    tensors: StateDict
+    name: str
 
-    def close(self) -> None:
-        super().close()
-        self._module.to(self._home)
+    @property
+    def parameters(self) -> int:
+        return sum(value.numel() for value in self.tensors.values() if isinstance(value, torch.Tensor))
 
 
-def blueprint_from_file(path: Path, name: str | None = None) -> Blueprint:
-    """Describes a .safetensors, .pth, .pt or .ckpt file; reads its shapes only. Raises ModelFileError."""
-    return _blueprint_from_file(path, printable(name or path.name), Stamp.of(path))
+@dataclass(frozen=True, eq=False)
+class TorchModel(CountedModel):
+    """A .safetensors, .pth, .pt, .ckpt or .bin file whose architecture spandrel knows."""
+
+    spec: ModelSpec
+    key: tuple[Any, ...]
+    layout: Layout
+    file: StoredTensors
+
+    def weight_bytes(self, precision: str, device: torch.device) -> int:
+        dtype = PRECISIONS[precision]
+        return self.spec.parameters * dtype.itemsize + constant_bytes(self.layout, dtype)
+
+    def meta_model(self, dtype: torch.dtype) -> MetaModel:
+        forward, mode, _ = meta_forward(self.layout, dtype)
+        return lambda inputs, fidelity: forward(inputs[0], fidelity), mode
+
+    def load(self, device: torch.device, precision: str, limit: int) -> TorchNetwork:
+        dtype = PRECISIONS[precision]
+        return TorchNetwork(forward_of(_filled(self.layout, self.file, device, dtype), device, dtype))
+
+
+def torch_model(path: Path, name: str | None = None) -> TorchModel:
+    """Describes a file; reads its shapes only. Raises ModelFileError."""
+    return _torch_model(path, printable(name or path.name), Stamp.of(path))
 
 
 @lru_cache(maxsize=16)
-def _blueprint_from_file(path: Path, name: str, stamp: Stamp) -> Blueprint:
+def _torch_model(path: Path, name: str, stamp: Stamp) -> TorchModel:
     file = weights_file.read(path)
     layout = _layout(file, name)
-    descriptor, _ = _twin(layout, torch.float32, name)
-
-    def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
-        return TorchNetwork(_forward_of(_filled(layout, file, device, dtype, name), device, dtype))
-
-    meta_model, constants = _meta_models(layout, name)
-    key = (str(path), file.stamp)
-    return Blueprint(_spec(descriptor, name, path, layout), key, build, meta_model, constants=constants)
+    descriptor, _ = _meta_descriptor(layout, torch.float32)
+    return TorchModel(spec_of(descriptor, layout, path), (str(path), file.stamp), layout, file)
 
 
-def _layout(file: StoredTensors, name: str) -> StateDict:
-    """The file's tensors without data, under the names that spandrel knows. Raises ModelFileError."""
+def _layout(file: StoredTensors, name: str) -> Layout:
+    """Raises ModelFileError."""
     try:
         layout = spandrel.canonicalize_state_dict(file.content)
     except _SPOILT as error:
@@ -132,54 +147,37 @@ def _layout(file: StoredTensors, name: str) -> StateDict:
                 f"{name} holds weights such as {str(key)[:80]!r} in 8 bits ({kind}): quantised networks are not run "
                 "here. Get the model as fp16 or fp32."
             )
-    return layout
+    return Layout(layout, name)
 
 
-def blueprint_from_descriptor(descriptor: Any, name: str) -> Blueprint:
-    """Describes a network that somebody else loaded: a spandrel descriptor, ComfyUI's UPSCALE_MODEL."""
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise ModelFileError(f"{name} is {type(descriptor).__name__}, not an image network that can be run here.")
-    layout = {key: value.to("meta") for key, value in descriptor.model.state_dict().items()}
-
-    def build(device: torch.device, dtype: torch.dtype, limit: int) -> TorchNetwork:
-        home = descriptor.device
-        descriptor.model.to(device)
-        return BorrowedNetwork(_forward_of(descriptor, device, dtype), descriptor.model, home)
-
-    meta_model, constants = _meta_models(layout, name)
-    # In the type that its owner has it in: nobody else's network is converted.
-    spec = replace(_spec(descriptor, name, None, layout), precisions=("fp32",))
-    return Blueprint(spec, (name, id(descriptor)), build, meta_model, descriptor, constants=constants)
+@lru_cache(maxsize=2)  # memory and constants are asked for one after the other, and making it takes a third of a second
+def meta_forward(layout: Layout, dtype: torch.dtype) -> tuple[Forward, FakeTensorMode, int]:
+    """How the network is called on tensors without data, their mode, and the bytes that preparing it leaves behind."""
+    descriptor, mode = _meta_descriptor(layout, dtype)
+    tracker = LivePeak([*descriptor.model.parameters(), *descriptor.model.buffers()])
+    with mode, tracker:
+        forward = forward_of(descriptor, torch.device("cpu"), dtype)
+    return forward, mode, tracker.live
 
 
-def _meta_models(
-    layout: StateDict, name: str
-) -> tuple[Callable[[torch.dtype], tuple[Forward, FakeTensorMode]], Callable[[torch.dtype], int]]:
-    """For a type: how the network is called on tensors without data, and the bytes that preparing it leaves behind."""
-
-    @lru_cache(maxsize=1)  # both are asked for one after the other, and a meta model takes a third of a second to make
-    def made(dtype: torch.dtype) -> tuple[Forward, FakeTensorMode, int]:
-        descriptor, mode = _twin(layout, dtype, name)
-        tracker = LivePeak([*descriptor.model.parameters(), *descriptor.model.buffers()])
-        with mode, tracker:
-            forward = _forward_of(descriptor, torch.device("cpu"), dtype)
-        return forward, mode, tracker.live
-
-    return lambda dtype: made(dtype)[:2], lru_cache(lambda dtype: made(dtype)[2])
+@lru_cache(maxsize=64)
+def constant_bytes(layout: Layout, dtype: torch.dtype) -> int:
+    """Bytes that loading works out from the weights and keeps beside them."""
+    return meta_forward(layout, dtype)[2]
 
 
-def _twin(layout: StateDict, dtype: torch.dtype, name: str) -> tuple[Any, FakeTensorMode]:
+def _meta_descriptor(layout: Layout, dtype: torch.dtype) -> tuple[Any, FakeTensorMode]:
     """The network on tensors that have a shape and no data."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         empty = {
             key: torch.empty(value.shape, dtype=dtype if value.is_floating_point() else value.dtype)
-            for key, value in layout.items()
+            for key, value in layout.tensors.items()
             if isinstance(value, torch.Tensor)
         }
-        descriptor = _descriptor(empty, name)
+        descriptor = _descriptor(empty, layout.name)
         # Module.to does not work on tensors without data; handing over tensors of the right type does.
-        _assign(descriptor, empty, name)
+        _assign(descriptor, empty, layout.name)
     return descriptor, mode
 
 
@@ -216,17 +214,17 @@ def _misfit(name: str) -> ModelFileError:
     )
 
 
-def _filled(layout: StateDict, file: StoredTensors, device: torch.device, dtype: torch.dtype, name: str) -> Any:
+def _filled(layout: Layout, file: StoredTensors, device: torch.device, dtype: torch.dtype) -> Any:
     """The network with its weights.
 
     A network that computes tensors of its own while it is made cannot be made without data: it is made the
     plain way, at the price of a second copy for a moment.
     """
-    weights = file.load(_only_tensors(layout), device, dtype)
-    descriptor, _ = _twin(layout, dtype, name)
-    _assign(descriptor, weights, name)
+    weights = file.load(_only_tensors(layout.tensors), device, dtype)
+    descriptor, _ = _meta_descriptor(layout, dtype)
+    _assign(descriptor, weights, layout.name)
     if _has_fakes(descriptor.model):
-        descriptor = _descriptor(weights, name)
+        descriptor = _descriptor(weights, layout.name)
         descriptor.model.to(device=device, dtype=dtype)
     for parameter in descriptor.model.parameters():
         parameter.requires_grad_(False)
@@ -243,7 +241,7 @@ def _has_fakes(module: torch.nn.Module) -> bool:
     return any(isinstance(value, FakeTensor) for value in [*held, *named])
 
 
-def _forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Forward:
+def forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Forward:
     low_memory = FORWARDS.get(descriptor.architecture.id)
     if low_memory is None:
         return lambda batch, fidelity: descriptor(batch.to(dtype))
@@ -252,11 +250,11 @@ def _forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Fo
     return lambda batch, fidelity: low_memory.forward(prepared, batch.to(kept), fidelity)
 
 
-def _spec(descriptor: Any, name: str, path: Path | None, layout: StateDict) -> ModelSpec:
+def spec_of(descriptor: Any, layout: Layout, path: Path | None) -> ModelSpec:
     architecture = str(descriptor.architecture.id)
-    contract = contract_for(architecture)
+    card = card_for_architecture(architecture)
     multiple = max(1, descriptor.size_requirements.multiple_of)
-    halo, exact_halo = halos(architecture, descriptor.model, contract.halo)
+    halo, exact_halo = halos(card, descriptor.model)
     precisions = ["fp32"]
     if descriptor.supports_bfloat16:
         precisions.insert(0, "bf16")
@@ -264,10 +262,12 @@ def _spec(descriptor: Any, name: str, path: Path | None, layout: StateDict) -> M
     if descriptor.supports_half or (low_memory is not None and low_memory.half_safe):
         precisions.insert(0, "fp16")
     return ModelSpec(
-        name=name,
+        name=layout.name,
         path=path,
-        contract=contract,
-        parameters=sum(v.numel() for v in layout.values() if isinstance(v, torch.Tensor)),
+        card=card,
+        architecture=architecture,
+        licence=card.licence,
+        parameters=layout.parameters,
         scale=descriptor.scale,
         multiple=multiple,
         halo=_round_up(halo, multiple),

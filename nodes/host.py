@@ -230,8 +230,9 @@ class ComfyHost:
 
     def open(self, session: Session, working_bytes: int) -> None:
         if session.patcher is None:
-            borrowed = session.blueprint.borrowed
-            session.patcher = SessionPatcher(session) if borrowed is None else patcher_of(borrowed, session.device)
+            descriptor = session.model.descriptor  # of a network that core has loaded
+            is_ours = descriptor is None
+            session.patcher = SessionPatcher(session) if is_ours else patcher_of(descriptor, session.device)
         # Plain modules cannot run part-offloaded, so the whole of it has to be there.
         mm.load_models_gpu([session.patcher], memory_required=working_bytes, force_full_load=True)
         session.open()  # a borrowed network is on its device now, and only has to be called

@@ -8,7 +8,7 @@ from typing import Any
 from ..catalog.files import BUNDLED, offered_model
 from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
-from ..engines.session import Blueprint
+from ..engines.network import Model as NetworkModel
 from ..errors import printable
 from .host import Budget, ComfyHost, Model, io, model_folders, model_names, said, schema
 
@@ -20,21 +20,21 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 class FusionModel:
     """SLIMFUSION_MODEL: which network, in which precision, under which budget."""
 
-    blueprint: Blueprint
+    model: NetworkModel
     precision: str
     budget: MemoryBudget
 
     def __repr__(self) -> str:
-        return f"FusionModel({self.blueprint.spec}, {self.precision}, {self.budget})"
+        return f"FusionModel({self.model.spec}, {self.precision}, {self.budget})"
 
 
 def model_from(value: Any) -> FusionModel:
     """Either of the two model types a node takes: ours as it is, core's UPSCALE_MODEL wrapped."""
     if isinstance(value, FusionModel):
         return value
-    from ..models.torch_model import blueprint_from_descriptor
+    from ..models.borrowed_model import borrowed_model
 
-    return FusionModel(blueprint_from_descriptor(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
+    return FusionModel(borrowed_model(value, "UPSCALE_MODEL"), "auto", MemoryBudget())
 
 
 class LoadModel(io.ComfyNode):
@@ -92,9 +92,9 @@ class LoadModel(io.ComfyNode):
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
     ) -> io.NodeOutput:
-        from ..models.opening import blueprint_from_path
+        from ..models.opening import Opening, open_model
 
         budget = budget or MemoryBudget()
         path = offered_model(model, model_folders())
-        blueprint = blueprint_from_path(path, model, ComfyHost(), engine, precision, budget.mode, commercial_only)
-        return io.NodeOutput(FusionModel(blueprint, precision, budget))
+        opening = Opening(engine, precision, budget.mode, commercial_only)
+        return io.NodeOutput(FusionModel(open_model(path, model, ComfyHost(), opening), precision, budget))

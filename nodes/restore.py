@@ -101,20 +101,22 @@ class RestoreFaces(io.ComfyNode):
         turned: Turned = "auto",
         min_face: int = 0,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
-        from ..faces.restore import restore_faces
+        from ..engines.job import Options
+        from ..faces.restore import Restoring, restore_faces
 
         chosen = model_from(model)
         restored = restore_faces(
             frames_in(image),
-            chosen.blueprint,
+            chosen.model,
             budget or chosen.budget,
             ComfyHost(),
-            faces,
-            mask,
-            strength,
-            Options(chosen.precision, tile, overlap, fidelity),
-            DetectionSettings(turned=turned, min_face=min_face),
+            Restoring(
+                faces=faces,
+                mask=mask,
+                strength=strength,
+                options=Options(chosen.precision, tile, overlap, fidelity),
+                detection=DetectionSettings(turned=turned, min_face=min_face),
+            ),
         )
         return io.NodeOutput(
             frames_out(restored.frames), frames_out(restored.mask), restored.report, ui=report_ui(restored.report)
@@ -145,13 +147,13 @@ class RestoreImage(io.ComfyNode):
         fidelity: float = 0.5,
         budget: MemoryBudget | None = None,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
+        from ..engines.job import Options
         from ..faces.restore import restore_image
 
         chosen = model_from(model)
         frames, report = restore_image(
             frames_in(image),
-            chosen.blueprint,
+            chosen.model,
             budget or chosen.budget,
             ComfyHost(),
             Options(chosen.precision, tile, overlap, fidelity),

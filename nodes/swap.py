@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from .. import __version__
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
+from ..version import __version__
 from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs
@@ -95,20 +95,29 @@ class SwapFaces(io.ComfyNode):
         turned: Turned = "auto",
         min_face: int = 0,
     ) -> io.NodeOutput:
-        from ..engines.planning import Options
+        from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
         from ..faces.swap.swap import Swapping, swap_faces
 
-        swapping = Swapping(strength, colour, boost_px(boost), shape, texture, people)
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
         pictures = None if source_image is None else frames_in(source_image)
         identities = [identity, identity_b, identity_c, identity_d]
         everybody = people_from(identities, pictures, source_faces, files, detection)
-        networks = networks_for(None if model is None else model.blueprint, files)
-        options = Options() if model is None else Options(model.precision)
-        there = faces, mask, swapping, options, detection
-        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), *there)
+        networks = networks_for(None if model is None else model.model, files)
+        swapping = Swapping(
+            faces=faces,
+            mask=mask,
+            options=Options() if model is None else Options(model.precision),
+            detection=detection,
+            strength=strength,
+            colour=colour,
+            boost=boost_px(boost),
+            shape=shape,
+            texture=texture,
+            people=people,
+        )
+        done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), swapping)
         if provenance and done.report.faces:
             leave_note(cls.hidden, provenance_note(done.report))
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report

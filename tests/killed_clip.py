@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import conftest  # noqa: F401, makes the package importable
-from networks import face_blueprint
+from networks import face_model
 from planted_faces import planted_detection
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.video import look
@@ -24,7 +24,7 @@ def main(source: str, target: str, seconds: str = "0", codec: str = "source") ->
     look.detect_faces = planted_detection
     host = StandaloneHost("cpu", progress=lambda stage, done, total: time.sleep(float(seconds)))
     settings = ClipSettings(codec=codec, ram=512 << 20, detection=look.DetectionSettings(min_face=8))
-    report = process_video(source, target, [RestoreStep(face_blueprint())], host=host, settings=settings)
+    report = process_video(source, target, [RestoreStep(face_model())], host=host, settings=settings)
     print(report.as_json())
 
 

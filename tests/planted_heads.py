@@ -19,15 +19,15 @@ def stride_for(box: np.ndarray) -> int:
     return 8 if side < 64 else 16 if side < 200 else 32
 
 
-def planted(family: str, faces: list, scores: list[float]) -> list[np.ndarray]:
-    """What a network of a family would give for heads in its input's pixels."""
-    if family == "yoloface":
+def planted(name: str, faces: list, scores: list[float]) -> list[np.ndarray]:
+    """What a network would give for heads in its input's pixels."""
+    if name == "yoloface":
         table = np.zeros((20, 8400), np.float32)
         for index, ((box, points), score) in enumerate(zip(faces, scores, strict=True)):
             centre, extent = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
             table[:, 40 * index + 7] = [*centre, *extent, score, *np.column_stack([points, np.ones(5)]).ravel()]
         return [table]
-    anchors = 2 if family == "scrfd" else 1
+    anchors = 2 if name == "scrfd" else 1
     tables = {(stride, width): np.zeros((PLACES[stride] * anchors, width), np.float32)
               for stride in STRIDES for width in (1, 4, 10)}  # fmt: skip
     certain = {stride: np.zeros((PLACES[stride], 1), np.float32) for stride in STRIDES}
@@ -37,11 +37,11 @@ def planted(family: str, faces: list, scores: list[float]) -> list[np.ndarray]:
         place = np.array([column, row]) * stride
         at = (row * (640 // stride) + column) * anchors + anchors - 1
         tables[stride, 10][at] = ((points - place) / stride).ravel()
-        if family == "scrfd":
+        if name == "scrfd":
             tables[stride, 1][at] = score
             tables[stride, 4][at] = np.concatenate([place - box[:2], box[2:] - place]) / stride
         else:
             tables[stride, 1][at], certain[stride][at] = score / 0.95, 0.95
             extent = box[2:] - box[:2]
             tables[stride, 4][at] = [*((box[:2] + extent / 2 - place) / stride), *np.log(extent / stride)]
-    return [*tables.values(), *(certain.values() if family == "yunet" else ())]
+    return [*tables.values(), *(certain.values() if name == "yunet" else ())]

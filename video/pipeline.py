@@ -29,7 +29,7 @@ from .places import Places, arrange
 from .read import DEFAULT_RATE, Clip, open_clip
 from .report import ClipReport
 from .segments import Preview, Task, work_all
-from .steps import Step, check_steps, check_tracks, needs_faces, total_scale
+from .steps import Conditions, Step, check_steps, check_tracks, needs_faces, total_scale
 
 MOST_CHUNK = 16  # frames that are worked on together
 WORK_PIXEL = 48  # bytes of a frame in work: itself, its result, a copy, a mask, both in whole numbers
@@ -111,7 +111,7 @@ def process_video(
         report.chunk, budget = plan_memory(clip, total_scale(steps), budget, host, settings.ram, folder)
         detection = settings.detection if needs_faces(steps) else None
         looking = Looking(clip, encoding.pixels, span, report.chunk, detection, budget, host)
-        task = Task(looking, tuple(steps), encoding, budget, host, settings.detection, settings.preview)
+        task = Task(looking, tuple(steps), encoding, Conditions(budget, host, settings.detection), settings.preview)
         with meter.peak(torch.device("cpu")) as measured:
             places = _run(task, settings.steadiness, folder, report)
             _join(task, places, folder, target)

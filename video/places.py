@@ -14,7 +14,7 @@ import numpy as np
 
 from ..faces.align import can_align
 from .look import Sightings
-from .steady import jitter
+from .report import jitter
 from .steps import TrackedFace
 from .tracks import Tracker, cuts, shot_of
 

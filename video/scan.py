@@ -144,10 +144,10 @@ def scan_video(
 
 
 def _people(clip: Clip, places: Places, host: Host) -> list[Person]:
-    found = []
+    found: list[Person] = []
     for track in sorted(places.tracks):
         rows = np.flatnonzero((places.track == track) & ~places.filled)
-        best = rows[int(np.argmax([_worth(places, row) for row in rows]))]
+        best = rows[int(np.argmax([_worth(places, int(row)) for row in rows]))]
         frame = int(places.frame[best])
         shot = int(np.searchsorted(places.begun, frame, "right") - 1)
         span = int(places.frame[rows[0]]), int(places.frame[rows[-1]])

@@ -14,9 +14,7 @@ import numpy as np
 import torch
 
 from ..engines.host import Host
-from ..engines.memory.budget import MemoryBudget
 from ..errors import ClipError
-from ..faces.detect.settings import DetectionSettings
 from ..faces.face import Faces
 from .formats import Encoding
 from .look import Looking, in_span, region_of
@@ -24,9 +22,8 @@ from .manifest import WorkFolder
 from .pixels import as_floats, merged, scaled, to_frame, to_pixels
 from .places import Places
 from .read import Clip, Moment
-from .report import ClipReport
-from .steady import FlickerMeter
-from .steps import Step, needs_faces, total_scale, work
+from .report import ClipReport, FlickerMeter
+from .steps import Conditions, Step, needs_faces, total_scale, work
 from .tracks import MOST_UNLIKE, look_of, unlikeness, vector_of
 from .write import Behind, SegmentWriter
 
@@ -44,14 +41,16 @@ class Task:
     looking: Looking
     steps: tuple[Step, ...]
     encoding: Encoding
-    budget: MemoryBudget
-    host: Host
-    detection: DetectionSettings
+    conditions: Conditions
     preview: Preview | None = None
 
     @property
     def clip(self) -> Clip:
         return self.looking.clip
+
+    @property
+    def host(self) -> Host:
+        return self.looking.host
 
     @property
     def scale(self) -> int:
@@ -196,7 +195,7 @@ class _Segment:
             reused_of.append(reused)
             before = _Done(position, pixels[place], frames[place], np.zeros(0, bool), rows, reused)
         found = Faces(tuple(faces), int(frames.shape[1]), int(frames.shape[2]))
-        worked = work(task.steps, frames, found, task.budget, task.host, task.detection)
+        worked = work(task.steps, frames, found, task.conditions)
         for report in worked.reports:
             self._report.add(report)
         return [

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from ..engines.host import Host
+from ..engines.job import DEFAULTS, Options
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
-from ..engines.planning import DEFAULTS, Options
-from ..engines.session import Blueprint
+from ..engines.network import Model
 from ..errors import SettingError
 from ..faces.detect.settings import SMALLEST_CHANGED, DetectionSettings
 from ..faces.face import Face, Faces
 from ..faces.identity.people import Person, named
 from ..faces.identity.select import parse_indices
-from ..faces.restore import SMALLEST_ENLARGED, restore_faces, restore_image
+from ..faces.restore import AS_USUAL, SMALLEST_ENLARGED, Restoring, restore_faces, restore_image
 from ..faces.swap.swap import Networks, Swapping, swap_faces
 from ..faces.upscale import scaled_faces
 
@@ -37,11 +37,13 @@ class TrackedFace(Face):
 
 @dataclass(frozen=True, eq=False)
 class RestoreStep:
-    """Restores faces. tracks: which, such as "0, 2"; empty for all. strength: 0..1. Raises SettingError."""
+    """Restores faces. restoring: how; its faces and mask are not used. tracks: which, such as "0, 2"; empty for all.
 
-    model: Blueprint
-    strength: float = 1.0
-    options: Options = DEFAULTS
+    Raises SettingError.
+    """
+
+    model: Model
+    restoring: Restoring = AS_USUAL
     tracks: str = ""
 
     def __post_init__(self) -> None:
@@ -58,21 +60,19 @@ class RestoreStep:
 
     def described(self) -> dict[str, Any]:
         """What makes its result, for a fingerprint."""
-        return {"step": "restore", "model": repr(self.model.key), "strength": self.strength,
-                "options": asdict(self.options), "tracks": sorted(self.numbers())}  # fmt: skip
+        return {"step": "restore", "model": repr(self.model.key), "strength": self.restoring.strength,
+                "options": asdict(self.restoring.options), "tracks": sorted(self.numbers())}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class SwapStep:
-    """Puts people into faces. swapping.people says which track becomes whom; empty: all become the first person.
-
-    Raises SettingError.
+    """Puts people into faces. swapping: how; its faces and mask are not used. swapping.people says which track becomes
+    whom; empty: all become the first person. Raises SettingError.
     """
 
     people: tuple[Person, ...]
     networks: Networks
     swapping: Swapping = ALL_BECOME_THE_FIRST
-    options: Options = DEFAULTS
 
     def __post_init__(self) -> None:
         if not self.people:
@@ -88,22 +88,23 @@ class SwapStep:
         return set(self.swapping.mapping)
 
     def described(self) -> dict[str, Any]:
-        swapper = self.networks.swapper
-        settings = {name: value for name, value in asdict(self.swapping).items() if name != "mapping"}
-        return {"step": "swap", "people": [_of_person(person) for person in self.people], **settings,
-                "model": None if swapper is None else repr(swapper.key), "options": asdict(self.options)}  # fmt: skip
+        swapper, swapping = self.networks.swapper, self.swapping
+        names = ("strength", "colour", "boost", "shape", "texture", "people")
+        return {"step": "swap", "who": [_of_person(person) for person in self.people],
+                "model": None if swapper is None else repr(swapper.key), "options": asdict(swapping.options),
+                **{name: getattr(swapping, name) for name in names}}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class ImageStep:
     """Runs an image network such as an upscaler over whole frames. Raises SettingError."""
 
-    model: Blueprint
+    model: Model
     options: Options = DEFAULTS
 
     def __post_init__(self) -> None:
         _check_model(self.model, "Image")
-        if self.model.spec.is_face_network:
+        if self.model.spec.card.is_face_restorer:
             raise SettingError(f"{self.model.spec.name} knows aligned faces only: use it in a Restore Step.")
 
     @property
@@ -118,6 +119,15 @@ class ImageStep:
 
 
 Step = RestoreStep | SwapStep | ImageStep
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What steps work under. detection: says how small a face may be to be changed."""
+
+    budget: MemoryBudget
+    host: Host
+    detection: DetectionSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +164,13 @@ def total_scale(steps: Sequence[Step]) -> int:
     return int(np.prod([step.scale for step in steps]))
 
 
-def work(
-    steps: Sequence[Step],
-    frames: torch.Tensor,
-    faces: Faces,
-    budget: MemoryBudget,
-    host: Host,
-    detection: DetectionSettings,
-) -> Worked:
+def work(steps: Sequence[Step], frames: torch.Tensor, faces: Faces, under: Conditions) -> Worked:
     """Takes frames (B, H, W, C) float32 0..1 through all steps; they may be overwritten. faces: theirs, all tracked."""
     mask = np.zeros(tuple(frames.shape[:3]), bool)
     reports: list[Report] = []
     for step in steps:
         if isinstance(step, ImageStep):
-            frames, report = restore_image(frames, step.model, budget, host, step.options)
+            frames, report = restore_image(frames, step.model, under.budget, under.host, step.options)
             faces, mask = scaled_faces(faces, step.scale), np.ones(tuple(frames.shape[:3]), bool)
             reports.append(report)
             continue
@@ -177,7 +180,7 @@ def work(
                 continue
             mine = _renumbered(faces, subset, wanted)
             part = frames[subset] if len(subset) < len(frames) else frames
-            done = _run(step, person, part, mine, budget, host, detection)
+            done = _run(step, person, part, mine, under)
             reports.append(done[2])
             if len(subset) < len(frames):
                 frames[subset] = done[0]
@@ -211,31 +214,23 @@ def _renumbered(faces: Faces, subset: list[int], wanted: Any) -> Faces:
 
 
 def _run(
-    step: RestoreStep | SwapStep,
-    person: Person | None,
-    frames: torch.Tensor,
-    faces: Faces,
-    budget: MemoryBudget,
-    host: Host,
-    detection: DetectionSettings,
+    step: RestoreStep | SwapStep, person: Person | None, frames: torch.Tensor, faces: Faces, under: Conditions
 ) -> tuple[torch.Tensor, torch.Tensor, Report]:
+    detection, budget, host = under.detection, under.budget, under.host
     if isinstance(step, RestoreStep):
-        usual = SMALLEST_ENLARGED if step.model.spec.contract.face_side else SMALLEST_CHANGED
+        usual = SMALLEST_ENLARGED if step.model.spec.card.face_side else SMALLEST_CHANGED
         least = replace(detection, min_face=detection.smallest_changed(False, usual))
-        restored = restore_faces(
-            frames, step.model, budget, host, faces, None, step.strength, step.options, least
-        )  # fmt: skip
+        restoring = replace(step.restoring, faces=faces, mask=None, detection=least)
+        restored = restore_faces(frames, step.model, budget, host, restoring)
         return restored.frames, restored.mask, restored.report
     assert person is not None
     least = replace(detection, min_face=detection.smallest_changed(False))
-    swapped = swap_faces(
-        frames, [person], step.networks, budget, host, faces, None, replace(step.swapping, people=""), step.options,
-        least,
-    )  # fmt: skip
+    swapping = replace(step.swapping, people="", faces=faces, mask=None, detection=least)
+    swapped = swap_faces(frames, [person], step.networks, budget, host, swapping)
     return swapped.frames, swapped.mask, swapped.report
 
 
-def _check_model(model: Blueprint | None, name: str) -> None:
+def _check_model(model: Model | None, name: str) -> None:
     if model is None:
         raise SettingError(f"A {name} step needs a model: choose one, such as the bundled network.")
 

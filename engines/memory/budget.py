@@ -56,6 +56,9 @@ class MemoryBudget:
         return f"{amount}, {self.mode}, {self.on_low_memory} on low memory"
 
 
+AUTOMATIC = MemoryBudget()
+
+
 def budget_from_gib(gib: float, mode: Mode, on_low_memory: OnLowMemory, keep_loaded: bool) -> MemoryBudget:
     """The budget that a number of GiB means, 0 being automatic."""
     check_numbers(budget=gib)

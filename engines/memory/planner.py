@@ -62,14 +62,31 @@ class Work:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a network takes in one precision: bytes of weights, and of activations by pixels.
+    """What a network takes in one precision.
 
-    elsewhere: in a process of its own, which gives back at once what it frees.
+    weights: bytes that stay. activations: bytes by pixels.
+    steers_memory: the C library may be told to keep what layers free; not in another process.
     """
 
     weights: int
     activations: Cost
-    elsewhere: bool = False
+    steers_memory: bool = True
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be planned.
+
+    requirements: for each precision that may be used, best first.
+    tile: px that the user asks for, 0 for automatic. overlap: px.
+    """
+
+    work: Work
+    spec: ModelSpec
+    requirements: Mapping[str, Requirement]
+    budget: MemoryBudget
+    tile: int = 0
+    overlap: int = 32
 
 
 @dataclass(frozen=True)
@@ -132,34 +149,26 @@ def precisions(
     return (*first, "fp32", *last)
 
 
-def ladder(
-    work: Work,
-    spec: ModelSpec,
-    needs: Mapping[str, Requirement],
-    room: Available,
-    budget: MemoryBudget,
-    tile: int = 0,
-    overlap: int = 32,
-) -> tuple[Plan, ...]:
-    """The plans that fit into the room, best first.
+def ladder(question: Question, available: Available) -> tuple[Plan, ...]:
+    """The plans that fit into what is available, best first.
 
-    needs: for each precision that may be used, best first. tile: px that the user asks for, 0 for automatic.
     Raises BudgetError when nothing fits (or, with on_low_memory "fail", when the best does not), SettingError
     when a tile is too small for the network.
     """
-    working_size = _working_size(work, room, budget)
+    budget, working_size = question.budget, _working_size(question, available)
     if working_size is not None:
-        height, width = fitted(work.height, work.width, working_size)
-        work = replace(work, height=height, width=width)
-    unlimited = replace(room, allowed=UNLIMITED)
-    best = next(_candidates(work, spec, needs, unlimited, budget, tile, overlap, working_size))
-    candidates = list(_candidates(work, spec, needs, room, budget, tile, overlap, working_size))
+        height, width = fitted(question.work.height, question.work.width, working_size)
+        question = replace(question, work=replace(question.work, height=height, width=width))
+    best = next(_candidates(question, replace(available, allowed=UNLIMITED), working_size))
+    candidates = list(_candidates(question, available, working_size))
     tried = candidates[:1] if budget.on_low_memory == "fail" else candidates
     fitting = tuple(
-        replace(plan, degradations=_degradations(best, plan)) for plan in tried if plan.predicted_peak <= room.allowed
+        replace(plan, degradations=_degradations(best, plan))
+        for plan in tried
+        if plan.predicted_peak <= available.allowed
     )
     if not fitting:
-        raise _refusal(spec, min(tried, key=lambda plan: plan.predicted_peak), budget)
+        raise _refusal(question.spec, min(tried, key=lambda plan: plan.predicted_peak), budget)
     return fitting
 
 
@@ -189,32 +198,26 @@ def staging_bytes(work: Work, spec: ModelSpec, plan: Plan) -> int:
     return plan.pixels * FLOAT_PIXEL * (1 + 2 * spec.scale**2) + work.held_bytes
 
 
-def _working_size(work: Work, room: Available, budget: MemoryBudget) -> tuple[int, int] | None:
+def _working_size(question: Question, available: Available) -> tuple[int, int] | None:
+    work, budget = question.work, question.budget
     may_shrink = work.tiled and budget.mode != "quality" and budget.on_low_memory == "degrade"
-    if not may_shrink or room.free >= LITTLE:
+    if not may_shrink or available.free >= LITTLE:
         return None
     unchanged = fitted(work.height, work.width, WORKING_SIZE) == (work.height, work.width)
     return None if unchanged else WORKING_SIZE
 
 
-def _candidates(
-    work: Work,
-    spec: ModelSpec,
-    needs: Mapping[str, Requirement],
-    room: Available,
-    budget: MemoryBudget,
-    tile: int,
-    overlap: int,
-    working_size: tuple[int, int] | None,
-) -> Iterator[Plan]:
-    for precision, need in needs.items():
-        for shape, halo, fade in _shapes(work, spec, budget, tile, overlap):
+def _candidates(question: Question, available: Available, working_size: tuple[int, int] | None) -> Iterator[Plan]:
+    work, spec, device_type = question.work, question.spec, available.device_type
+    for precision, need in question.requirements.items():
+        for shape, halo, fade in _shapes(question):
             tiled = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
-            plan = Plan(precision, 1, shape, fade, halo, working_size, False, 0, room.allowed)
-            for each in _batched(plan, tiled if work.tiled else work.count, spec, need, room.device_type):
-                each = replace(each, predicted_peak=peak_bytes(work, spec, each, need, room.device_type))
-                if not each.keeps_freed or _has_room_to_keep(work, spec, each, need):
-                    yield each
+            plan = Plan(precision, 1, shape, fade, halo, working_size, False, 0, available.allowed)
+            for candidate in _batched(plan, tiled if work.tiled else work.count, spec, need, device_type):
+                peak = peak_bytes(work, spec, candidate, need, device_type)
+                candidate = replace(candidate, predicted_peak=peak)
+                if not candidate.keeps_freed or _has_room_to_keep(work, spec, candidate, need):
+                    yield candidate
 
 
 def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_type: str) -> Iterator[Plan]:
@@ -228,7 +231,7 @@ def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_
     if device_type == "cpu":
         cached = int(CPU_ACTIVATIONS / max(1.0, need.activations.per_pixel))
         worth, returning = min(CPU_PIXELS, cached), min(RETURNING_PIXELS, cached)
-        if need.elsewhere:
+        if not need.steers_memory:
             yield from (replace(plan, batch=each) for each in batches(worth))
             return
         yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(worth))
@@ -237,10 +240,10 @@ def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_
         yield from (replace(plan, batch=each) for each in batches(OTHER_PIXELS))
 
 
-def _shapes(
-    work: Work, spec: ModelSpec, budget: MemoryBudget, tile: int, overlap: int
-) -> Iterator[tuple[tuple[int, int], int, int]]:
+def _shapes(question: Question) -> Iterator[tuple[tuple[int, int], int, int]]:
     """What the network may see at a time: ((height, width), halo, overlap), best first."""
+    work, spec, budget = question.work, question.spec, question.budget
+    tile, overlap = question.tile, question.overlap
     whole = (_round_up(work.height, spec.multiple), _round_up(work.width, spec.multiple))
     if not work.tiled:
         yield whole, 0, 0
@@ -294,7 +297,7 @@ def _degradations(best: Plan, plan: Plan) -> tuple[str, ...]:
 
 def _refusal(spec: ModelSpec, cheapest: Plan, budget: MemoryBudget) -> BudgetError:
     need, have = cheapest.predicted_peak, cheapest.allowed
-    how = "for one face" if spec.is_face_network else "with a tile of {}x{}".format(*cheapest.tile[::-1])
+    how = "for one face" if spec.card.is_face_restorer else "with a tile of {}x{}".format(*cheapest.tile[::-1])
     advice = (
         "Let it degrade instead of fail, raise the budget, or use a smaller model."
         if budget.on_low_memory == "fail"

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from .budget import MemoryBudget, format_bytes
+from .planner import Plan
 from .samples import Sample, thinned
 
 # Spans that are kept: a film has several for each of its frames.
@@ -69,6 +72,20 @@ class Report:
         """Notes a step down the ladder, once."""
         if degradation not in self.degradations:
             self.degradations.append(degradation)
+
+    def describe_plan(self, plan: Plan, device: torch.device, is_main: bool) -> None:
+        """Takes in what will be done. is_main: its figures are the report's; of other work only the memory counts."""
+        planning = self.planning_on(device)
+        self.predicted_peak = max(self.predicted_peak, plan.predicted_peak + planning)
+        for degradation in plan.degradations:
+            self.note_degradation(degradation)
+        if is_main:
+            self.allowed = plan.allowed + planning
+            self.precision, self.batch, self.tile, self.overlap = plan.precision, plan.batch, plan.tile, plan.overlap
+
+    def planning_on(self, device: torch.device) -> int:
+        """What planning and the work before have taken on a device and keep: they work on the CPU."""
+        return self.planning_bytes if device.type == "cpu" else 0
 
     @property
     def seconds(self) -> dict[str, float]:

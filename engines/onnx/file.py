@@ -107,7 +107,7 @@ class OnnxGraph(Graph):
 
     @property
     def last_initializer(self) -> OnnxTensor | None:
-        """The one that swappers of the inswapper family keep their embedding's matrix in."""
+        """The one that swappers like inswapper keep their embedding's matrix in."""
         return next(reversed(self.initializers.values()), None)
 
 
@@ -117,7 +117,7 @@ def read(path: Path) -> OnnxGraph:
 
 
 def read_ports(path: Path) -> OnnxGraph:
-    """The same without nodes: enough to know the family, and quick whatever the file. Raises ModelFileError."""
+    """The same without nodes: enough to know the model, and quick whatever the file. Raises ModelFileError."""
     return _read(path, with_nodes=False)
 
 

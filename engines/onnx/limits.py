@@ -8,7 +8,7 @@ from __future__ import annotations
 
 MIB = 1 << 20
 
-# Fields and numbers that are walked: of a whole graph, and of what tells a file's family (inputs, outputs, weights).
+# Fields and numbers that are walked: of a whole graph, and of what tells a file's model (inputs, outputs, weights).
 MOST_ENTRIES = 1 << 20
 MOST_ENTRIES_TO_RECOGNISE = 1 << 18
 

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 import torch
 
 from ...engines.host import Host
-from ...engines.memory import meter
-from ...engines.memory.budget import MemoryBudget, format_bytes
+from ...engines.memory.budget import MemoryBudget
 from ...engines.memory.report import Report
-from ...engines.run import metered
 from ...errors import BudgetError
 from ..align import can_align
 from ..face import Face, Faces
 from .area import TABLE_BYTES
-from .detectors import opened_detector
-from .find import find_faces
+from .detectors import MTCNN, open_mtcnn, open_network_detector
+from .find import Detector, find_faces
 from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE
 from .settings import DEFAULT_DETECTION, DetectionSettings
 
@@ -29,7 +27,6 @@ PIECE_PIXEL = 150  # bytes of P-net's input, piece by piece
 LEVEL_PIXEL = 4  # bytes of the pyramid's largest level: candidates
 PATCH_PIXEL, PATCH_SIDE = 40, 192  # bytes, and px of the table: the largest patch that is read from the frame itself
 TURNED_BYTES = 8 << 20
-AT_MOST = 1.3  # of the forecast, must fit
 
 
 def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
@@ -42,11 +39,6 @@ def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int
     turned = TURNED_BYTES if settings.turned == "always" else 0
     pieces = PIECE_PIXEL * min(level, P_PIXELS_AT_ONCE) + LEVEL_PIXEL * level
     return BASE_BYTES + turned + TABLE_PIXEL * table + PATCH_PIXEL * patch + pieces
-
-
-def most_detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
-    """Bytes that must fit before faces are looked for."""
-    return int(AT_MOST * detection_bytes(height, width, settings))
 
 
 def detect_faces(
@@ -62,29 +54,16 @@ def detect_faces(
     SettingError, ModelFileError for a detector whose file is not there, BudgetError.
     """
     report, budget = report or Report(), budget or MemoryBudget()
-    height, width = int(frames.shape[1]), int(frames.shape[2])
-    _check_fits(most_detection_bytes(height, width, settings), budget, host)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(report.stage("detect"))
-        if host.device().type == "cpu":  # where detection runs: its memory counts into the budget there
-            stack.enter_context(metered(host.device(), report))
-            stack.callback(meter.trim)  # the network that comes next must not be paid for on top
-            report.predicted_peak = max(report.predicted_peak, detection_bytes(height, width, settings))
-        opened = opened_detector(settings, frames, budget, host, report)
-        found = stack.enter_context(opened)
-        return find_faces(frames, host, found, settings)
-
-
-def _check_fits(needed: int, budget: MemoryBudget, host: Host) -> None:
-    """Raises BudgetError where detection counts into the budget and does not fit."""
-    limit = budget.limit
-    if limit is not None and limit < needed and host.device().type == "cpu":
-        raise BudgetError(
-            f"Looking for faces needs {format_bytes(needed)} ({needed} bytes), but the memory "
-            f"budget gives {format_bytes(limit)} ({limit} bytes). Raise the budget.",
-            needed,
-            limit,
-        )
+    if settings.detector == MTCNN:
+        nbytes = detection_bytes(int(frames.shape[1]), int(frames.shape[2]), settings)
+        opened: contextlib.AbstractContextManager[Detector] = open_mtcnn(len(frames), nbytes, budget, host, report)
+    else:
+        opened = open_network_detector(settings, frames, budget, host, report)
+    try:
+        with opened as detector, report.stage("detect"):
+            return find_faces(frames, host, detector, settings)
+    except BudgetError as error:
+        raise BudgetError(f"Looking for faces: {error}", error.needed, error.given) from error
 
 
 def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Face]:

@@ -104,7 +104,7 @@ def _anchors(size: tuple[int, int], stride: int, count: int) -> np.ndarray:
     return np.repeat(places, count // (rows * columns), 0)
 
 
-# By the family's name in the catalogue.
+# By the name of the detector's card.
 DECODERS: dict[str, Decode] = {
     "scrfd": decode_scrfd,
     "yoloface": decode_yoloface,

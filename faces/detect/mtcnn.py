@@ -5,6 +5,7 @@ Zhang, Zhang, Li, Qiao: "Joint Face Detection and Alignment using Multi-task Cas
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -125,11 +126,12 @@ class Mtcnn:
         picture, owners = frame.numpy(), np.zeros(len(boxes), int)
         views = [sums(picture, max(1, min(frame.shape[:2]) // 1024), exposure_gain(picture))]
         tries = []
+        refine, decide = Stage(run_rnet, self.rnet, 24), Stage(run_onet, self.onet, 48)
         for scale in FOREIGN_BOX_SCALES:
             box = to_square(boxes, scale)
-            box = to_square(apply_deltas(box, run_patches(run_rnet, self.rnet, 24, views, box, owners, nothing)[1]))
-            box = to_square(apply_deltas(box, run_patches(run_onet, self.onet, 48, views, box, owners, nothing)[1]))
-            scores, _, places = run_patches(run_onet, self.onet, 48, views, box, owners, nothing)
+            for stage in (refine, decide):
+                box = to_square(apply_deltas(box, run_patches(stage, views, box, owners, nothing)[1]))
+            scores, _, places = run_patches(decide, views, box, owners, nothing)
             tries.append((scores, in_pixels(np.floor(box), places)))
         all_scores = np.stack([scores for scores, _ in tries])
         best = all_scores.argmax(0), np.arange(len(boxes))
@@ -175,7 +177,7 @@ class Mtcnn:
         self, views: list[Sums], boxes: np.ndarray, owners: np.ndarray, check: Check
     ) -> tuple[np.ndarray, np.ndarray]:
         """R-net: the proposals that look like faces, refined and squared, with their frames."""
-        scores, moves = run_patches(run_rnet, self.rnet, 24, views, boxes, owners, check)
+        scores, moves = run_patches(Stage(run_rnet, self.rnet, 24), views, boxes, owners, check)
         sure = np.flatnonzero(scores > R_THRESHOLD)
         # Compared before they are refined: MTCNN's authors do so, and which of many equals wins depends on it.
         chosen = sure[kept_by_frame(boxes[sure], scores[sure], owners[sure], len(views))]
@@ -191,7 +193,7 @@ class Mtcnn:
         check: Check,
     ) -> list[list[Face]]:
         """O-net: the faces of each frame, sorted."""
-        scores, moves, places = run_patches(run_onet, self.onet, 48, views, boxes, owners, check)
+        scores, moves, places = run_patches(Stage(run_onet, self.onet, 48), views, boxes, owners, check)
         sure = scores >= score
         points = in_pixels(np.floor(boxes), places)[sure].astype(np.float32)
         boxes, owners, scores = apply_deltas(np.floor(boxes), moves)[sure], owners[sure], scores[sure]
@@ -225,23 +227,26 @@ def in_pixels(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
     return boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
 
 
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """R-net or O-net. size: px of the patches that it looks at."""
+
+    run: Callable[..., tuple[np.ndarray, ...]]
+    weights: list[torch.Tensor]
+    size: int
+
+
 def run_patches(
-    run: Callable[..., tuple[np.ndarray, ...]],
-    weights: list[torch.Tensor],
-    size: int,
-    views: list[Sums],
-    boxes: np.ndarray,
-    owners: np.ndarray,
-    check: Check,
+    stage: Stage, views: list[Sums], boxes: np.ndarray, owners: np.ndarray, check: Check
 ) -> tuple[np.ndarray, ...]:
-    """What R-net or O-net returns for the boxes (N, 4), each in its frame `owners` (N,); the frames in order."""
+    """What a stage returns for the boxes (N, 4), each in its frame `owners` (N,); the frames in order."""
     outputs = []
-    together = PATCHES_AT_ONCE[size]
+    together = PATCHES_AT_ONCE[stage.size]
     for first in range(0, max(1, len(boxes)), together):
         check()
         some, of = np.floor(boxes[first : first + together]).astype(int), owners[first : first + together]
-        parts = [patches(view, some[of == index], size) for index, view in enumerate(views)]
-        outputs.append(run(weights, network_input(np.concatenate(parts))))
+        parts = [patches(view, some[of == index], stage.size) for index, view in enumerate(views)]
+        outputs.append(stage.run(stage.weights, network_input(np.concatenate(parts))))
     return tuple(np.concatenate(parts) for parts in zip(*outputs, strict=True))
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...catalog.card import ModelCard
+from ...engines.network import Infer, Tensors
 from ...opencv import cv2
 from ..masks.face_masks import network_input
 from .area import exposure_gain
@@ -46,12 +46,12 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class NetworkDetector:
-    """family: the network's, of kind detector. infer: runs it. size: height and width of its input.
+    """card: the network's, of kind detector. infer: runs it. size: height and width of its input.
 
     tiled: look at large frames in tiles too, for small faces.
     """
 
-    family: Family
+    card: ModelCard
     infer: Infer
     size: tuple[int, int] = (SIDE, SIDE)
     tiled: bool = True
@@ -94,7 +94,7 @@ class NetworkDetector:
     def decoded(self, outputs: Tensors, view: View, shape: Sequence[int], score: float) -> Detections:
         """The network's outputs for a view, as candidates in pixels of the frame (height, width)."""
         arrays = [each.numpy() for each in outputs]
-        found = DECODERS[self.family.name](arrays, self.size, score)
+        found = DECODERS[self.card.name](arrays, self.size, score)
         found = found[(np.isfinite(found.boxes).all(1) & np.isfinite(found.landmarks).all((1, 2)))]
         found = found[nms(found.boxes, found.scores, SAME_FACE)]
         shift = np.array([view.x0, view.y0], np.float32)
@@ -130,7 +130,7 @@ class NetworkDetector:
                 picture = prepared(frame.numpy(), view, self.size)
                 if gain > 1:
                     picture = np.nan_to_num(picture * np.float32(gain)).clip(0, 1)
-                yield (network_input(picture, self.family),)
+                yield (network_input(picture, self.card),)
 
 
 def prepared(frame: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:

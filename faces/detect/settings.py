@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...catalog.cards import detectors
 from ...catalog.found import Found
 from ...engines.checks import check_numbers
 from ...errors import SettingError
 
 Turned = Literal["auto", "always", "never"]
 
-DETECTORS = ("mtcnn", "scrfd", "yoloface", "yunet")  # the last three need a model file of the user's
+# All but the first need a model file of the user's.
+DETECTORS = ("mtcnn", *(card.name for card in detectors.DETECTORS))
 TURNED = ("auto", "always", "never")
 
 # px of the longer side of the smallest face that is changed when nothing else is asked for, by a network that does not

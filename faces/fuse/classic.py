@@ -20,7 +20,7 @@ from ..align import similarity
 from ..face import Face
 from ..masks.covers import MARGIN, OPENING_FEATHER, OUTER_FEATHER, Cover, cover_of, face_region
 from ..masks.soft import depth_inside, hann_ramp
-from ..paste import Region, blend, check_shapes
+from ..paste import Canvas, Region
 from . import light, pyramid
 from .colour import matched_colour
 
@@ -73,23 +73,14 @@ class Source:
     points: np.ndarray
 
 
-def fuse(
-    frame: np.ndarray,
-    points: np.ndarray,
-    source: Source,
-    weights: Weights,
-    user_mask: np.ndarray | None = None,
-    painted: np.ndarray | None = None,
-    cover: Cover | None = None,
-) -> Region:
-    """Fuses the source into the frame's face, in place; returns the region looked at.
+def fuse(canvas: Canvas, points: np.ndarray, source: Source, weights: Weights, cover: Cover | None = None) -> Region:
+    """Fuses the source into the face of the canvas's frame; returns the region looked at.
 
-    points: (68, 2) of the frame's face. user_mask: (H, W) 0..1, times the effect. painted: (H, W), takes the maximum
-    of itself and how far each pixel was replaced. cover: what stands before the face, None to look for it here.
+    points: (68, 2) of the frame's face. cover: what stands before the face, None to look for it here.
     Pixels outside the face and alpha keep their bits; with a shape weight, the surroundings that follow the outline
     count to the face. Raises FacesError, ImageError.
     """
-    check_shapes(frame, frame, frame[..., 0], user_mask, painted)
+    frame = canvas.frame
     own, other = warp.mesh_points(points), warp.mesh_points(source.points)
     there = warp.placed(other, similarity(source.points, np.asarray(points, np.float64)))
     nothing = weights.shape == weights.texture == 0
@@ -112,11 +103,11 @@ def fuse(
         size = inner[1].stop - inner[1].start, inner[0].stop - inner[0].start
         if min(size) > 1:
             there = wanted - (inner[1].start, inner[0].start)
-            face = warp.warped_by_mesh(source.picture, other, wanted, inner[1].start, inner[0].start, *size)
+            face = warp.warped_by_mesh(source.picture, other, wanted, (inner[1].start, inner[0].start), size)
             thing = None if covered is None else covered.moved_to(own, wanted, inner)
             here[part], seen = painted_over(here[part], face, Meshes(there, own, other), weights, thing)
             np.maximum(weight[part], seen, out=weight[part])
-    blend(frame, region, here, weight, 1.0, user_mask, painted)
+    canvas.blend(region, here, weight)
     return region
 
 

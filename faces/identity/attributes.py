@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...catalog.card import ModelCard
+from ...engines.network import Infer, Tensors
 from ...errors import ModelFileError
 from ..align import affine_for, crop_face, warped
 from ..face import Face
@@ -30,15 +30,15 @@ def add_attributes(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     if not faces:
         return []
     found = library.file("attributes", ATTRIBUTE_NETWORKS)
-    assert found.family is not None
-    return with_attributes(frames, faces, found.family, library.infer(found, len(faces), "attributes"))
+    assert found.card is not None
+    return with_attributes(frames, faces, found.card, library.infer(found, len(faces), "attributes"))
 
 
-def with_attributes(frames: torch.Tensor, faces: Sequence[Face], family: Family, infer: Infer) -> list[Face]:
-    """The faces with what a network of a family says of each."""
-    decode = decoded_fairface if family.name == "fairface" else decoded_genderage
+def with_attributes(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard, infer: Infer) -> list[Face]:
+    """The faces with what a network says of each."""
+    decode = decoded_fairface if card.name == "fairface" else decoded_genderage
     known = []
-    for face, outputs in zip(faces, infer(_inputs(frames, faces, family)), strict=True):
+    for face, outputs in zip(faces, infer(_inputs(frames, faces, card)), strict=True):
         gender, age = decode(outputs)
         known.append(replace(face, gender=gender, age=age))
     return known
@@ -63,14 +63,14 @@ def decoded_fairface(outputs: Tensors) -> tuple[str, tuple[int, int]]:
     return ("male", "female")[gender], AGES[age]
 
 
-def _inputs(frames: torch.Tensor, faces: Sequence[Face], family: Family) -> Iterator[Tensors]:
-    size = family.size
+def _inputs(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Iterator[Tensors]:
+    size = card.size
     assert size is not None
     for face in faces:
         frame = frames[face.frame].numpy()
-        if family.template is not None:
-            crop = crop_face(frame, affine_for(face.landmarks, family.template, size), size)
+        if card.template is not None:
+            crop = crop_face(frame, affine_for(face.landmarks, card.template, size), size)
         else:
             affine = box_affine(face.box, round(size / BOX_SCALE), size)
             crop = np.ascontiguousarray(warped(frame, affine, (size, size), zero=True)[..., :3])
-        yield (network_input(crop, family),)
+        yield (network_input(crop, card),)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
+from ...catalog.cards.readers import RECOGNISER
 from ...catalog.opening import Stamp, is_regular
 from ...engines.torch import weights_file
 from ...errors import FacesError, ModelFileError, OutputError, SettingError, printable
@@ -27,7 +28,6 @@ from .select import likeness
 
 Combine = Literal["mean", "median"]
 COMBINE = ("mean", "median")
-RECOGNISER = "arcface"  # the family of InsightFace's w600k_r50, whose vectors ReActor keeps
 DIMENSION = 512
 SUFFIX = ".safetensors"
 LONGEST_NAME = 200  # bytes: file systems take 255 with the ending and what a name has while it is written
@@ -57,7 +57,7 @@ _GENDERS = ("female", "male")  # InsightFace's 0 and 1
 class Identity:
     """SLIMFUSION_IDENTITY.
 
-    embedding: (512,) float32, the recogniser's vector as it comes, not normalised. recogniser: the family of the
+    embedding: (512,) float32, the recogniser's vector as it comes, not normalised. recogniser: the card of the
     network that made it; vectors of different ones cannot be compared. count: of how many faces it is made.
     others: what a file of ReActor's holds besides, by its names there. Raises FacesError for a vector that is none.
     """
@@ -93,7 +93,7 @@ class Identity:
         return self.embedding / np.linalg.norm(self.embedding)
 
     def check_recogniser(self, recogniser: str) -> None:
-        """Raises FacesError unless its vector comes from this family of networks."""
+        """Raises FacesError unless its vector comes from the recogniser of this card."""
         if self.recogniser != recogniser:
             raise FacesError(
                 f"The identity {self.name!r} was made by the recogniser {self.recogniser}, but {recogniser} is in "

@@ -7,25 +7,26 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ...catalog.families import Family, Kind
+from ...catalog.card import Kind, ModelCard
+from ...catalog.cards.readers import RECOGNISER
 from ...catalog.found import Found, best
-from ...engines.host import Host
-from ...engines.memory.budget import MemoryBudget
+from ...engines.host import Host, StandaloneHost
+from ...engines.job import Job
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import Work
 from ...engines.memory.report import Report
-from ...engines.planning import Job
-from ...engines.run import open_run
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
+from ...engines.plan import plan
 from ...errors import ModelFileError
-from ...models.opening import blueprint_from_path
+from ...models.opening import Opening, open_model
 from .. import align
 from ..face import Face
 from ..landmarks.bundled import landmarks68
 from ..landmarks.network import with_landmarks
 from ..masks.face_masks import MaskNetwork, network_input
 
-# Families that do the same, best first.
-RECOGNISERS = ("arcface",)
+# Names of cards that do the same, best first.
+RECOGNISERS = (RECOGNISER,)
 LANDMARKERS = ("2dfan4", "fan_68_5")
 OCCLUDERS = ("xseg", "dfl_xseg", "occluder")
 PARSERS = ("bisenet",)
@@ -35,19 +36,20 @@ PARSERS = ("bisenet",)
 class ModelLibrary:
     """The user's model files and the conditions under which they are run.
 
-    search: finds the files; it is not called before a network is needed. commercial_only: take only files whose
+    search: finds the files; it is not called before a network is needed, and finds none unless it is given.
+    commercial_only: take only files whose
     licence is known to allow commercial use.
     """
 
-    search: Callable[[], Sequence[Found]]
-    budget: MemoryBudget
-    host: Host
+    search: Callable[[], Sequence[Found]] = tuple
+    budget: MemoryBudget = AUTOMATIC
+    host: Host = field(default_factory=StandaloneHost)
     commercial_only: bool = False
     report: Report = field(default_factory=Report)
 
-    def file(self, kind: Kind, families: Sequence[str]) -> Found:
+    def file(self, kind: Kind, cards: Sequence[str]) -> Found:
         """The best file of a kind. Raises ModelFileError, which says where to get one."""
-        return best(self.search(), kind, families, self.commercial_only)
+        return best(self.search(), kind, cards, self.commercial_only)
 
     def detector(self, name: str) -> Found:
         """The best file of a detector. Raises ModelFileError."""
@@ -61,10 +63,10 @@ class ModelLibrary:
         """
 
         def run(items: Iterable[Tensors]) -> Iterator[Tensors]:
-            blueprint = blueprint_from_path(found.path, found.path.name, self.host, mode=self.budget.mode)
-            height, width = blueprint.spec.size or (1, 1)
-            job = Job(blueprint, Work(height, width, count, tiled=False), self.budget, self.host, stage=stage)
-            with open_run(job, self.report) as opened:
+            model = open_model(found.path, host=self.host, opening=Opening(mode=self.budget.mode))
+            work = Work(*(model.spec.size or (1, 1)), count, tiled=False)
+            job = Job(model, work, self.budget, self.host, stage=stage, is_main=False)
+            with plan(job).open(self.report) as opened:
                 yield from opened.infer(items)
 
         return run
@@ -78,9 +80,9 @@ def add_embeddings(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     if not faces:
         return []
     found = library.file("recogniser", RECOGNISERS)
-    assert found.family is not None
+    assert found.card is not None
     infer = library.infer(found, len(faces), "recognise")
-    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.family))]
+    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.card))]
     return [replace(face, embedding=vector) for face, vector in zip(faces, vectors, strict=True)]
 
 
@@ -94,21 +96,24 @@ def add_landmarks68(frames: torch.Tensor, faces: Sequence[Face], library: ModelL
     try:
         found = library.file("landmarker", LANDMARKERS)
     except ModelFileError:  # none is there
-        return [replace(face, landmarks68=landmarks68(frames[face.frame].numpy(), face)) for face in faces]
-    assert found.family is not None
-    return with_landmarks(frames, faces, found.family, library.infer(found, len(faces), "landmarks"))
+        found_points = landmarks68(
+            [(frames[face.frame].numpy(), face) for face in faces], library.budget, library.host, library.report
+        )
+        return [replace(face, landmarks68=points) for face, points in zip(faces, found_points, strict=True)]
+    assert found.card is not None
+    return with_landmarks(frames, faces, found.card, library.infer(found, len(faces), "landmarks"))
 
 
-def aligned(frames: torch.Tensor, faces: Sequence[Face], family: Family) -> Iterator[Tensors]:
-    """Each face's crop in the template and size of a family, as its network wants it."""
-    assert family.size is not None and family.template is not None
+def aligned(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Iterator[Tensors]:
+    """Each face's crop in the template and size of a card, as its network wants it."""
+    assert card.size is not None and card.template is not None
     for face in faces:
-        affine = align.affine_for(face.landmarks, family.template, family.size)
-        yield (network_input(align.crop_face(frames[face.frame].numpy(), affine, family.size), family),)
+        affine = align.affine_for(face.landmarks, card.template, card.size)
+        yield (network_input(align.crop_face(frames[face.frame].numpy(), affine, card.size), card),)
 
 
-def mask_network(library: ModelLibrary, kind: Kind, families: Sequence[str], count: int) -> MaskNetwork:
+def mask_network(library: ModelLibrary, kind: Kind, cards: Sequence[str], count: int) -> MaskNetwork:
     """The best network of a kind for the masks of `count` faces. Raises ModelFileError when none is there."""
-    found = library.file(kind, families)
-    assert found.family is not None
-    return MaskNetwork(found.family, library.infer(found, count, kind))
+    found = library.file(kind, cards)
+    assert found.card is not None
+    return MaskNetwork(found.card, library.infer(found, count, kind))

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...engines.session import Infer, Tensors
+from ...catalog.card import ModelCard
+from ...engines.network import Infer, Tensors
 from ...errors import ModelFileError
 from ...opencv import cv2
 from ..align import affine_for, can_align, inverse, warped
@@ -54,7 +54,7 @@ def landmarker_crop(frame: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.float32) / 255
 
 
-def decoded(outputs: Tensors, family: str) -> tuple[np.ndarray, float]:
+def decoded(outputs: Tensors, name: str) -> tuple[np.ndarray, float]:
     """The points (68, 2) float32 in pixels of the crop, and how sure the network is of them, 0..1.
 
     outputs: (68, 3) x, y and certainty in cells of 64 x 64, and for 2dfan4 heat maps (68, 64, 64). Raises
@@ -67,19 +67,19 @@ def decoded(outputs: Tensors, family: str) -> tuple[np.ndarray, float]:
         raise ModelFileError(f"A landmarker gives 68 points of three numbers, not {[each.shape for each in arrays]}.")
     table = table.reshape(68, 3)
     certainty = table[:, 2] if maps is None else maps.reshape(68, -1).max(1)
-    sure = np.interp(certainty.mean(), [0.0, SURE.get(family, 1.0)], [0.0, 1.0])
+    sure = np.interp(certainty.mean(), [0.0, SURE.get(name, 1.0)], [0.0, 1.0])
     return (table[:, :2] * (CROP / GRID)).astype(np.float32), float(sure)
 
 
 def with_landmarks(
-    frames: torch.Tensor, faces: Sequence[Face], family: Family, infer: Infer, least_score: float = LEAST_SCORE
+    frames: torch.Tensor, faces: Sequence[Face], card: ModelCard, infer: Infer, least_score: float = LEAST_SCORE
 ) -> list[Face]:
     """The faces with 68 points of a network; where it is sure of them, the five points are made from them too.
 
-    frames: (B, H, W, 3 or 4) as `checked_frames` gives them. family: 2dfan4, peppa_wutz, or fan_68_5, which sees
+    frames: (B, H, W, 3 or 4) as `checked_frames` gives them. card: of 2dfan4, peppa_wutz, or fan_68_5, which sees
     the five points only and leaves them as they are. least_score: 0..1.
     """
-    if family.name == "fan_68_5":
+    if card.name == "fan_68_5":
         affines = [affine_for(face.landmarks, "ffhq_512", 1) for face in faces]
         results = infer(_normalised(faces, affines))
         found = [outputs[0].numpy().reshape(68, 2) for outputs in results]
@@ -88,10 +88,10 @@ def with_landmarks(
             for face, points, affine in zip(faces, found, affines, strict=True)
         ]
     affines = [box_affine(face.box) for face in faces]
-    results = infer(_crops(frames, faces, affines, family))
+    results = infer(_crops(frames, faces, affines, card))
     known = []
     for face, affine, outputs in zip(faces, affines, results, strict=True):
-        points, sure = decoded(outputs, family.name)
+        points, sure = decoded(outputs, card.name)
         points = _back(points, affine)
         face = replace(face, landmarks68=points)
         five = five_from_68(points)
@@ -111,7 +111,7 @@ def _normalised(faces: Sequence[Face], affines: Sequence[np.ndarray]) -> Iterato
 
 
 def _crops(
-    frames: torch.Tensor, faces: Sequence[Face], affines: Sequence[np.ndarray], family: Family
+    frames: torch.Tensor, faces: Sequence[Face], affines: Sequence[np.ndarray], card: ModelCard
 ) -> Iterator[Tensors]:
     for face, affine in zip(faces, affines, strict=True):
-        yield (network_input(landmarker_crop(frames[face.frame].numpy(), affine), family),)
+        yield (network_input(landmarker_crop(frames[face.frame].numpy(), affine), card),)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...catalog.families import Family
+from ...catalog.card import ModelCard
 from ...engines.checks import check_numbers
-from ...engines.session import Infer, Tensors
+from ...engines.network import Infer, Tensors
 from ...errors import FacesError, SettingError
 from ...opencv import cv2
 from .. import align, paste
@@ -56,9 +56,9 @@ class MaskChoice:
 
 @dataclass(frozen=True)
 class MaskNetwork:
-    """A network that looks at crops: its family, and what runs it."""
+    """A network that looks at crops: its card, and what runs it."""
 
-    family: Family
+    card: ModelCard
     infer: Infer
 
 
@@ -128,8 +128,8 @@ def occluded(
 ) -> Iterator[np.ndarray]:
     """(SIZE, SIZE) uint8 for each face: 1 where nothing stands before it."""
     network = _needed(occluder, "mask", "occlusion")
-    threshold = 0.0 if network.family.signed else 0.5
-    for result, *_ in network.infer(crops(faces, affines, frames, network.family)):
+    threshold = 0.0 if network.card.signed else 0.5
+    for result, *_ in network.infer(crops(faces, affines, frames, network.card)):
         side = max(result.shape)
         picture = cv2.resize(result.float().numpy().reshape(side, side), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         yield (picture > threshold).astype(np.uint8)
@@ -144,40 +144,40 @@ def parsed_regions(
 ) -> Iterator[np.ndarray]:
     """(SIZE, SIZE) uint8 for each face: 1 in the regions that are chosen."""
     network = _needed(parser, "parser", "regions")
-    for scores, *_ in network.infer(crops(faces, affines, frames, network.family)):
+    for scores, *_ in network.infer(crops(faces, affines, frames, network.card)):
         inside = masks.region_inside(scores.numpy().argmax(0), choice.regions)
         yield cv2.resize(inside, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST)
 
 
 def crops(
-    faces: Sequence[Face], affines: Sequence[np.ndarray], frames: torch.Tensor | None, family: Family
+    faces: Sequence[Face], affines: Sequence[np.ndarray], frames: torch.Tensor | None, card: ModelCard
 ) -> Iterator[Tensors]:
-    """Each face's crop as a network of a family wants it. Raises FacesError without the frames."""
+    """Each face's crop as a network wants it. Raises FacesError without the frames."""
     if frames is None:
         raise FacesError("This mask looks at the faces' pixels: connect the image the faces were found in.")
-    assert family.size is not None
-    scale = family.size / SIZE
+    assert card.size is not None
+    scale = card.size / SIZE
     for face, affine in zip(faces, affines, strict=True):
         # The crops' first pixel centres lie together, as their borders do.
         smaller = affine * scale
         smaller[:, 2] += (scale - 1) / 2
-        crop = align.crop_face(frames[face.frame].numpy(), smaller, family.size)
-        yield (network_input(crop, family),)
+        crop = align.crop_face(frames[face.frame].numpy(), smaller, card.size)
+        yield (network_input(crop, card),)
 
 
-def network_input(crop: np.ndarray, family: Family) -> torch.Tensor:
-    """A crop (S, S, 3) float32 0..1 RGB in the range, colour order and layout of a family; NaN counts as black."""
+def network_input(crop: np.ndarray, card: ModelCard) -> torch.Tensor:
+    """A crop (S, S, 3) float32 0..1 RGB in the range, colour order and layout of a card; NaN counts as black."""
     picture = np.nan_to_num(crop, posinf=1.0, neginf=0.0).clip(0, 1)
-    if family.colour == "BGR":
+    if card.colour == "BGR":
         picture = picture[..., ::-1]
-    picture = (picture - np.array(family.mean, np.float32)) / np.array(family.std, np.float32)
-    if family.layout == "NCHW":
+    picture = (picture - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
+    if card.layout == "NCHW":
         picture = picture.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(picture, np.float32))
 
 
 def _needed(network: MaskNetwork | None, kind: str, what: str) -> MaskNetwork:
-    if network is None or network.family.kind != kind:
+    if network is None or network.card.kind != kind:
         raise SettingError(f"The {what} of a face are found by a {kind} network, and none is given: choose one.")
     return network
 

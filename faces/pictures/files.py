@@ -77,12 +77,13 @@ def pixels_that_fit() -> int:
     return min(MOST_PIXELS, free // BYTES_PER_PIXEL)
 
 
-def read_picture(path: Path, most_pixels: int = 0) -> Picture:
+def read_picture(path: Path | str, most_pixels: int = 0) -> Picture:
     """Reads a file, turned the way its camera was held; of several pictures in it the first.
 
     most_pixels: refuse a larger one before it is decoded; 0 for `pixels_that_fit`. Raises ImageError when it is none
     that can be read.
     """
+    path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -122,13 +123,18 @@ def without_colour(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def write_picture(
-    path: Path, pixels: torch.Tensor, depth: np.dtype, grey: bool = False, metadata: Metadata = NOTHING_SAID
+    path: Path | str,
+    pixels: torch.Tensor,
+    depth: np.dtype = UINT8,
+    grey: bool = False,
+    metadata: Metadata = NOTHING_SAID,
 ) -> None:
     """Writes (H, W, 3 or 4) float32 0..1 RGB in the wanted depth, as far as the kind of file holds it.
 
     grey: write a picture without colours as grey. What was at `path` is replaced once all is written, or stays.
     Raises OutputError when the place cannot be written to.
     """
+    path = Path(path)
     kind = kinds.kind_written(path.suffix)
     if kind is None:
         raise OutputError(f"{path.name} has no ending of a picture; use one of {', '.join(kinds.written_suffixes())}.")

@@ -13,15 +13,17 @@ import numpy as np
 from ...engines.checks import check_numbers
 from ...errors import SettingError
 
+LARGEST = 1024  # px
 
-def factor_for(size: int, wanted: int, largest: int) -> int:
+
+def factor_for(size: int, wanted: int) -> int:
     """k for a network of `size` px and a face of `wanted` px, rounded down; 0 wants the network's own size.
 
-    Raises SettingError outside 0..largest px.
+    Raises SettingError outside 0..1024 px.
     """
     check_numbers(boost=wanted)
-    if wanted != int(wanted) or not 0 <= wanted <= largest:
-        raise SettingError(f"The boost goes from 0 to {largest} px, not {wanted}.")
+    if wanted != int(wanted) or not 0 <= wanted <= LARGEST:
+        raise SettingError(f"The boost goes from 0 to {LARGEST} px, not {wanted}.")
     return max(1, wanted // size)
 
 

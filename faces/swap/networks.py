@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 
-from ...catalog.families import FAMILIES, Kind
-from ...catalog.swappers import missing_converter
-from ...engines.session import Blueprint
+from ...catalog.card import Kind
+from ...engines.memory.report import Report
+from ...engines.network import Model
 from ...errors import ModelFileError
-from ...models.opening import blueprint_from_path
+from ...models.opening import Opening, open_model
 from .. import align
 from ..detect.detection import detect_faces
 from ..detect.settings import DEFAULT_DETECTION, DetectionSettings
@@ -26,25 +25,32 @@ from ..landmarks.bundled import landmarks68
 from ..masks.covers import Hidden
 from ..masks.face_masks import SIZE, TEMPLATE, MaskChoice, occluded, parsed_regions
 from .swap import Landmarks, Networks
+from .swapper import missing_converter
 
 # What a face parser calls a face, with clear glasses before it.
 FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "ears", "nose", "mouth", "lips", "neck")
 
 
-def networks_for(swapper: Blueprint | None, library: ModelLibrary, landmarks: Landmarks = landmarks68) -> Networks:
+def networks_for(swapper: Model | None, library: ModelLibrary, landmarks: Landmarks | None = None) -> Networks:
     """A swapper (None to fuse without) with its converter, the bundled landmarker, and the user's other networks.
 
     Raises ModelFileError when a converter is needed and not there.
     """
 
-    def recognise(person: Person) -> Identity:
+    def recognise(person: Person, report: Report) -> Identity:
         assert person.picture is not None and person.face is not None
         picture = checked_frames(torch.from_numpy(np.ascontiguousarray(person.picture)))
-        known = add_embeddings(picture, [replace(person.face, frame=0)], library)
+        known = add_embeddings(picture, [replace(person.face, frame=0)], replace(library, report=report))
         return identity_from_faces(person.name, known)
 
+    def bundled_landmarks(faces: Sequence[tuple[np.ndarray, Face]], report: Report) -> list[np.ndarray]:
+        return landmarks68(faces, library.budget, library.host, report)
+
+    def occlude(frames: torch.Tensor, faces: Sequence[Face], report: Report) -> list[Hidden] | None:
+        return occlusion(frames, faces, replace(library, report=report))
+
     converter = None if swapper is None else converter_for(swapper, library)
-    return Networks(swapper, converter, recognise, landmarks, partial(occlusion, library=library))
+    return Networks(swapper, converter, recognise, landmarks or bundled_landmarks, occlude)
 
 
 def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary) -> list[Hidden] | None:
@@ -54,9 +60,9 @@ def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary
     """
     affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in faces]
     networks: tuple[tuple[Kind, tuple[str, ...]], ...] = ("mask", OCCLUDERS), ("parser", PARSERS)
-    for kind, families in networks:
+    for kind, cards in networks:
         try:
-            network = mask_network(library, kind, families, len(faces))
+            network = mask_network(library, kind, cards, len(faces))
         except ModelFileError:  # none is there
             continue
         if kind == "mask":
@@ -70,16 +76,16 @@ def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary
     return None
 
 
-def converter_for(swapper: Blueprint, library: ModelLibrary) -> Blueprint | None:
+def converter_for(swapper: Model, library: ModelLibrary) -> Model | None:
     """The network that a swapper's identities go through; None where there is none. Raises ModelFileError."""
-    family = FAMILIES.get(swapper.spec.contract.architecture)
-    if family is None or family.kind != "swapper" or family.converter is None:
+    card = swapper.spec.card
+    if card.kind != "swapper" or card.converter is None:
         return None
     try:
-        found = library.file("converter", (family.converter,))
+        found = library.file("converter", (card.converter,))
     except ModelFileError as error:
-        raise ModelFileError(missing_converter(family)) from error
-    return blueprint_from_path(found.path, found.path.name, library.host, mode=library.budget.mode)
+        raise ModelFileError(missing_converter(card)) from error
+    return open_model(found.path, host=library.host, opening=Opening(mode=library.budget.mode))
 
 
 def people_from(

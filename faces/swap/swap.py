@@ -15,19 +15,19 @@ from itertools import islice
 import numpy as np
 import torch
 
-from ...catalog.families import Family
-from ...catalog.swappers import LARGEST_BOOST, RECOGNISER, missing_converter, needs_vector
+from ...catalog.card import ModelCard
+from ...catalog.cards.readers import RECOGNISER
 from ...engines.checks import check_numbers
-from ...engines.host import Host
-from ...engines.memory import meter
-from ...engines.memory.budget import MemoryBudget, allowed_bytes
+from ...engines.host import Host, StandaloneHost
+from ...engines.job import DEFAULTS, Job, Options
+from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import FLOAT_PIXEL, Work
 from ...engines.memory.report import Report
-from ...engines.planning import DEFAULTS, Job, Options
-from ...engines.run import metered, open_run
-from ...engines.session import Blueprint, Infer, Tensors
+from ...engines.network import Infer, Model, Tensors
+from ...engines.plan import plan
 from ...errors import BudgetError, FacesError, ModelFileError, SettingError
-from .. import align, paste, warp
+from ...models.built_in import ON_CPU, BuiltInModel
+from .. import align, warp
 from ..detect.detection import changeable, detect_faces
 from ..detect.settings import DEFAULT_DETECTION, DetectionSettings
 from ..face import Face, Faces
@@ -38,17 +38,27 @@ from ..identity.identity import Identity
 from ..identity.people import Person, assigned, is_profile, parse_map
 from ..masks import soft as masks
 from ..masks.covers import Cover, Hidden, cover_of
+from ..paste import BAND_PIXELS, Canvas
 from ..pictures.grey import is_grey, remove_colour
 from ..restore import PASTE_PIXEL
 from . import boost
-from .swapper import Swapper, affine_for, identity_input, picture_input, result_of, swapper_for, target_input
+from .swapper import (
+    Swapper,
+    affine_for,
+    identity_input,
+    missing_converter,
+    picture_input,
+    result_of,
+    swapper_for,
+    target_input,
+)
 
-# Finds the 68 points (68, 2) of a face in a frame (H, W, 3 or 4).
-Landmarks = Callable[[np.ndarray, Face], np.ndarray]
+# Finds the 68 points (68, 2) of faces, each with its frame (H, W, 3 or 4).
+Landmarks = Callable[[Sequence[tuple[np.ndarray, Face]], Report], Sequence[np.ndarray]]
 # What a network does not see of each face, in the order of the faces; None where the user has no such network.
-Occlude = Callable[[torch.Tensor, Sequence[Face]], Sequence[Hidden] | None]
+Occlude = Callable[[torch.Tensor, Sequence[Face], Report], Sequence[Hidden] | None]
 # Looks at the face of a person with a picture through the recogniser.
-Recognise = Callable[[Person], Identity]
+Recognise = Callable[[Person, Report], Identity]
 
 Pairs = Sequence[tuple[Face, int]]
 
@@ -57,16 +67,26 @@ COLOUR_PIXEL = 6 * FLOAT_PIXEL
 NO_MODEL = "no model (classic fusion)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Swapping:
     """How faces are swapped.
 
-    strength: 0..1, 0 leaves the faces alone. colour: 0..1, how far the new face takes the frame's colours. boost: px
-    that a face is swapped at, in samples of the network's own size; 0 for that size alone. shape, texture: 0..1, the
-    weights of a fusion without a network. people: which face becomes whom, such as "0:A, 1:B"; empty for all A.
+    faces: detected before, None to detect them.
+    mask: (B or 1, H, W) float32 0..1, where the user wants it.
+    options: for the swapper.
+    detection: how faces are looked for, and the smallest that is swapped.
+    strength: 0..1, 0 leaves the faces alone.
+    colour: 0..1, how far the new face takes the frame's colours.
+    boost: px that a face is swapped at, in samples of the network's own size; 0 for that size alone.
+    shape, texture: 0..1, the weights of a fusion without a network.
+    people: which face becomes whom, such as "0:A, 1:B"; empty for all A.
     Raises SettingError.
     """
 
+    faces: Faces | None = None
+    mask: torch.Tensor | None = None
+    options: Options = DEFAULTS
+    detection: DetectionSettings = DEFAULT_DETECTION
     strength: float = 1.0
     colour: float = 1.0
     boost: int = 0
@@ -80,7 +100,7 @@ class Swapping:
         if not 0 <= self.strength <= 1:
             raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
         classic.Weights(self.shape, self.texture, self.colour)
-        boost.factor_for(1, self.boost, LARGEST_BOOST)
+        boost.factor_for(1, self.boost)
         object.__setattr__(self, "mapping", parse_map(self.people))
 
     @property
@@ -97,8 +117,8 @@ class Networks:
     occlude: looks for what stands before faces; without, and where it knows nothing, colours and edges tell.
     """
 
-    swapper: Blueprint | None = None
-    converter: Blueprint | None = None
+    swapper: Model | None = None
+    converter: Model | None = None
     recognise: Recognise | None = None
     landmarks: Landmarks | None = None
     occlude: Occlude | None = None
@@ -128,7 +148,6 @@ class _Task:
     budget: MemoryBudget
     host: Host
     mask: torch.Tensor | None
-    options: Options
 
     def mask_of(self, face: Face) -> np.ndarray | None:
         return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
@@ -138,26 +157,21 @@ def swap_faces(
     frames: torch.Tensor,
     people: Sequence[Person],
     networks: Networks,
-    budget: MemoryBudget,
-    host: Host,
-    faces: Faces | None = None,
-    mask: torch.Tensor | None = None,
+    budget: MemoryBudget = AUTOMATIC,
+    host: Host | None = None,
     swapping: Swapping | None = None,
-    options: Options = DEFAULTS,
-    detection: DetectionSettings = DEFAULT_DETECTION,
 ) -> Swapped:
     """Puts people's faces into the faces of a batch; every pixel outside them stays as it was, to the bit.
 
-    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. faces: detected before, None to detect now.
-    mask: (B or 1, H, W) float32 0..1, where the user wants it. detection: how faces are looked for, and the
-    smallest that is swapped. As many frames come out as went in; what had no face,
-    or fewer than the map names, is in the report. Raises ImageError, FacesError, BudgetError, ModelFileError,
+    frames: (B, H, W, C) 0..1, any kind that `checked_frames` takes. As many frames come out as went in; what had no
+    face, or fewer than the map names, is in the report. Raises ImageError, FacesError, BudgetError, ModelFileError,
     SettingError.
     """
-    report, swapping = Report(), swapping or Swapping()
+    report, host, swapping = Report(), host or StandaloneHost(), swapping or Swapping()
     report.begin(budget)
     frames = checked_frames(frames)
-    mask = None if mask is None else checked_mask(mask, tuple(frames.shape[:3]))
+    mask = None if swapping.mask is None else checked_mask(swapping.mask, tuple(frames.shape[:3]))
+    faces, detection = swapping.faces, swapping.detection
     report.notes += empty_mask_note(mask)
     smallest_changed = detection.smallest_changed(chosen=faces is not None)
     if faces is None:
@@ -171,7 +185,7 @@ def swap_faces(
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])
     if pairs and swapping.strength > 0:
-        task = _Task(pairs, people, networks, swapping, budget, host, mask, options)
+        task = _Task(pairs, people, networks, swapping, budget, host, mask)
         if networks.swapper is None:
             _fuse(frames, result, painted, task, report)
         else:
@@ -182,66 +196,81 @@ def swap_faces(
     return Swapped(result, painted, faces, report)
 
 
+FUSION_MODEL = BuiltInModel(NO_MODEL, object, traits=replace(ON_CPU, engine="meshes and pyramids"))
+
+
 def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report) -> None:
     """Without a network, on the CPU."""
-    cpu = torch.device("cpu")
-    report.device, report.precision, report.engine = str(cpu), "fp32", "meshes and pyramids"
-    report.allowed = allowed_bytes(task.budget, *meter.total_and_free(cpu), 0)
     turned = [face for face, _ in task.pairs if is_profile(face.landmarks)]
     if turned:
         report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
     pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
-    report.predicted_peak = max(report.predicted_peak, _fusion_bytes(pairs, frames, task, report.allowed))
-    sources: dict[int, classic.Source] = {}
+    if not pairs:
+        return
+    pairs = _with_points(frames, pairs, task.networks.landmarks, report)
+    people = [task.people[index] for index in sorted({person for _, person in pairs})]
+    sources = dict(zip(sorted({person for _, person in pairs}), _sources(people, task, report), strict=True))
     hidden = _hidden(frames, pairs, task.networks, report)
-    with metered(cpu, report):
-        for done, ((face, person), unseen) in enumerate(zip(pairs, hidden, strict=True)):
-            task.host.check_interrupt()
-            with report.stage("landmarks"):
-                points = _points(frames[face.frame].numpy(), face, task.networks.landmarks)
-                if person not in sources:
-                    sources[person] = _source(task.people[person], task.networks.landmarks)
-            with report.stage("fuse"):
-                there = result[face.frame].numpy(), points, sources[person], task.swapping.weights
-                cover = None if unseen is None else unseen.cover(there[0], warp.mesh_points(points))
-                classic.fuse(*there, task.mask_of(face), painted[face.frame].numpy(), cover)
-            task.host.progress("fuse", done + 1, len(pairs))
-
-
-def _fusion_bytes(pairs: Pairs, frames: torch.Tensor, task: _Task, allowed: int) -> int:
-    """What fusing the largest face will take. Raises BudgetError where that is more than is given to the CPU."""
     faces = [face for face, _ in pairs]
-    needed = classic.fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
-    if needed > allowed and task.host.device().type == "cpu":
+    nbytes = classic.fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
+    work = Work(1, 1, len(pairs), tiled=False, after_bytes=nbytes)
+    try:
+        with plan(Job(FUSION_MODEL, work, task.budget, task.host, stage="fuse")).open(report):
+            for done, ((face, person), unseen) in enumerate(zip(pairs, hidden, strict=True)):
+                task.host.check_interrupt()
+                with report.stage("fuse"):
+                    frame, points = result[face.frame].numpy(), face.landmarks68
+                    assert points is not None
+                    cover = None if unseen is None else unseen.cover(frame, warp.mesh_points(points))
+                    canvas = Canvas(frame, task.mask_of(face), painted[face.frame].numpy())
+                    classic.fuse(canvas, points, sources[person], task.swapping.weights, cover)
+                task.host.progress("fuse", done + 1, len(pairs))
+    except BudgetError as error:
         largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
         raise BudgetError(
-            f"Fusing a face of {largest:.0f} px needs {needed} bytes, but the memory budget gives {allowed}. Raise "
-            "the budget, or use a smaller image.",
-            needed,
-            allowed,
-        )
-    return needed
+            f"Fusing a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives {error.given}. "
+            "Raise the budget, or use a smaller image.",
+            error.needed,
+            error.given,
+        ) from error
 
 
-def _points(picture: np.ndarray, face: Face, landmarks: Landmarks | None) -> np.ndarray:
-    if face.landmarks68 is not None:
-        return face.landmarks68
-    if landmarks is None:
+def _with_points(
+    frames: torch.Tensor, pairs: Pairs, landmarks: Landmarks | None, report: Report
+) -> list[tuple[Face, int]]:
+    """The pairs with the 68 points of each face. Raises FacesError where nothing finds them."""
+    unknown = [face for face, _ in pairs if face.landmarks68 is None]
+    if unknown and landmarks is None:
         raise FacesError("A face has no 68 points, which fusing without a model needs: detect them first.")
-    return landmarks(picture, face)
+    found: dict[int, np.ndarray] = {}
+    if unknown and landmarks is not None:
+        points = landmarks([(frames[face.frame].numpy(), face) for face in unknown], report)
+        found = {id(face): each for face, each in zip(unknown, points, strict=True)}
+    return [(replace(face, landmarks68=found.get(id(face), face.landmarks68)), person) for face, person in pairs]
 
 
-def _source(person: Person, landmarks: Landmarks | None) -> classic.Source:
-    if person.picture is None or person.face is None:
-        raise FacesError(
-            f"{person.name} is an identity without a picture, and fusing without a model needs one: connect a source "
-            "picture, or load a swap model."
-        )
-    return classic.Source(person.picture, _points(person.picture, person.face, landmarks))
+def _sources(people: Sequence[Person], task: _Task, report: Report) -> list[classic.Source]:
+    """What the people give to a fusion. Raises FacesError for one without a picture."""
+    shown: list[tuple[np.ndarray, Face]] = []
+    for person in people:
+        if person.picture is None or person.face is None:
+            raise FacesError(
+                f"{person.name} is an identity without a picture, and fusing without a model needs one: connect a "
+                "source picture, or load a swap model."
+            )
+        shown.append((person.picture, person.face))
+    if any(face.landmarks68 is None for _, face in shown) and task.networks.landmarks is None:
+        raise FacesError("A source has no 68 points, which fusing without a model needs: detect them first.")
+    unknown = [each for each in shown if each[1].landmarks68 is None]
+    found = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
+    return [
+        classic.Source(picture, next(found) if face.landmarks68 is None else face.landmarks68)
+        for picture, face in shown
+    ]
 
 
 def _swap(
-    blueprint: Blueprint,
+    model: Model,
     frames: torch.Tensor,
     result: torch.Tensor,
     painted: torch.Tensor,
@@ -249,27 +278,31 @@ def _swap(
     report: Report,
 ) -> None:
     """Through a network: identities first, then all crops in batches, each pasted as it comes."""
-    swapper = swapper_for(blueprint, task.host)
-    factor = boost.factor_for(swapper.size, task.swapping.boost, LARGEST_BOOST)
+    swapper = swapper_for(model)
+    factor = boost.factor_for(swapper.size, task.swapping.boost)
     sources = _source_inputs(swapper, task, report)
     side = swapper.size * factor
     affines = [affine_for(swapper, face, factor) for face, _ in task.pairs]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, side, side) for affine in affines]
-    box = min(max(int(np.prod(high - low)) for low, high in corners), paste.BAND_PIXELS)
+    box = min(max(int(np.prod(high - low)) for low, high in corners), BAND_PIXELS)
     after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL
-    hidden = iter(_hidden(frames, task.pairs, task.networks, report))
-    work = Work(swapper.size, swapper.size, len(task.pairs) * factor**2, tiled=False, after_bytes=after)
+    pairs = task.pairs
+    if task.networks.landmarks is not None:
+        pairs = _with_points(frames, pairs, task.networks.landmarks, report)
+    hidden = iter(_hidden(frames, pairs, task.networks, report))
+    work = Work(swapper.size, swapper.size, len(pairs) * factor**2, tiled=False, after_bytes=after)
     try:
-        with open_run(Job(blueprint, work, task.budget, task.host, task.options, "swap"), report) as run:
-            crops = swapped_crops(frames, task.pairs, sources, swapper, run.infer, factor)
+        with plan(Job(model, work, task.budget, task.host, task.swapping.options, "swap")).open(report) as run:
+            crops = swapped_crops(frames, pairs, sources, swapper, run.infer, factor)
             for face, affine, picture, mask, before in crops:
                 with report.stage("paste"):
-                    cover = _cover(frames[face.frame].numpy(), face, next(hidden), task.networks.landmarks)
+                    cover = _cover(frames[face.frame].numpy(), face, next(hidden))
                     if cover is not None:
                         mask = np.minimum(mask, cover[0].free_part(affine, side, cover[1]))
                     picture = matched_colour(picture, before, mask, task.swapping.colour)
-                    there = result[face.frame].numpy(), picture, affine, mask, task.swapping.strength
-                    paste.paste(*there, task.mask_of(face), painted[face.frame].numpy())
+                    frame, canvas_mask = result[face.frame].numpy(), painted[face.frame].numpy()
+                    canvas = Canvas(frame, task.mask_of(face), canvas_mask, task.swapping.strength)
+                    canvas.paste(picture, affine, mask)
     except BudgetError as error:
         raise BudgetError(f"{error} Without a model, faces are fused in less.", error.needed, error.given) from error
 
@@ -279,20 +312,18 @@ def _hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: Repo
     if networks.occlude is None or not pairs:
         return [None] * len(pairs)
     with report.stage("occlusion"):
-        found = networks.occlude(frames, [face for face, _ in pairs])
+        found = networks.occlude(frames, [face for face, _ in pairs], report)
     return [None] * len(pairs) if found is None else found
 
 
-def _cover(
-    frame: np.ndarray, face: Face, hidden: Hidden | None, landmarks: Landmarks | None
-) -> tuple[Cover, np.ndarray] | None:
+def _cover(frame: np.ndarray, face: Face, hidden: Hidden | None) -> tuple[Cover, np.ndarray] | None:
     """What stands before a face that a network swaps, and the face's mesh; None where nothing does.
 
     Faces that are seen from the side look like nothing that colours and edges could be told from.
     """
-    if (face.landmarks68 is None and landmarks is None) or (hidden is None and is_profile(face.landmarks)):
+    if face.landmarks68 is None or (hidden is None and is_profile(face.landmarks)):
         return None
-    mesh = warp.mesh_points(_points(frame, face, landmarks))
+    mesh = warp.mesh_points(face.landmarks68)
     cover = cover_of(frame, mesh) if hidden is None else hidden.cover(frame, mesh)
     return None if cover is None else (cover, mesh)
 
@@ -334,27 +365,27 @@ def swapped_crops(
 def _source_inputs(swapper: Swapper, task: _Task, report: Report) -> list[torch.Tensor]:
     """Each person as the swapper wants it; those that no face becomes as zeros, so that places stay."""
     used = {person for _, person in task.pairs}
-    family = swapper.family
-    if not needs_vector(family):
+    card = swapper.card
+    if not card.needs_vector:
         return [
             _picture_of(swapper, person) if index in used else torch.zeros(())
             for index, person in enumerate(task.people)
         ]
-    vectors = {index: vector_of(task.people[index], task.networks.recognise) for index in sorted(used)}
-    if family.converter is not None:
-        vectors = _converted(family, vectors, task, report)
+    vectors = {index: vector_of(task.people[index], task.networks.recognise, report) for index in sorted(used)}
+    if card.converter is not None:
+        vectors = _converted(card, vectors, task, report)
     return [
         identity_input(swapper, vectors[index]) if index in used else torch.zeros(())
         for index in range(len(task.people))
     ]
 
 
-def vector_of(person: Person, recognise: Recognise | None) -> np.ndarray:
+def vector_of(person: Person, recognise: Recognise | None, report: Report) -> np.ndarray:
     """The recogniser's (512,) of a person, as it comes. Raises FacesError for another recogniser's, or for none."""
     if person.identity is not None:
         identity = person.identity
     elif recognise is not None:
-        identity = recognise(person)
+        identity = recognise(person, report)
     else:
         raise FacesError(
             f"{person.name} has no identity yet, and this model needs one: connect Face Identity, which makes it from "
@@ -367,24 +398,22 @@ def vector_of(person: Person, recognise: Recognise | None) -> np.ndarray:
 def _picture_of(swapper: Swapper, person: Person) -> torch.Tensor:
     if person.picture is None or person.face is None:
         raise FacesError(
-            f"{person.name} is an identity without a picture, and {swapper.family.name} looks at pictures: connect a "
+            f"{person.name} is an identity without a picture, and {swapper.card.name} looks at pictures: connect a "
             "source picture, or choose another swap model."
         )
     return picture_input(swapper, person.picture, person.face)
 
 
-def _converted(family: Family, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
-    """The vectors after the family's converter, a small network of its own."""
+def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
+    """The vectors after the swapper's converter, a small network of its own."""
     converter = task.networks.converter
     if converter is None:
-        raise ModelFileError(missing_converter(family))
-    if converter.spec.contract.architecture != family.converter:
-        raise SettingError(
-            f"{converter.spec.name} is no {family.converter}, which {family.name} needs: choose that one."
-        )
-    seen = replace(task.options, precision="auto")  # the user's precision is the swapper's
+        raise ModelFileError(missing_converter(card))
+    if converter.spec.card.name != card.converter:
+        raise SettingError(f"{converter.spec.name} is no {card.converter}, which {card.name} needs: choose that one.")
+    seen = replace(task.swapping.options, precision="auto")  # the user's precision is the swapper's
     work = Work(1, vectors[next(iter(vectors))].size, len(vectors), tiled=False)
-    with open_run(Job(converter, work, task.budget, task.host, seen, "convert"), report) as run:
+    with plan(Job(converter, work, task.budget, task.host, seen, "convert", is_main=False)).open(report) as run:
         items = ((torch.from_numpy(np.asarray(vector, np.float32)),) for vector in vectors.values())
         found = [outputs[0].float().numpy() for outputs in run.infer(items)]
     return dict(zip(vectors, found, strict=True))

@@ -1,7 +1,6 @@
-"""What a swapper wants and gives, by its family: crop, identity, result. Nobody runs a network here.
+"""What a swapper takes and returns, by its card: crop, identity, result. Nobody runs a network here.
 
-Crops are numpy arrays (S, S, 3) float32 0..1 RGB. Values from the programs that ship the files, collected in the
-project's model notes.
+Crops are numpy arrays (S, S, 3) float32 0..1 RGB. docs/MODELS.md shows the cards.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...catalog.families import FAMILIES, Family
-from ...catalog.swappers import TEMPLATE_OFFSETS, wants_length_1
-from ...engines.host import Host
+from ...catalog.card import ModelCard
+from ...catalog.cards import CARDS
+from ...catalog.known import KNOWN
+from ...engines.network import Model, Tensors
 from ...engines.onnx import file as onnx_file
-from ...engines.session import Blueprint, Tensors
 from ...errors import ModelFileError, SettingError
-from ...models import library as model_files
 from ..align import crop_face, similarity, template_points
 from ..face import Face
 from ..masks.face_masks import network_input
@@ -30,46 +28,55 @@ MATRIX_SIDE = 512
 
 @dataclass(frozen=True, eq=False)
 class Swapper:
-    """A family with what its file brings along.
+    """A card with what its file brings along.
 
-    matrix: (512, 512) float32 of families that take a projected identity. to_length_1: whether that is normalised
-    again. Raises ModelFileError when a matrix is needed and has another shape.
+    matrix: (512, 512) float32 of those that take a projected identity. Raises ModelFileError when it is needed and has
+    another shape.
     """
 
-    family: Family
+    card: ModelCard
     matrix: np.ndarray | None = None
-    to_length_1: bool = True
 
     def __post_init__(self) -> None:
-        if self.family.identity != "projected":
+        if not self.card.needs_matrix:
             return
         shape = None if self.matrix is None else self.matrix.shape
         if shape != (MATRIX_SIDE, MATRIX_SIDE):
             raise ModelFileError(
-                f"The {self.family.name} file does not end with a matrix of 512 x 512 numbers, which turns an identity "
+                f"The {self.card.name} file does not end with a matrix of 512 x 512 numbers, which turns an identity "
                 f"into its own (there is {shape}). Get another copy of the model."
             )
 
     @property
     def size(self) -> int:
-        assert self.family.size is not None
-        return self.family.size
+        assert self.card.size is not None
+        return self.card.size
 
 
-def swapper_for(blueprint: Blueprint, host: Host) -> Swapper:
+def swapper_for(model: Model) -> Swapper:
     """The swapper that a model file is. Raises SettingError when it is none, ModelFileError without its matrix."""
-    spec = blueprint.spec
-    family = FAMILIES.get(spec.contract.architecture)
-    if family is None or family.kind != "swapper":
+    spec = model.spec
+    card = spec.card
+    if card.kind != "swapper":
         raise SettingError(
-            f"{spec.name} is no swap model but {spec.contract.architecture}. Choose one, or leave the model out to "
-            "fuse without."
+            f"{spec.name} is no swap model but {spec.architecture}. Choose one, or leave the model out to fuse without."
         )
-    if family.identity != "projected" or spec.path is None:
-        return Swapper(family)
+    if not card.needs_matrix or spec.path is None:
+        return Swapper(card)
     stat = spec.path.stat()
-    known = model_files.identified(spec.path, host.state_folder(), host).known
-    return Swapper(family, matrix_in(spec.path, stat.st_mtime_ns, stat.st_size), wants_length_1(known))
+    return Swapper(card, matrix_in(spec.path, stat.st_mtime_ns, stat.st_size))
+
+
+def missing_converter(card: ModelCard) -> str:
+    """What to say when the network that makes a swapper's identity is not there."""
+    assert card.converter is not None
+    converter = CARDS[card.converter]
+    known = next((file for file in KNOWN if file.card is converter), None)
+    source = "" if known is None else f" from {known.source}"
+    return (
+        f"{card.name} needs the converter {converter.name}.onnx (licence: {converter.licence}), which turns the "
+        f"recogniser's vector into its own, and it was not found. Put it{source} into models/{converter.folder}."
+    )
 
 
 @lru_cache(maxsize=4)
@@ -82,9 +89,9 @@ def matrix_in(path: Path, modified: int, size: int) -> np.ndarray | None:
 
 def affine_for(swapper: Swapper, face: Face, factor: int = 1) -> np.ndarray:
     """The affine (2, 3) from frame pixels to the face's crop of `factor` times the network's side."""
-    family = swapper.family
-    assert family.template is not None
-    points = template_points(family.template, swapper.size) + TEMPLATE_OFFSETS.get(family.name, 0.0)
+    card = swapper.card
+    assert card.template is not None
+    points = template_points(card.template, swapper.size) + card.template_offset
     return boosted(similarity(face.landmarks, points), factor)
 
 
@@ -95,41 +102,39 @@ def unit(vector: np.ndarray) -> np.ndarray:
 def identity_input(swapper: Swapper, vector: np.ndarray) -> torch.Tensor:
     """The swapper's source (512,) float32.
 
-    vector: the recogniser's (512,) as it comes; for families with a converter, what that has made of it.
+    vector: the recogniser's (512,) as it comes; for swappers with a converter, what that has made of it.
     """
     exact = np.asarray(vector, np.float64)
-    kind = swapper.family.identity
-    if kind == "projected":
+    if swapper.card.needs_matrix:
         assert swapper.matrix is not None
         exact = unit(exact) @ swapper.matrix.astype(np.float64)
-        exact = unit(exact) if swapper.to_length_1 else exact
-    elif kind in ("unit", "converted unit"):
+    if swapper.card.identity in ("projected unit", "unit", "converted unit"):
         exact = unit(exact)
     return torch.from_numpy(exact.astype(np.float32))
 
 
 def picture_input(swapper: Swapper, picture: np.ndarray, face: Face) -> torch.Tensor:
-    """The source (3, s, s) float32 0..1 of families that look at a picture (H, W, 3 or 4) of the source."""
-    family = swapper.family
-    size = family.inputs[1].shape[-1]
-    assert family.source_template is not None and size is not None
-    affine = similarity(face.landmarks, template_points(family.source_template, size))
+    """The source (3, s, s) float32 0..1 of swappers that look at a picture (H, W, 3 or 4) of the source."""
+    card = swapper.card
+    size = card.inputs[1].shape[-1]
+    assert card.source_template is not None and size is not None
+    affine = similarity(face.landmarks, template_points(card.source_template, size))
     crop = np.nan_to_num(crop_face(picture, affine, size), posinf=1.0, neginf=0.0).clip(0, 1)
     return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32))
 
 
 def target_input(swapper: Swapper, crop: np.ndarray) -> torch.Tensor:
     """The target (3, S, S) float32 as the network wants it."""
-    return network_input(crop, swapper.family)
+    return network_input(crop, swapper.card)
 
 
 def result_of(swapper: Swapper, outputs: Tensors) -> np.ndarray:
     """The network's picture and mask as (S, S, 4) float32 0..1; the mask is 1 where it gives none."""
-    family = swapper.family
+    card = swapper.card
     picture = outputs[0].float().numpy().transpose(1, 2, 0)
-    if family.signed:
-        picture = picture * np.array(family.std, np.float32) + np.array(family.mean, np.float32)
-    if len(outputs) > 1 and len(family.outputs) > 1:
+    if card.signed:
+        picture = picture * np.array(card.std, np.float32) + np.array(card.mean, np.float32)
+    if len(outputs) > 1 and len(card.outputs) > 1:
         mask = outputs[1].float().numpy().reshape(swapper.size, swapper.size, 1)
     else:
         mask = np.ones((swapper.size, swapper.size, 1), np.float32)

@@ -16,14 +16,14 @@ pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indi
 def networks(lab):
     """A swapper, a recogniser and a landmarker of the user's."""
     from slimfusion.bench.swap_twins import save_swapper
-    from slimfusion.catalog.families import FAMILIES
+    from slimfusion.catalog.cards import CARDS
 
     models = lab.host.base / "models"
     (models / "facerestore_models").mkdir(parents=True, exist_ok=True)
     files = [
         onnx_files.recogniser(models / "insightface" / "recogniser.onnx"),
         onnx_files.landmarker(models / "insightface" / "landmarker.onnx"),
-        save_swapper(models / "facerestore_models" / "swapper.onnx", FAMILIES["inswapper"]),
+        save_swapper(models / "facerestore_models" / "swapper.onnx", CARDS["inswapper"]),
     ]
     yield models
     for file in files:

@@ -80,7 +80,7 @@ def test_a_recogniser_is_found_by_its_shapes_and_looks_at_all_faces(library):
     weight = np.random.default_rng(5).standard_normal((3, 512)).astype(np.float32)
     for face, colour in zip(known, ([1, -1, -1], [-1, -1, 1]), strict=True):
         assert np.abs(face.embedding - np.float32(colour) @ weight).max() < 1e-3
-    assert library.report.model == "b.onnx"
+    assert library.report.sessions_built == 1 and library.report.measured_peak > 0
 
 
 def test_likeness_selects_and_the_folders_are_searched_only_for_it(counting):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError
@@ -45,7 +45,7 @@ def test_numbers_that_mean_nothing_are_refused():
         decoded_fairface((torch.tensor(0), torch.tensor(0), torch.tensor(9)))
 
 
-def seen(family: str, frames: torch.Tensor, answer) -> tuple[Face, np.ndarray]:
+def seen(name: str, frames: torch.Tensor, answer) -> tuple[Face, np.ndarray]:
     pictures = []
 
     def infer(items):
@@ -53,7 +53,7 @@ def seen(family: str, frames: torch.Tensor, answer) -> tuple[Face, np.ndarray]:
             pictures.append(picture.numpy())
             yield answer
 
-    (known,) = with_attributes(frames, [FACE], FAMILIES[family], infer)
+    (known,) = with_attributes(frames, [FACE], CARDS[name], infer)
     return known, pictures[0].transpose(1, 2, 0)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import MemoryBudget, budget_from_gib, parse_bytes
-from slimfusion.engines.planning import Options
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
@@ -59,10 +59,10 @@ def test_a_face_of_another_frame_and_one_of_four_points():
 def test_a_picture_that_wants_gradients_is_worked_on_without():
     from slimfusion.catalog.files import BUNDLED_FILE
     from slimfusion.faces.restore import restore_image
-    from slimfusion.models.opening import blueprint_from_path
+    from slimfusion.models.opening import open_model
 
     host = StandaloneHost("cpu")
     picture = torch.rand(1, 16, 16, 3, requires_grad=True)
     assert not checked_frames(picture).requires_grad
-    network = blueprint_from_path(BUNDLED_FILE, BUNDLED_FILE.name, host)
+    network = open_model(BUNDLED_FILE, BUNDLED_FILE.name, host)
     assert restore_image(picture, network, MemoryBudget(), host)[0].shape == (1, 16, 16, 3)

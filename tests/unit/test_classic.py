@@ -7,6 +7,7 @@ import pytest
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import warp
 from slimfusion.faces.fuse.classic import OUTER_FEATHER, Source, Weights, fuse, opening_mask
+from slimfusion.faces.paste import Canvas
 from slimfusion.opencv import cv2
 
 HEIGHT, WIDTH = 200, 180
@@ -42,7 +43,7 @@ OTHER = Source(portrait((0.5, 0.35, 0.3), (0.1, 0.1, 0.8), face_points(38, 85, 8
 
 def fused(weights: Weights, frame: np.ndarray = FRAME, source: Source = OTHER, **more):
     result, painted = frame.copy(), np.zeros(frame.shape[:2], np.float32)
-    fuse(result, POINTS, source, weights, painted=painted, **more)
+    fuse(Canvas(result, painted=painted, **more), POINTS, source, weights)
     return result, painted
 
 
@@ -78,7 +79,7 @@ def test_open_eyes_and_teeth_stay_the_frames_own():
     points = open_mouth(POINTS, 14)
     frame = portrait((0.8, 0.65, 0.55), (0.2, 0.5, 0.2), points)
     result = frame.copy()
-    fuse(result, points, OTHER, Weights(0, 1))
+    fuse(Canvas(result), points, OTHER, Weights(0, 1))
     for part in (warp.LEFT_EYE, warp.RIGHT_EYE, warp.MOUTH):
         column, row = np.round(points[part].mean(0)).astype(int)
         assert np.abs(result[row, column] - frame[row, column]).max() < 0.08
@@ -120,14 +121,14 @@ def test_a_users_mask_limits_it():
 @pytest.mark.parametrize("place", [(5, 70), (175, 190), (90, -60)])
 def test_a_face_cut_by_the_border_is_fused_as_far_as_it_is_seen(place):
     result, painted = FRAME.copy(), np.zeros((HEIGHT, WIDTH), np.float32)
-    fuse(result, face_points(45, *place), OTHER, Weights(0.5, 1), painted=painted)
+    fuse(Canvas(result, painted=painted), face_points(45, *place), OTHER, Weights(0.5, 1))
     assert painted.max() == 1 and np.isfinite(result).all()
     assert np.array_equal(result[painted == 0], FRAME[painted == 0])
 
 
 def test_a_face_outside_the_frame_changes_nothing():
     result = FRAME.copy()
-    fuse(result, face_points(45, -900), OTHER, Weights(1, 1))
+    fuse(Canvas(result), face_points(45, -900), OTHER, Weights(1, 1))
     assert np.array_equal(result, FRAME)
 
 
@@ -135,7 +136,7 @@ def test_wrong_values_are_named():
     with pytest.raises(SettingError, match="texture weight goes from 0 to 1, not 2"):
         Weights(0, 2)
     with pytest.raises(FacesError, match="68 points"):
-        fuse(FRAME.copy(), np.zeros((68, 2)), OTHER, Weights())
+        fuse(Canvas(FRAME.copy()), np.zeros((68, 2)), OTHER, Weights())
     with pytest.raises(ImageError, match="mask is"):
         fused(Weights(), user_mask=np.ones((3, 3), np.float32))
 
@@ -145,7 +146,7 @@ def test_wrong_values_are_named():
 def test_the_mask_has_no_step_inside_the_picture(shape, shift):
     scale = 45
     result, painted = FRAME.copy(), np.zeros((HEIGHT, WIDTH), np.float32)
-    fuse(result, face_points(scale, 90 + shift[0], 70 + shift[1]), OTHER, Weights(shape, 1), painted=painted)
+    fuse(Canvas(result, painted=painted), face_points(scale, 90 + shift[0], 70 + shift[1]), OTHER, Weights(shape, 1))
     steepest = np.pi / 2 / (OUTER_FEATHER * scale)  # of a Hann rise, from pixel to pixel
     steps = max(float(np.abs(np.diff(painted, axis=axis)).max()) for axis in (0, 1))
     assert painted.max() == 1 and steps <= 1.02 * steepest
@@ -155,7 +156,7 @@ def test_the_mask_moves_with_the_face_and_does_not_flicker():
     masks = []
     for shift in np.linspace(0, 1, 9):
         masks.append(np.zeros((HEIGHT, WIDTH), np.float32))
-        fuse(FRAME.copy(), face_points(45, 90, 70 + shift), OTHER, Weights(0, 1), painted=masks[-1])
+        fuse(Canvas(FRAME.copy(), painted=masks[-1]), face_points(45, 90, 70 + shift), OTHER, Weights(0, 1))
     assert max(float(np.abs(b - a).max()) for a, b in pairwise(masks)) < 0.05
 
 

@@ -4,21 +4,13 @@ import contextlib
 
 import pytest
 import torch
-from networks import face_blueprint, save_upscaler
+from networks import face_model, save_upscaler
 from slimfusion.bench import twins
+from slimfusion.engines.live_peak import BLOCK, LivePeak, copied_by_convolution, live_cost, live_peak
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.engines.memory.cost import Cost
-from slimfusion.engines.memory.costs import (
-    BLOCK,
-    LEFT_BEHIND,
-    SCRATCH,
-    CostStore,
-    LivePeak,
-    copied_by_convolution,
-    live_cost,
-    live_peak,
-)
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.engines.memory.costs import LEFT_BEHIND, SCRATCH, CostStore, Place
+from slimfusion.models.torch_model import constant_bytes, torch_model
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 CPU = torch.device("cpu")
@@ -88,44 +80,44 @@ def test_a_convolution_without_data_is_laid_out_as_one_with_data(last):
 
 @pytest.mark.parametrize("name", ["GFPGAN", "RestoreFormer"])
 def test_what_a_network_works_out_when_it_is_opened_counts_as_weights(name, tmp_path):
-    blueprint = blueprint_from_file(twins.save_twin(name, tmp_path / "net.pth"))
-    constants = blueprint.constants(torch.float32)
+    model = torch_model(twins.save_twin(name, tmp_path / "net.pth"))
+    constants = constant_bytes(model.layout, torch.float32)
     assert 0 < constants < 32 * MIB
-    assert blueprint.weight_bytes("fp32", CPU) == 4 * blueprint.spec.parameters + constants
+    assert model.weight_bytes("fp32", CPU) == 4 * model.spec.parameters + constants
 
 
 @pytest.mark.parametrize("side", [96, 320])
 def test_two_probes_know_every_size_of_a_convolutional_network(tmp_path, side):
-    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
-    predicted = live_cost(blueprint, "fp32").bytes_for(2 * side * side)
-    assert predicted == pytest.approx(live_peak(blueprint, "fp32", 2, side, side), rel=0.001)
+    model = torch_model(save_upscaler(tmp_path / "net.pth"))
+    predicted = live_cost(model, "fp32").bytes_for(2 * side * side)
+    assert predicted == pytest.approx(live_peak(model, "fp32", 2, side, side), rel=0.001)
 
 
 def test_half_precision_takes_half(tmp_path):
-    blueprint = blueprint_from_file(save_upscaler(tmp_path / "net.pth"))
-    full, half = (live_peak(blueprint, each, 1, 128, 128) for each in ("fp32", "fp16"))
+    model = torch_model(save_upscaler(tmp_path / "net.pth"))
+    full, half = (live_peak(model, each, 1, 128, 128) for each in ("fp32", "fp16"))
     assert half == pytest.approx(full / 2, rel=0.1)  # the picture itself stays in float32
 
 
 def test_a_face_network_is_counted_by_faces():
-    cost = live_cost(face_blueprint(size=64), "fp32")
-    assert cost.bytes_for(3 * 64 * 64) == live_peak(face_blueprint(size=64), "fp32", 3, 64, 64)
+    cost = live_cost(face_model(size=64), "fp32")
+    assert cost.bytes_for(3 * 64 * 64) == live_peak(face_model(size=64), "fp32", 3, 64, 64)
 
 
 def test_a_network_is_probed_once(monkeypatch):
     store, calls = CostStore(), []
     monkeypatch.setattr(
-        "slimfusion.engines.memory.costs.live_cost", lambda *args, **how: calls.append(args) or live_cost(*args, **how)
+        "slimfusion.engines.live_peak.live_cost", lambda *args, **how: calls.append(args) or live_cost(*args, **how)
     )
-    blueprint = face_blueprint()
-    first, second = (store.cost(blueprint, "fp32", CPU, None) for _ in range(2))
+    model = face_model()
+    first, second = (store.cost(Place(model, "fp32", CPU)) for _ in range(2))
     assert first == second and len(calls) == 1
 
 
 class Known(CostStore):
     """A store whose network takes a mebibyte a pixel."""
 
-    def _probed(self, blueprint, precision, device):
+    def _count(self, place):
         return Cost(0, MIB)
 
 
@@ -135,27 +127,27 @@ def taken(mib):
 
 
 def factor(store, folder):
-    return store.cost(face_blueprint(), "fp32", CPU, folder).per_pixel / MIB
+    return store.cost(Place(face_model(), "fp32", CPU, folder)).per_pixel / MIB
 
 
 def test_what_was_measured_is_believed_and_kept(tmp_path):
     store = Known()
     assert factor(store, tmp_path) == SCRATCH["cpu"]
-    store.learn(face_blueprint(), "fp32", CPU, 100, taken(120), tmp_path)
+    store.learn(Place(face_model(), "fp32", CPU, tmp_path), 100, taken(120))
     assert factor(store, tmp_path) == pytest.approx(1.2, abs=1e-6)
     assert factor(Known(), tmp_path) == pytest.approx(1.2, abs=1e-6)
 
 
 def test_what_was_learnt_may_be_left_out_once(tmp_path):
     store = Known()
-    assert store.doubtful_cost(face_blueprint(), "fp32", CPU, tmp_path) is None
-    store.learn(face_blueprint(), "fp32", CPU, 100, taken(180), tmp_path)
-    assert store.doubtful_cost(face_blueprint(), "fp32", CPU, tmp_path).per_pixel / MIB == SCRATCH["cpu"]
-    store.doubt(face_blueprint(), "fp32", CPU, tmp_path)
-    assert store.doubtful_cost(face_blueprint(), "fp32", CPU, tmp_path) is None
+    assert store.doubtful_cost(Place(face_model(), "fp32", CPU, tmp_path)) is None
+    store.learn(Place(face_model(), "fp32", CPU, tmp_path), 100, taken(180))
+    assert store.doubtful_cost(Place(face_model(), "fp32", CPU, tmp_path)).per_pixel / MIB == SCRATCH["cpu"]
+    store.doubt(Place(face_model(), "fp32", CPU, tmp_path))
+    assert store.doubtful_cost(Place(face_model(), "fp32", CPU, tmp_path)) is None
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
     store = Known()
-    store.learn(face_blueprint(), "fp32", CPU, 100, taken(120), tmp_path / "nowhere")
+    store.learn(Place(face_model(), "fp32", CPU, tmp_path / "nowhere"), 100, taken(120))
     assert factor(store, None) == pytest.approx(1.2, abs=1e-6)

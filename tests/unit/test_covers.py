@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from slimfusion.bench.swap_twins import save_swapper
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
@@ -15,9 +15,10 @@ from slimfusion.faces.identity.library import ModelLibrary
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.masks.covers import Hidden, cover_of
 from slimfusion.faces.swap.networks import networks_for, occlusion
-from slimfusion.faces.swap.swap import Networks, swap_faces
+from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
 from slimfusion.models.library import search
-from slimfusion.models.onnx_model import blueprint_from_onnx
+from slimfusion.models.onnx_description import describe
+from slimfusion.models.onnx_torch_model import onnx_torch_model
 from slimfusion.opencv import cv2
 
 onnx_files = pytest.importorskip("onnx_files")
@@ -38,8 +39,8 @@ def nothing_is_left_loaded():
 
 @pytest.fixture(scope="module")
 def swapper(tmp_path_factory):
-    path = save_swapper(tmp_path_factory.mktemp("twin") / "inswapper.onnx", FAMILIES["inswapper"])
-    return blueprint_from_onnx(path, path.name, FAMILIES["inswapper"], "none", "torch")
+    path = save_swapper(tmp_path_factory.mktemp("twin") / "inswapper.onnx", CARDS["inswapper"])
+    return onnx_torch_model(describe(path, path.name, CARDS["inswapper"], "none"))
 
 
 def drawn(skin=(0.85, 0.6, 0.5), thing=None):
@@ -76,7 +77,7 @@ def files(folder) -> ModelLibrary:
 
 
 def changed(frames, networks):
-    done = swap_faces(frames, [ANNA], networks, FULL, HOST, FACES)
+    done = swap_faces(frames, [ANNA], networks, FULL, HOST, Swapping(faces=FACES))
     return (done.frames - frames).abs().amax(-1)[0].numpy(), done
 
 
@@ -86,9 +87,9 @@ def test_the_users_network_says_what_stays(swapper, tmp_path, way, file):
     """A skin-coloured thing, which no colour tells; the twin networks see nothing but red as the face."""
     getattr(onnx_files, file)(tmp_path / "a.onnx")
     frames = drawn((0.85, 0.6, 0.5), (0.86, 0.6, 0.5))
-    blueprint = swapper if way == "network" else None
+    model = swapper if way == "network" else None
     frames[0, ..., 0][torch.from_numpy(covered() > 0)] = 0.0  # no red: hidden from the twins
-    with_file, done = changed(frames, networks_for(blueprint, files(tmp_path)))
+    with_file, done = changed(frames, networks_for(model, files(tmp_path)))
     assert with_file[deep_inside()].max() < 2 / 255 and "occlusion" in done.report.seconds
     assert with_file[int(POINTS[29, 1]) - 12, 110:130].max() > 0.01, "the rest of the face is swapped"
 
@@ -96,15 +97,15 @@ def test_the_users_network_says_what_stays(swapper, tmp_path, way, file):
 @pytest.mark.parametrize("way", ["classic", "network"])
 def test_without_a_file_colours_and_edges_say_it(swapper, tmp_path, way):
     frames = drawn(thing=(0.4, 0.65, 0.85))
-    blueprint = swapper if way == "network" else None
-    told, _ = changed(frames, networks_for(blueprint, files(tmp_path)))
+    model = swapper if way == "network" else None
+    told, _ = changed(frames, networks_for(model, files(tmp_path)))
     assert told[deep_inside()].max() < 2 / 255 and told.max() > 0.02
 
 
 def test_a_plain_face_is_swapped_over_the_whole_crop(swapper, tmp_path):
     frames = drawn()
-    plain = swap_faces(frames, [ANNA], Networks(swapper), FULL, HOST, FACES)
-    asked = swap_faces(frames, [ANNA], networks_for(swapper, files(tmp_path)), FULL, HOST, FACES)
+    plain = swap_faces(frames, [ANNA], Networks(swapper), FULL, HOST, Swapping(faces=FACES))
+    asked = swap_faces(frames, [ANNA], networks_for(swapper, files(tmp_path)), FULL, HOST, Swapping(faces=FACES))
     assert torch.equal(plain.mask, asked.mask) and torch.equal(plain.frames, asked.frames)
 
 

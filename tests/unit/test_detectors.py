@@ -10,7 +10,7 @@ from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.detect.detection import detect_faces
-from slimfusion.faces.detect.detectors import opened_detector
+from slimfusion.faces.detect.detectors import open_mtcnn, open_network_detector
 from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DETECTORS, DetectionSettings
 from slimfusion.faces.identity.library import ModelLibrary
@@ -26,11 +26,11 @@ def nothing_is_left_loaded():
     SESSIONS.release()
 
 
-def a_detector(path, family, batch):
+def a_detector(path, name, batch):
     """A file whose network sees two heads in every picture; without a batch as InsightFace exports its own."""
     from onnx import helper
 
-    tables = planted(family, [a_head(100, 120, 50, 60), a_head(300, 200, 150, 180)], [0.9, 0.8])
+    tables = planted(name, [a_head(100, 120, 50, 60), a_head(300, 200, 150, 180)], [0.9, 0.8])
     tables = sorted(tables, key=lambda table: table.shape[1])  # as exports have them
     rank = 2 if batch is None else 3
     nodes = [
@@ -48,12 +48,12 @@ def a_detector(path, family, batch):
     return onnx_files.saved(path, nodes, {"input": [batch or 1, 3, 640, 640]}, outputs, weights)
 
 
-@pytest.mark.parametrize("family, batch", [("scrfd", 1), ("scrfd", None), ("yoloface", 1), ("yunet", "n")])
-def test_heads_planted_in_a_file_come_back(tmp_path, family, batch):
-    a_detector(tmp_path / "anything.onnx", family, batch)
+@pytest.mark.parametrize("name, batch", [("scrfd", 1), ("scrfd", None), ("yoloface", 1), ("yunet", "n")])
+def test_heads_planted_in_a_file_come_back(tmp_path, name, batch):
+    a_detector(tmp_path / "anything.onnx", name, batch)
     frames = torch.rand(2, 1280, 960, 3)
     files = library(lambda: search([tmp_path]))
-    settings = DetectionSettings(family, 0.5, turned="never", find_file=files.detector)
+    settings = DetectionSettings(name, 0.5, turned="never", find_file=files.detector)
     faces = detect_faces(frames, StandaloneHost("cpu"), settings)
     for index, of_frame in enumerate(faces.frames):
         assert [face.frame for face in of_frame] == [index] * 2
@@ -70,11 +70,11 @@ def library(search=searched) -> ModelLibrary:
 
 
 def opened(settings):
-    return opened_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
+    return open_network_detector(settings, FRAMES, MemoryBudget(), StandaloneHost("cpu"), Report())
 
 
 def test_mtcnn_needs_no_file():
-    with opened(DetectionSettings(find_file=searched)) as detector:
+    with open_mtcnn(1, 50 << 20, MemoryBudget(), StandaloneHost("cpu"), Report()) as detector:
         assert isinstance(detector, Mtcnn)
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch as real_torch
 from slimfusion import cli
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.found import Found
 from slimfusion.catalog.known import KNOWN
@@ -213,8 +213,8 @@ def test_a_bundled_network_that_does_not_load_is_a_problem(monkeypatch, tmp_path
 @pytest.mark.parametrize(
     ("found", "state", "words"),
     [
-        (Found(Path("a.onnx"), 3_000_000, "verified", KNOWN[0], FAMILIES["yunet"]), "ok", "verified, yunet (detector)"),
-        (Found(Path("a.onnx"), 3, "unverified", None, FAMILIES["yunet"], "n"), "ok", "licence: not stated, commercial"),
+        (Found(Path("a.onnx"), 3_000_000, "verified", KNOWN[0], CARDS["yunet"]), "ok", "verified, yunet (detector)"),
+        (Found(Path("a.onnx"), 3, "unverified", None, CARDS["yunet"], "n"), "ok", "licence: not stated, commercial"),
         (Found(Path("a.onnx"), 3, "unknown", note="its content is not known"), "advice", "its content is not known"),
         (Found(Path("a.pth"), 3, "damaged", note="is half a download"), "advice", "is half a download"),
     ],

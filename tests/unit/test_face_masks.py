@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import FacesError, ImageError, SettingError
 from slimfusion.faces import align
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, face_masks, network_input
 from slimfusion.faces.masks.soft import AREAS
 
-XSEG, PARSER = FAMILIES["xseg"], FAMILIES["bisenet"]
+XSEG, PARSER = CARDS["xseg"], CARDS["bisenet"]
 
 
 def face_at(x, y, side, frame=0, angle=0.0, points68=None):
@@ -27,7 +27,7 @@ def one(face, side=300):
     return Faces(((face,),), side, side)
 
 
-def halves(family, left):
+def halves(card, left):
     """A network that says of every crop: the left part of it is free."""
 
     def infer(items):
@@ -35,9 +35,9 @@ def halves(family, left):
             size = max(picture.shape)
             free = torch.zeros(size, size)
             free[:, : int(left * size)] = 1
-            yield (free[..., None] if family.layout == "NHWC" else free[None],)
+            yield (free[..., None] if card.layout == "NHWC" else free[None],)
 
-    return MaskNetwork(family, infer)
+    return MaskNetwork(card, infer)
 
 
 def classes(number):
@@ -136,14 +136,14 @@ def test_networks_are_asked_once_for_all_faces_and_see_what_they_know():
     assert first[0][128, 128].tolist() == [0, 0, 1]  # red, with blue first
 
 
-def test_a_crop_goes_in_as_its_family_wants_it():
+def test_a_crop_goes_in_as_its_card_says_it():
     red = np.zeros((4, 4, 3), np.float32)
     red[..., 0] = 1
     red[0, 0] = np.nan
-    item = network_input(red, FAMILIES["arcface"])
+    item = network_input(red, CARDS["arcface"])
     assert item.shape == (3, 4, 4) and item.dtype == torch.float32
     assert item[:, 1, 1].tolist() == [1, -1, -1] and item[:, 0, 0].tolist() == [-1, -1, -1]
-    assert network_input(red, FAMILIES["scrfd"])[0, 1, 1] == pytest.approx(127.5 / 128)
+    assert network_input(red, CARDS["scrfd"])[0, 1, 1] == pytest.approx(127.5 / 128)
 
 
 def test_faces_at_and_beyond_the_edge():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from slimfusion.catalog import found as catalogue
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.files import model_path, offered_model
 from slimfusion.catalog.found import best, identified, missing, search
 from slimfusion.catalog.hashes import HashCache
@@ -49,7 +49,7 @@ def test_a_known_hash_is_known_under_any_name_and_is_not_opened(known, tmp_path)
         raise AssertionError("the hash tells enough")
 
     only = one(tmp_path, read)
-    assert (only.state, only.known, only.family) == ("verified", known, FAMILIES["scrfd"])
+    assert (only.state, only.known, only.card) == ("verified", known, CARDS["scrfd"])
     assert only.commercial is False
 
 
@@ -87,11 +87,11 @@ def test_a_spoilt_cache_is_written_anew(known, tmp_path, content):
 def test_unknown_content_of_known_shapes_works_and_is_unverified(known, tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     only = one(tmp_path, lambda path: RECOGNISER)
-    assert (only.state, only.family, only.known) == ("unverified", FAMILIES["arcface"], None)
+    assert (only.state, only.card, only.known) == ("unverified", CARDS["arcface"], None)
     assert "unverified" in only.note and only.usable
 
 
-def test_shapes_of_several_families_are_named_and_not_used(known, tmp_path):
+def test_shapes_of_several_models_are_named_and_not_used(known, tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     both = Signature(
         (("a", "float32", (1, 3, 256, 256)), ("b", "float32", (1, 512))), (("c", "float32", (1, 3, 256, 256)),)
@@ -107,9 +107,9 @@ def test_a_file_known_by_its_size_alone_needs_its_shapes_too(known, tmp_path):
         (("a", "float32", (1, 3, 256, 256)), ("b", "float32", (1, 512))), (("c", "float32", (1, 3, 256, 256)),)
     )
     only = one(tmp_path, lambda path: ghost)
-    assert (only.state, only.family) == ("unverified", FAMILIES["ghost"])
+    assert (only.state, only.card) == ("unverified", CARDS["ghost"])
     assert only.licence == "Apache-2.0" and only.commercial is None  # which is not proven
-    assert one(tmp_path, lambda path: RECOGNISER).family is FAMILIES["arcface"]
+    assert one(tmp_path, lambda path: RECOGNISER).card is CARDS["arcface"]
 
 
 def test_another_content_of_a_known_length_is_said(known, tmp_path):

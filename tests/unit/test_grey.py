@@ -1,19 +1,17 @@
 """A picture without colour is restored without colour."""
 
-from dataclasses import replace
-
 import numpy as np
 import skimage.data
 import torch
-from networks import face_blueprint
+from networks import Around, WrappedModel, face_model
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill.degrade import degrade, severity
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import MemoryBudget
-from slimfusion.engines.planning import Options
 from slimfusion.faces.pictures.grey import is_grey, without_colour
-from slimfusion.faces.restore import restore_faces, restore_image
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.faces.restore import Restoring, restore_faces, restore_image
+from slimfusion.models.torch_model import torch_model
 
 HOST, FULL = StandaloneHost("cpu"), MemoryBudget(mode="quality")
 SHARP = Options(fidelity=0.0)
@@ -40,8 +38,8 @@ def test_luma_keeps_what_is_grey_and_weighs_what_is_not():
 
 def test_a_grey_picture_gets_no_colour_at_the_sharpest():
     frames = damaged_in_grey()
-    network = blueprint_from_file(BUNDLED_FILE, BUNDLED)
-    faces = restore_faces(frames, network, FULL, HOST, options=SHARP)
+    network = torch_model(BUNDLED_FILE, BUNDLED)
+    faces = restore_faces(frames, network, FULL, HOST, Restoring(options=SHARP))
     assert faces.mask.max() == 1, "no face was restored"
     whole, _ = restore_image(frames, network, FULL, HOST, SHARP)
     for restored in (faces.frames[0], whole[0]):
@@ -51,17 +49,14 @@ def test_a_grey_picture_gets_no_colour_at_the_sharpest():
 
 def test_a_face_network_that_paints_gives_no_colour_either():
     frames = damaged_in_grey()
-    plain = face_blueprint()
+    red = torch.tensor([0.1, 0.0, 0.0]).view(1, 3, 1, 1)
 
-    def build(device: torch.device, dtype: torch.dtype, limit: int):
-        network = plain.build(device, dtype, limit)
-        red = torch.tensor([0.1, 0.0, 0.0]).view(1, 3, 1, 1)
-        network.module.register_forward_hook(lambda module, inputs, output: output + red.to(output))
-        return network
+    class Painting(Around):
+        def run(self, inputs, fidelity):
+            return (self.network.run(inputs, fidelity)[0] + red,)
 
-    restored = restore_faces(frames, replace(plain, build=build, key=("painting",)), FULL, HOST)
+    painting = WrappedModel(face_model("painting"), Painting)
+    restored = restore_faces(frames, painting, FULL, HOST)
     assert restored.mask.max() == 1 and is_grey(restored.frames[0].numpy())
     coloured = frames * torch.tensor([1.0, 0.99, 1.0])
-    assert not is_grey(
-        restore_faces(coloured, replace(plain, build=build, key=("painting",)), FULL, HOST).frames[0].numpy()
-    )
+    assert not is_grey(restore_faces(coloured, painting, FULL, HOST).frames[0].numpy())

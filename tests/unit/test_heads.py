@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 import torch
 from planted_heads import a_head, planted
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.detect import heads
 from slimfusion.faces.detect.mtcnn import Mtcnn
@@ -18,26 +18,26 @@ from slimfusion.faces.detect.views import as_faces, turned_back
 SIZE = (640, 640)
 
 
-@pytest.mark.parametrize("family", heads.DECODERS)
-def test_planted_heads_come_back_whatever_the_order_of_the_outputs(family):
+@pytest.mark.parametrize("name", heads.DECODERS)
+def test_planted_heads_come_back_whatever_the_order_of_the_outputs(name):
     faces = [a_head(30, 40, 41, 52), a_head(300.5, 200.25, 120, 150), a_head(100, 290, 330, 340)]
-    outputs = planted(family, faces, [0.6, 0.7, 0.9])
+    outputs = planted(name, faces, [0.6, 0.7, 0.9])
     shuffled = [outputs[i] for i in np.random.default_rng(3).permutation(len(outputs))]
     for given in (outputs, shuffled, [each[None] for each in shuffled]):
-        found = heads.DECODERS[family](given, SIZE, 0.5)
+        found = heads.DECODERS[name](given, SIZE, 0.5)
         assert len(found) == 3
         for (box, points), score in zip(faces, [0.6, 0.7, 0.9], strict=True):
             best = np.abs(found.scores - score).argmin()
             assert found.scores[best] == pytest.approx(score, abs=1e-6)
             assert np.abs(found.boxes[best] - box).max() < 1e-2
             assert np.abs(found.landmarks[best] - points).max() < 1e-2
-    assert len(heads.DECODERS[family](outputs, SIZE, 0.95)) == 0
+    assert len(heads.DECODERS[name](outputs, SIZE, 0.95)) == 0
 
 
-@pytest.mark.parametrize("family", heads.DECODERS)
-def test_outputs_of_another_kind_are_refused(family):
+@pytest.mark.parametrize("name", heads.DECODERS)
+def test_outputs_of_another_kind_are_refused(name):
     with pytest.raises(ModelFileError):
-        heads.DECODERS[family]([np.zeros((7, 3), np.float32)], SIZE, 0.5)
+        heads.DECODERS[name]([np.zeros((7, 3), np.float32)], SIZE, 0.5)
 
 
 def test_outputs_that_do_not_fit_the_input_are_refused():
@@ -48,17 +48,17 @@ def test_outputs_that_do_not_fit_the_input_are_refused():
 class Seeing:
     """A stand-in for a detector's network: it finds bright squares of one face's colours and plants their heads."""
 
-    def __init__(self, family: str, least: int = 12) -> None:
-        self.family, self.least, self.calls = family, least, 0
+    def __init__(self, name: str, least: int = 12) -> None:
+        self.name, self.least, self.calls = name, least, 0
 
     def __call__(self, items):
-        family = FAMILIES[self.family]
+        card = CARDS[self.name]
         for (picture,) in items:
             self.calls += 1
-            pixels = picture.numpy().transpose(1, 2, 0) * np.float32(family.std) + np.float32(family.mean)
-            pixels = pixels[..., ::-1] if family.colour == "BGR" else pixels
+            pixels = picture.numpy().transpose(1, 2, 0) * np.float32(card.std) + np.float32(card.mean)
+            pixels = pixels[..., ::-1] if card.colour == "BGR" else pixels
             faces = self.faces(pixels)
-            yield tuple(torch.from_numpy(each) for each in planted(self.family, faces, [0.9] * len(faces)))
+            yield tuple(torch.from_numpy(each) for each in planted(self.name, faces, [0.9] * len(faces)))
 
     def faces(self, pixels: np.ndarray) -> list:
         """Red is the face, and green in it is its chin: only upright faces, chin below, are seen."""
@@ -88,17 +88,17 @@ def found_by(detector, frames: torch.Tensor, *settings) -> list:
     return [as_faces(look.found, index, frames.shape[1:3]) for index, look in enumerate(looks)]
 
 
-def found_in(frame: np.ndarray, family: str = "scrfd", turns=(0,), **settings) -> list:
-    detector = NetworkDetector(FAMILIES[family], Seeing(family), **settings)
+def found_in(frame: np.ndarray, name: str = "scrfd", turns=(0,), **settings) -> list:
+    detector = NetworkDetector(CARDS[name], Seeing(name), **settings)
     (faces,) = found_by(detector, torch.from_numpy(frame)[None], turns)
     return faces
 
 
-@pytest.mark.parametrize("family", heads.DECODERS)
+@pytest.mark.parametrize("name", heads.DECODERS)
 @pytest.mark.parametrize("height, width", [(480, 640), (1080, 1920), (333, 257), (2160, 1440)])
-def test_a_face_is_found_where_it_is(family, height, width):
+def test_a_face_is_found_where_it_is(name, height, width):
     x, y, w, h = width // 3, height // 4, height // 5, height // 4
-    (face,) = found_in(a_frame(height, width, (x, y, w, h)), family, tiled=False)
+    (face,) = found_in(a_frame(height, width, (x, y, w, h)), name, tiled=False)
     box, points = a_head(x, y, w, h)
     scale = max(1, max(height, width) / 640)
     assert face.box.dtype == face.landmarks.dtype == np.float32 and face.frame == 0
@@ -146,7 +146,7 @@ def test_a_turned_frame_and_back_is_the_same():
 def test_two_hundred_faces_and_limits():
     places = [(x, y, 20 + (x // 60) % 3 * 8, 30) for x in range(10, 1200, 60) for y in range(10, 500, 50)]
     frame = a_frame(520, 1220, *places)
-    detector = NetworkDetector(FAMILIES["yoloface"], Seeing("yoloface", 8), (1280, 1280))
+    detector = NetworkDetector(CARDS["yoloface"], Seeing("yoloface", 8), (1280, 1280))
     (faces,) = found_by(detector, torch.from_numpy(frame)[None])
     assert len(faces) == len(places) == 200
     (large,) = found_by(detector, torch.from_numpy(frame)[None], (0,), 0.5, 34)
@@ -158,14 +158,14 @@ def test_two_hundred_faces_and_limits():
 def test_one_call_a_view_and_frames_keep_their_order():
     frames = torch.from_numpy(np.stack([a_frame(200, 300, (40 * i, 20, 60, 80)) for i in range(4)]))
     seeing = Seeing("yunet")
-    found = found_by(NetworkDetector(FAMILIES["yunet"], seeing), frames)
+    found = found_by(NetworkDetector(CARDS["yunet"], seeing), frames)
     assert seeing.calls == 4
     assert [round(float(faces[0].box[0])) for faces in found] == [0, 40, 80, 120]
     assert [faces[0].frame for faces in found] == [0, 1, 2, 3]
 
 
 def test_no_frames_and_wrong_settings():
-    detector = NetworkDetector(FAMILIES["scrfd"], Seeing("scrfd"))
+    detector = NetworkDetector(CARDS["scrfd"], Seeing("scrfd"))
     assert detector.look(torch.zeros(0, 64, 64, 3)) == []
     with pytest.raises(SettingError):
         detector.look(torch.zeros(1, 64, 64, 3), score=1.5)
@@ -181,7 +181,7 @@ def test_what_is_no_number_is_no_face():
                 outputs[0][4:10, :2] = np.nan
                 yield outputs
 
-    detector = NetworkDetector(FAMILIES["yoloface"], Broken("yoloface"))
+    detector = NetworkDetector(CARDS["yoloface"], Broken("yoloface"))
     (faces,) = found_by(detector, torch.zeros(1, 640, 640, 3))
     assert len(faces) == 1
 
@@ -204,7 +204,7 @@ def test_tiles_cover_a_length_and_overlap(length):
 
 def test_mtcnn_is_called_in_the_same_way():
     portrait = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)[None]
-    for detector in (Mtcnn(), NetworkDetector(FAMILIES["scrfd"], Seeing("scrfd", 8))):
+    for detector in (Mtcnn(), NetworkDetector(CARDS["scrfd"], Seeing("scrfd", 8))):
         ((face,),) = found_by(detector, portrait, (0,), 0.8, 20, None)
         assert face.landmarks.shape == (5, 2)
 

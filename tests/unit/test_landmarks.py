@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import ModelFileError
 from slimfusion.faces.align import template_points
 from slimfusion.faces.face import Face
@@ -17,7 +17,7 @@ from slimfusion.faces.landmarks.network import (
 from slimfusion.faces.warp import MEAN_FACE
 
 POINTS = (MEAN_FACE / 3.2 + [0.5, 0.45]).astype(np.float32)  # as parts of a box
-FAMILY = FAMILIES["2dfan4"]
+FAMILY = CARDS["2dfan4"]
 
 
 def a_face(x: float, y: float, width: float, height: float, frame: int = 0) -> Face:
@@ -62,12 +62,10 @@ def test_a_landmarker_that_is_not_sure_leaves_the_five_points_alone():
     assert known.landmarks is face.landmarks and known.landmarks68 is not None
 
 
-@pytest.mark.parametrize(
-    "family, sure, score", [("2dfan4", 0.9, 1.0), ("2dfan4", 0.45, 0.5), ("peppa_wutz", 0.475, 0.5)]
-)
-def test_certainty_is_scaled_by_what_a_network_reaches(family, sure, score):
-    (outputs,) = planted(sure, family == "2dfan4")([(torch.zeros(3, 256, 256),)])
-    points, got = decoded(outputs, family)
+@pytest.mark.parametrize("name, sure, score", [("2dfan4", 0.9, 1.0), ("2dfan4", 0.45, 0.5), ("peppa_wutz", 0.475, 0.5)])
+def test_certainty_is_scaled_by_what_a_network_reaches(name, sure, score):
+    (outputs,) = planted(sure, name == "2dfan4")([(torch.zeros(3, 256, 256),)])
+    points, got = decoded(outputs, name)
     assert points.shape == (68, 2) and got == pytest.approx(score, abs=1e-6)
 
 
@@ -106,6 +104,6 @@ def test_points_from_five_points_alone():
             assert np.abs(points.numpy() - template_points("ffhq_512", 1)).max() < 1e-5
             yield (torch.from_numpy(POINTS),)
 
-    (known,) = with_landmarks(torch.zeros(1, 8, 8, 3), [face], FAMILIES["fan_68_5"], infer)
+    (known,) = with_landmarks(torch.zeros(1, 8, 8, 3), [face], CARDS["fan_68_5"], infer)
     assert np.abs(known.landmarks68 - (POINTS * 512 + np.float32([100, 60]))).max() < 0.1
     assert known.landmarks is face.landmarks

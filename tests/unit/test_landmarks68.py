@@ -25,8 +25,13 @@ def five_of(points: np.ndarray) -> np.ndarray:
     return np.stack([*eyes, points[30], points[48], points[54]])
 
 
+def points_of(picture: np.ndarray, five: np.ndarray) -> np.ndarray:
+    (points,) = landmarks68.landmarks68([(picture, face_at(five))])
+    return points
+
+
 def test_points_lie_where_the_five_points_say() -> None:
-    points = landmarks68.landmarks68(astronaut(), face_at(FIVE))
+    points = points_of(astronaut(), FIVE)
     assert (points.shape, points.dtype) == ((68, 2), np.float32)
     assert np.linalg.norm(five_of(points) - FIVE, axis=1).max() < 0.2 * EYES
     assert (np.diff(points[:17, 0]) > 0).all() and points[8, 1] == points[:, 1].max()  # the jaw, ear to ear
@@ -38,14 +43,14 @@ def test_points_turn_with_the_face(degrees: int) -> None:
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array([255.5, 255.5])
     affine = np.column_stack([turn, middle - turn @ middle])
-    upright = landmarks68.landmarks68(astronaut(), face_at(FIVE))
-    turned = landmarks68.landmarks68(warped(astronaut(), affine, (512, 512)), face_at(FIVE @ turn.T + affine[:, 2]))
+    upright = points_of(astronaut(), FIVE)
+    turned = points_of(warped(astronaut(), affine, (512, 512)), FIVE @ turn.T + affine[:, 2])
     assert np.linalg.norm(turned - (upright @ turn.T + affine[:, 2]), axis=1).mean() < 0.02 * EYES
 
 
 def test_a_face_without_an_extent_is_refused() -> None:
     with pytest.raises(FacesError, match="five points coincide"):
-        landmarks68.landmarks68(astronaut(), face_at(np.full((5, 2), 100.0)))
+        points_of(astronaut(), np.full((5, 2), 100.0))
 
 
 def test_its_file_is_small_half_precision_and_says_where_it_comes_from() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from slimfusion.bench import twins
-from slimfusion.engines.memory.costs import live_peak
+from slimfusion.catalog.cards import card_for_architecture
+from slimfusion.engines.live_peak import live_peak
 from slimfusion.engines.torch.architectures import FORWARDS, folding
 from slimfusion.engines.torch.architectures.halos import halos
 from slimfusion.engines.torch.architectures.modulation import styled_constants, styled_conv
@@ -16,6 +17,10 @@ pytest.importorskip("spandrel_extra_arches")
 MIB = 2**20
 SMALL_GFPGAN = {"out_size": 128, "narrow": 1 / 16, "num_style_feat": 32}
 SMALL_RESTOREFORMER = {"ch": 32, "ch_mult": (1, 2, 2, 4), "resolution": 128}
+
+
+def test_every_forward_of_ours_is_of_a_model_that_has_a_card():
+    assert [name for name in FORWARDS if card_for_architecture(name).architecture != name] == []
 
 
 def low_memory(name, module, batch, fidelity=0.5):
@@ -57,12 +62,12 @@ def test_codeformer_runs_in_bfloat16():
 
 @pytest.mark.parametrize(("name", "limit"), [("GFPGAN", 200), ("RestoreFormer", 270), ("CodeFormer", 340)])
 def test_the_peak_is_low_and_grows_evenly_with_the_batch(name, limit):
-    blueprint = twins.blueprint(name)
-    one, two, three = (live_peak(blueprint, "fp32", n, 512, 512) for n in (1, 2, 3))
+    model = twins.blueprint(name)
+    one, two, three = (live_peak(model, "fp32", n, 512, 512) for n in (1, 2, 3))
     assert one <= limit * MIB
     # Two probes stand for all batches: a third must lie on their line.
     assert three - two == pytest.approx(two - one, rel=0.01)
-    assert live_peak(blueprint, "bf16", 1, 512, 512) <= 0.53 * one
+    assert live_peak(model, "bf16", 1, 512, 512) <= 0.53 * one
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
@@ -150,18 +155,19 @@ def test_an_upscalers_peak_is_its_blocks_and_even_in_pixels(size):
 def test_a_tiles_surroundings_are_as_wide_as_the_network_looks():
     from spandrel.architectures.Compact import Compact
 
-    assert halos("Compact", Compact(num_conv=16), 32) == (18, 18)
-    assert halos("ESRGAN", upscaler(), 32) == (34, 34)
-    assert halos("ESRGAN", upscaler(num_blocks=23), 32) == (64, 96)
-    assert halos("ESRGAN", upscaler(num_blocks=23, scale=4, in_nc=12, shuffle_factor=2), 32) == (128, 192)
-    assert halos("SPAN", torch.nn.Identity(), 32) == (32, 32)
+    assert halos(card_for_architecture("Compact"), Compact(num_conv=16)) == (18, 18)
+    esrgan = card_for_architecture("ESRGAN")
+    assert halos(esrgan, upscaler()) == (34, 34)
+    assert halos(esrgan, upscaler(num_blocks=23)) == (64, 96)
+    assert halos(esrgan, upscaler(num_blocks=23, scale=4, in_nc=12, shuffle_factor=2)) == (128, 192)
+    assert halos(card_for_architecture("SPAN"), torch.nn.Identity()) == (32, 32)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
 def test_nothing_beyond_an_upscalers_reach_changes_a_pixel(scale):
     network, side = upscaler(scale, num_blocks=1), 64
     batch = torch.rand(1, 3, side, side)
-    reach, changed = halos("ESRGAN", network, 32)[1], batch.clone()
+    reach, changed = halos(card_for_architecture("ESRGAN"), network)[1], batch.clone()
     changed[..., reach + 1 :] = 0
     first, other = (low_memory("ESRGAN", network, each)[..., :scale] for each in (batch, changed))
     assert torch.equal(first, other)

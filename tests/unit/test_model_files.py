@@ -23,7 +23,7 @@ def test_an_onnx_file_says_what_goes_in_and_comes_out(folder):
     read = signature(folder / "insightface" / "anything.onnx")
     assert read.inputs == (("input", "float32", ("n", 3, 112, 112)),)
     assert read.outputs == (("output", "float32", ("n", 512)),)
-    assert identified(folder / "insightface" / "anything.onnx").family.name == "arcface"
+    assert identified(folder / "insightface" / "anything.onnx").card.name == "arcface"
 
 
 def test_half_an_onnx_file_is_damaged(folder):

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from slimfusion.bench import ncnn_files
 from slimfusion.engines.torch import ncnn_file, weights_file
 from slimfusion.errors import ModelFileError
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.torch_model import torch_model
 
 
 def save(folder, layers, flag=ncnn_file.HALVES, extra=b""):
@@ -71,6 +71,6 @@ def test_such_a_file_is_a_model_like_any_other(tmp_path):
     channels = [(3, 64), *[(64, 64)] * 17, (64, 48)]
     layers = [layer for inputs, outputs in channels for layer in (convolution(inputs, outputs), np.ones(outputs, "f4"))]
     path = save(tmp_path, layers[:-1])
-    spec = blueprint_from_file(path).spec
-    assert (spec.contract.architecture, spec.scale) == ("Compact", 4)
+    spec = torch_model(path).spec
+    assert (spec.architecture, spec.scale) == ("Compact", 4)
     assert all(value.device.type == "meta" for value in weights_file.shapes(path).values())

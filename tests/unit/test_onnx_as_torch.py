@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from slimfusion.engines.memory.costs import LivePeak
+from slimfusion.engines.live_peak import LivePeak
 from slimfusion.engines.onnx import file as onnx_file
 from slimfusion.engines.onnx import module as onnx_as_torch
 from slimfusion.engines.onnx.precision import summed_in_float32

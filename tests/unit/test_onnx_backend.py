@@ -8,20 +8,20 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from slimfusion.engines.cache import SessionCache
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.job import Job, Options
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
 from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.onnx import file as onnx_file
 from slimfusion.engines.ort.providers import PROVIDERS
-from slimfusion.engines.planning import Job, Options
-from slimfusion.engines.run import open_run
+from slimfusion.engines.plan import plan
 from slimfusion.engines.worker import parent as worker_module
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
 from slimfusion.faces.restore import restore_faces, restore_image
-from slimfusion.models import onnx_model as onnx_backend
 from slimfusion.models import onnx_networks as onnx_sessions
-from slimfusion.models.opening import blueprint_from_path
+from slimfusion.models import onnx_runtime_model
+from slimfusion.models.opening import Opening, open_model
 
 HOST = StandaloneHost("cpu")
 ENGINES = ["torch", "onnxruntime"]
@@ -69,8 +69,8 @@ def recogniser(path):
     return save(path, nodes, [("x", FLOAT, ["n", 3, 112, 112])], [("y", FLOAT, ["n", 512])], [("m", matrix)])
 
 
-def blueprint(path, engine="auto", mode="auto"):
-    return blueprint_from_path(path, path.name, HOST, engine, mode=mode)
+def network(path, engine="auto", mode="auto"):
+    return open_model(path, host=HOST, opening=Opening(engine, mode=mode))
 
 
 def job(made, work, budget=None, **options):
@@ -80,11 +80,11 @@ def job(made, work, budget=None, **options):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("weight", "fidelity", "more"), [(False, 0.5, 0.125), (True, 0.5, 0.0625), (True, 0.0, 0.0)])
 def test_a_restorer_takes_and_gives_pictures(tmp_path, engine, weight, fidelity, more):
-    made = blueprint(restorer(tmp_path / "模型 1.onnx", weight=weight), engine)
-    assert made.spec.is_face_network and made.spec.contract.template == "ffhq_512"
+    made = network(restorer(tmp_path / "模型 1.onnx", weight=weight), engine)
+    assert made.spec.card.is_face_restorer and made.spec.card.template == "ffhq_512"
     crops = [torch.full((3, 512, 512), value) for value in (0.25, 0.5)]
     report, sessions = Report(), SessionCache()
-    with open_run(job(made, Work(512, 512, 2, False), fidelity=fidelity), report, sessions, CostStore()) as run:
+    with plan(job(made, Work(512, 512, 2, False), fidelity=fidelity), sessions, CostStore()).open(report) as run:
         results = list(run.crops(crops))
     sessions.release()
     assert [round(float(result[0, 9, 9]), 4) for result in results] == [0.25 + more, 0.5 + more]
@@ -94,10 +94,10 @@ def test_a_restorer_takes_and_gives_pictures(tmp_path, engine, weight, fidelity,
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_upscaler_runs_in_tiles(tmp_path, engine):
-    made = blueprint(upscaler(tmp_path / "x2.onnx"), engine)
-    assert (made.spec.scale, made.spec.is_face_network) == (2, False)
+    made = network(upscaler(tmp_path / "x2.onnx"), engine)
+    assert (made.spec.scale, made.spec.card.is_face_restorer) == (2, False)
     frame, canvas, sessions = torch.rand(90, 130, 3), torch.zeros(180, 260, 3), SessionCache()
-    with open_run(job(made, Work(90, 130, 1, True), tile=96), Report(), sessions, CostStore()) as run:
+    with plan(job(made, Work(90, 130, 1, True), tile=96), sessions, CostStore()).open(Report()) as run:
         run.frame(frame, canvas)
     sessions.release()
     torch.testing.assert_close(canvas, frame.repeat_interleave(2, 0).repeat_interleave(2, 1), atol=1e-6, rtol=0)
@@ -105,10 +105,10 @@ def test_an_upscaler_runs_in_tiles(tmp_path, engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_recogniser_gives_vectors(tmp_path, engine):
-    made, sessions = blueprint(recogniser(tmp_path / "w.onnx"), engine), SessionCache()
-    assert made.spec.contract.domain == "tensors" and made.spec.size == (112, 112)
+    made, sessions = network(recogniser(tmp_path / "w.onnx"), engine), SessionCache()
+    assert made.spec.card.takes_tensors and made.spec.size == (112, 112)
     items = [(torch.full((3, 112, 112), float(value)),) for value in (1, 2, 3)]
-    with open_run(job(made, Work(112, 112, 3, False)), Report(), sessions, CostStore()) as run:
+    with plan(job(made, Work(112, 112, 3, False)), sessions, CostStore()).open(Report()) as run:
         results = [vector for (vector,) in run.infer(items)]
     sessions.release()
     assert [(vector.shape, round(float(vector[9]))) for vector in results] == [((512,), 10 * n) for n in (1, 2, 3)]
@@ -116,22 +116,22 @@ def test_a_recogniser_gives_vectors(tmp_path, engine):
 
 def test_compatibility_means_onnxruntime_and_auto_means_torch(tmp_path):
     path = restorer(tmp_path / "net.onnx")
-    assert blueprint(path).engine == "torch (from ONNX)"
-    assert blueprint(path, mode="compatibility").engine.startswith("onnxruntime ")
+    assert network(path).traits.engine == "torch (from ONNX)"
+    assert network(path, mode="compatibility").traits.engine.startswith("onnxruntime ")
 
 
 def test_a_network_that_restores_nothing_is_refused(tmp_path):
-    made = blueprint(recogniser(tmp_path / "w.onnx"))
+    made = network(recogniser(tmp_path / "w.onnx"))
     with pytest.raises(SettingError, match="family arcface and restores nothing"):
         restore_faces(torch.rand(1, 64, 64, 3), made, MemoryBudget(), HOST)
 
 
 def test_what_does_not_fit_is_said_before_anything_is_loaded(tmp_path):
-    made, sessions = blueprint(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
+    made, sessions = network(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
     tight = MemoryBudget(2 * MIB, mode="quality")
     with (
         pytest.raises(BudgetError, match="needs"),
-        open_run(job(made, Work(512, 512, 1, False), tight), Report(), sessions, CostStore()),
+        plan(job(made, Work(512, 512, 1, False), tight), sessions, CostStore()).open(Report()),
     ):
         pass
     assert sessions.opened == 0
@@ -143,15 +143,15 @@ def test_an_operator_that_nobody_knows(tmp_path):
     node = helper.make_node("Dream", ["x"], ["y"], domain="some.where")
     save(path, [node], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
     with pytest.raises(ModelFileError, match=r"not known to torch here \(some\.where\.Dream\)"):
-        blueprint(path, "torch")
+        network(path, "torch")
 
 
 def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_path):
     path, shape = tmp_path / "net.onnx", [1, 3, 512, 512]
     save(path, [helper.make_node("Celu", ["x"], ["y"])], [("x", FLOAT, shape)], [("y", FLOAT, shape)])
-    made, sessions, report, crop = blueprint(path), SessionCache(), Report(), torch.rand(3, 512, 512)
+    made, sessions, report, crop = network(path), SessionCache(), Report(), torch.rand(3, 512, 512)
     try:
-        with open_run(job(made, Work(512, 512, 1, False), MemoryBudget()), report, sessions, CostStore()) as run:
+        with plan(job(made, Work(512, 512, 1, False), MemoryBudget()), sessions, CostStore()).open(report) as run:
             (result,) = run.crops([crop])
     finally:
         sessions.release()
@@ -200,15 +200,15 @@ def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path, monkeypatch):
         def check_interrupt(self):
             raise Stop
 
-    made, sessions = blueprint(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
+    made, sessions = network(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache()
     work, crop = Work(512, 512, 1, False), torch.rand(3, 512, 512)
     try:
-        with open_run(job(made, work, MemoryBudget()), Report(), sessions, CostStore()) as run:
+        with plan(job(made, work, MemoryBudget()), sessions, CostStore()).open(Report()) as run:
             list(run.crops([crop]))
             worker = run._session._network._session._worker
         assert worker.pid is not None
         stopping = Job(made, work, MemoryBudget(), Stopping("cpu"))
-        with pytest.raises(Stop), open_run(stopping, Report(), sessions, CostStore()) as run:
+        with pytest.raises(Stop), plan(stopping, sessions, CostStore()).open(Report()) as run:
             list(run.crops([crop]))
         assert worker.pid is None  # it was ended, not waited for
     finally:
@@ -218,25 +218,25 @@ def test_an_interrupt_ends_a_run_that_a_worker_is_at(tmp_path, monkeypatch):
 def test_settings_that_do_not_fit_the_file(tmp_path):
     path = restorer(tmp_path / "net.onnx")
     with pytest.raises(SettingError, match="no engine 'directml'"):
-        blueprint(path, "directml")
+        network(path, "directml")
     with pytest.raises(SettingError, match="built from torch's weights"):
-        blueprint(path, "tensorrt")
+        network(path, "tensorrt")
     with pytest.raises(ModelFileError, match="no ONNX model that is known here"):
-        blueprint(restorer(tmp_path / "odd.onnx", size=300))
+        network(restorer(tmp_path / "odd.onnx", size=300))
 
 
 def test_the_first_provider_that_runs_is_taken_and_the_others_are_explained(monkeypatch):
     from types import SimpleNamespace
 
-    onnx_backend.provider_for.cache_clear()
-    monkeypatch.setattr(onnx_backend.runtime, "installed", lambda: SimpleNamespace(offered=("cuda", "webgpu")))
+    onnx_runtime_model.provider_for.cache_clear()
+    monkeypatch.setattr(onnx_runtime_model.runtime, "installed", lambda: SimpleNamespace(offered=("cuda", "webgpu")))
     probes = {"cuda": "no driver", "webgpu": "no device", "cpu": ""}
     monkeypatch.setattr(
-        "slimfusion.engines.ort.probe.probed",
+        "slimfusion.models.onnx_runtime_model.probed",
         lambda key: SimpleNamespace(ran=not probes[key], reason=probes[key]),
     )
-    provider, refused = onnx_backend.provider_for("performance")
-    onnx_backend.provider_for.cache_clear()
+    provider, refused = onnx_runtime_model.provider_for("performance")
+    onnx_runtime_model.provider_for.cache_clear()
     assert provider.key == "cpu"
     assert refused == ("CUDA was not used: no driver", "WebGPU was not used: no device")
 
@@ -275,8 +275,8 @@ def directly(path, picture):
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
 @pytest.mark.parametrize(("write", "scale"), [(celu, 2), (quick, 1)])
 def test_an_image_network_that_torch_does_not_know_runs_on_onnxruntime(tmp_path, engine, write, scale):
-    made = blueprint(write(tmp_path / "net.onnx"), engine)
-    assert (made.spec.scale, made.engine) == (scale, "onnxruntime CPU")
+    made = network(write(tmp_path / "net.onnx"), engine)
+    assert (made.spec.scale, made.traits.engine) == (scale, "onnxruntime CPU")
     frames = torch.rand(1, 80, 112, 3)
     result, report = restore_image(frames, made, MemoryBudget(), HOST)
     torch.testing.assert_close(result[0], directly(made.spec.path, frames[0]), atol=1e-5, rtol=0)
@@ -288,7 +288,7 @@ def test_faces_are_restored_by_it_too(tmp_path, engine):
     from skimage.data import astronaut
 
     frames = torch.from_numpy(astronaut()[:256, 100:356] / np.float32(255))[None]
-    made = blueprint(quick(tmp_path / "net.onnx"), engine)
+    made = network(quick(tmp_path / "net.onnx"), engine)
     done = restore_faces(frames, made, MemoryBudget(), HOST)
     result, mask = done.frames[0], done.mask[0]
     inside = mask > 0.999
@@ -302,7 +302,7 @@ def test_faces_are_restored_by_it_too(tmp_path, engine):
 def test_an_upscaler_by_no_whole_factor_is_refused(tmp_path, engine, factor):
     path = image_network(tmp_path / "net.onnx", helper.make_node("Identity", ["x"], ["t"]), factor)
     with pytest.raises(ModelFileError, match="only networks that keep a picture's size"):
-        blueprint(path, engine)
+        network(path, engine)
 
 
 def test_what_torch_cannot_do_is_not_advised_to_go_where_it_is(tmp_path):
@@ -315,7 +315,7 @@ def test_what_torch_cannot_do_is_not_advised_to_go_where_it_is(tmp_path):
         helper.make_node("Greater", ["m", "half"], ["c"]),
     ]
     node = helper.make_node("If", ["c"], ["t"], then_branch=branches[0], else_branch=branches[1])
-    made = blueprint(image_network(path, node, 1, [("half", np.float32(2.0))], first=nodes), "onnxruntime")
+    made = network(image_network(path, node, 1, [("half", np.float32(2.0))], first=nodes), "onnxruntime")
     frames = torch.rand(1, 64, 64, 3)
     assert torch.equal(restore_image(frames, made, MemoryBudget(), HOST)[0], frames)
-    assert not any("choose" in note for note in made.notes)
+    assert not any("choose" in note for note in made.traits.notes)

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from networks import face_blueprint, save_upscaler
+from networks import face_model, save_upscaler
 from slimfusion import cli
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.engines.host import StandaloneHost
@@ -15,8 +15,8 @@ from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.errors import ModelFileError, OutputError, SettingError
 from slimfusion.faces.restore import restore_image
 from slimfusion.models import export as onnx_export
-from slimfusion.models.opening import blueprint_from_path
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.opening import open_model
+from slimfusion.models.torch_model import torch_model
 
 
 def ran(path, picture):
@@ -30,11 +30,11 @@ def metadata(path):
 
 
 def test_the_bundled_network_in_half_precision_at_a_size_that_was_not_exported(tmp_path):
-    blueprint = blueprint_from_file(BUNDLED_FILE)
-    done = onnx_export.export(blueprint, "fp16", tmp_path / "with space" / "网络.onnx")
+    network = torch_model(BUNDLED_FILE)
+    done = onnx_export.export(network, "fp16", tmp_path / "with space" / "网络.onnx")
     picture = torch.rand(1, 3, 64, 208)
     with torch.inference_mode():
-        expected = onnx_export.Exportable(blueprint, "fp32", 0.5)(picture)
+        expected = onnx_export.Exportable(network, "fp32", 0.5)(picture)
     assert float((ran(done.path, picture) - expected).abs().max()) * 255 < 2
     assert metadata(done.path)["slimfusion.precision"] == "fp16"
 
@@ -57,14 +57,14 @@ def test_a_face_network_with_a_fixed_batch_from_the_command_line(tmp_path, capsy
 
 
 def test_what_was_exported_is_known_for_what_it_is(tmp_path):
-    blueprint = blueprint_from_file(BUNDLED_FILE)
-    path = onnx_export.export(blueprint, "fp32", tmp_path / "own.onnx").path
-    again = blueprint_from_path(path, path.name, StandaloneHost("cpu"))
+    network = torch_model(BUNDLED_FILE)
+    path = onnx_export.export(network, "fp32", tmp_path / "own.onnx").path
+    again = open_model(path, path.name, StandaloneHost("cpu"))
     facts = ("scale", "multiple", "halo", "exact_halo")
-    assert [getattr(again.spec, fact) for fact in facts] == [getattr(blueprint.spec, fact) for fact in facts]
+    assert [getattr(again.spec, fact) for fact in facts] == [getattr(network.spec, fact) for fact in facts]
     frames = torch.rand(1, 150, 130, 3)
     budget = MemoryBudget(mode="quality")
-    ours, theirs = (restore_image(frames, each, budget, StandaloneHost("cpu"))[0] for each in (again, blueprint))
+    ours, theirs = (restore_image(frames, each, budget, StandaloneHost("cpu"))[0] for each in (again, network))
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
@@ -75,16 +75,16 @@ def test_what_differs_from_torch_is_not_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: Wrong())
     with pytest.raises(ModelFileError, match="differs from torch by"):
-        onnx_export.export(face_blueprint(), "fp32", tmp_path / "out.onnx")
+        onnx_export.export(face_model(), "fp32", tmp_path / "out.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_that_cannot_be(tmp_path):
     with pytest.raises(SettingError, match=r"cannot be exported in bf16\. Choose one of fp16, fp32"):
-        onnx_export.export(face_blueprint(), "bf16", tmp_path / "out.onnx")
+        onnx_export.export(face_model(), "bf16", tmp_path / "out.onnx")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        onnx_export.export(face_blueprint(), "fp32", tmp_path / "file" / "out.onnx")
+        onnx_export.export(face_model(), "fp32", tmp_path / "file" / "out.onnx")
 
 
 def test_another_ending_is_refused_before_any_work(tmp_path, capsys):

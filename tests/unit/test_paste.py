@@ -10,7 +10,7 @@ from slimfusion.errors import ImageError
 from slimfusion.faces import paste as paste_module
 from slimfusion.faces.align import affine_for, crop_face, crop_region
 from slimfusion.faces.masks.soft import crop_mask, region_mask
-from slimfusion.faces.paste import paste, paste_region
+from slimfusion.faces.paste import Canvas
 
 HEAD = np.array([[-31, -32], [31, -32], [0, 0], [-25, 35], [25, 35]], float)
 
@@ -43,14 +43,9 @@ def test_everything_outside_the_mask_keeps_its_bits(scale, degrees, centre, chan
     frame = random.normal(0.5, 1, (140, 160, channels)).astype(np.float32)
     frame[::7, ::5] = [np.nan, -0.0, np.inf, 2][:channels]
     before, painted = frame.copy(), np.zeros(frame.shape[:2], np.float32)
-    rows, columns = paste(
-        frame,
-        random.random((64, 64, 3), np.float32),
-        affine_of(scale, centre, degrees, 64),
-        crop_mask(64),
-        strength,
-        painted=painted,
-    )
+    canvas = Canvas(frame, painted=painted, strength=strength)
+    crop = random.random((64, 64, 3), np.float32)
+    rows, columns = canvas.paste(crop, affine_of(scale, centre, degrees, 64), crop_mask(64))
     same = bits(frame) == bits(before)
     assert same[painted == 0].all()
     assert same[..., 3:].all()
@@ -66,7 +61,7 @@ def test_unchanged_crop_changes_little_and_only_inside(size):
     frame = smooth_picture(300, 320)
     affine = affine_of(1.0, (160, 150), 12, size)
     pasted, painted = frame.copy(), np.zeros(frame.shape[:2], np.float32)
-    paste(pasted, crop_face(frame, affine, size), affine, crop_mask(size), painted=painted)
+    Canvas(pasted, painted=painted).paste(crop_face(frame, affine, size), affine, crop_mask(size))
     difference = np.abs(pasted - frame).max(2)
     assert painted.max() == pytest.approx(1) and (painted > 0).sum() > 20000
     assert difference[painted == 0].max() == 0
@@ -76,7 +71,7 @@ def test_unchanged_crop_changes_little_and_only_inside(size):
 def test_face_is_painted_at_its_place():
     frame, painted = np.zeros((200, 200, 3), np.float32), np.zeros((200, 200), np.float32)
     affine = affine_of(0.8, (110, 90), 30, 128)
-    paste(frame, np.ones((128, 128, 3), np.float32), affine, crop_mask(128), painted=painted)
+    Canvas(frame, painted=painted).paste(np.ones((128, 128, 3), np.float32), affine, crop_mask(128))
     y, x = np.mgrid[:200, :200]
     u, v = np.tensordot(affine, np.stack([x, y, np.ones_like(x)]), 1)
     inside = (np.minimum(u, v) > 20) & (np.maximum(u, v) < 107)
@@ -90,7 +85,7 @@ def test_strength_and_user_mask_scale_the_blend():
     crop, user = np.ones((64, 64, 3), np.float32), np.zeros((200, 200), np.float32)
     user[:, :100] = 0.5
     frame = np.zeros((200, 200, 3), np.float32)
-    paste(frame, crop, affine, crop_mask(64), strength=0.5, user_mask=user)
+    Canvas(frame, user, strength=0.5).paste(crop, affine, crop_mask(64))
     assert frame[100, 90] == pytest.approx(0.25)
     assert not frame[:, 100:].any()
 
@@ -99,15 +94,17 @@ def test_painted_is_the_maximum_of_all_faces():
     frame, painted = np.zeros((200, 300, 3), np.float32), np.zeros((200, 300), np.float32)
     crop, single = np.zeros((64, 64, 3), np.float32), np.zeros((2, 200, 300), np.float32)
     for index, x in enumerate((100, 180)):
-        paste(frame, crop, affine_of(0.8, (x, 100), 0, 64), crop_mask(64), painted=single[index])
-        paste(frame, crop, affine_of(0.8, (x, 100), 0, 64), crop_mask(64), painted=painted)
+        Canvas(frame, painted=single[index]).paste(crop, affine_of(0.8, (x, 100), 0, 64), crop_mask(64))
+        Canvas(frame, painted=painted).paste(crop, affine_of(0.8, (x, 100), 0, 64), crop_mask(64))
     assert np.array_equal(painted, single.max(0)) and (single.min(0) > 0).any()
 
 
 def test_a_crop_outside_the_frame_changes_nothing():
     frame = smooth_picture(50, 60)
     before = frame.copy()
-    rows, columns = paste(frame, np.ones((64, 64, 3), np.float32), affine_of(0.3, (900, -900), 0, 64), crop_mask(64))
+    rows, columns = Canvas(frame).paste(
+        np.ones((64, 64, 3), np.float32), affine_of(0.3, (900, -900), 0, 64), crop_mask(64)
+    )
     assert frame[rows, columns].size == 0 and np.array_equal(frame, before)
 
 
@@ -116,14 +113,14 @@ def test_a_crop_outside_the_frame_changes_nothing():
 def test_upright_crop_comes_back_to_the_bit(x0, y0, width, height):
     frame = np.random.default_rng(5).random((40, 52, 4), np.float32)
     before = frame.copy()
-    paste_region(frame, crop_region(frame, x0, y0, width, height), x0, y0, np.ones((height, width), np.float32))
+    Canvas(frame).paste_upright(crop_region(frame, x0, y0, width, height), x0, y0, np.ones((height, width), np.float32))
     assert np.array_equal(frame, before)
 
 
 def test_upright_crop_is_exact_where_the_mask_is_one():
     frame, painted = np.zeros((64, 80, 3), np.float32), np.zeros((64, 80), np.float32)
     crop, mask = np.random.default_rng(6).random((40, 50, 3), np.float32), region_mask(50, 40)
-    rows, columns = paste_region(frame, crop, -10, 30, mask, painted=painted)
+    rows, columns = Canvas(frame, painted=painted).paste_upright(crop, -10, 30, mask)
     assert (rows, columns) == (slice(30, 64), slice(0, 40))
     seen = mask[:34, 10:]
     assert np.array_equal(painted[rows, columns], seen)
@@ -135,7 +132,7 @@ def test_memory_follows_the_face():
     frame, crop = np.zeros((1500, 2000, 3), np.float32), np.ones((256, 256, 3), np.float32)
     affine, mask = affine_of(1.5, (900, 700), 10, 256), crop_mask(256)
     tracemalloc.start()
-    rows, columns = paste(frame, crop, affine, mask)
+    rows, columns = Canvas(frame).paste(crop, affine, mask)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 3 * frame[rows, columns].nbytes
@@ -147,7 +144,7 @@ def test_sizes_that_do_not_fit_are_refused(wrong):
     canvases = {wrong: np.zeros((20, 21), np.float32)}
     mask = canvases.pop("mask", crop_mask(32))
     with pytest.raises(ImageError, match=r"\(20, 21\)"):
-        paste(smooth_picture(50, 60), np.ones((32, 32, 3), np.float32), np.eye(3)[:2], mask, **canvases)
+        Canvas(smooth_picture(50, 60), **canvases).paste(np.ones((32, 32, 3), np.float32), np.eye(3)[:2], mask)
 
 
 def test_a_large_face_is_blended_in_bands_as_it_would_be_at_once(monkeypatch):
@@ -156,10 +153,10 @@ def test_a_large_face_is_blended_in_bands_as_it_would_be_at_once(monkeypatch):
     affine = affine_of(1.2, (95, 90), 12, 32)
     whole, banded, upright, upright_banded = (frame.copy() for _ in range(4))
     large = rng.random((150, 160, 3), np.float32)
-    paste(whole, crop, affine, crop_mask(32))
-    paste_region(upright, large, 10, 20, region_mask(160, 150))
+    Canvas(whole).paste(crop, affine, crop_mask(32))
+    Canvas(upright).paste_upright(large, 10, 20, region_mask(160, 150))
     monkeypatch.setattr(paste_module, "BAND_PIXELS", 1000)
-    paste(banded, crop, affine, crop_mask(32))
-    paste_region(upright_banded, large, 10, 20, region_mask(160, 150))
+    Canvas(banded).paste(crop, affine, crop_mask(32))
+    Canvas(upright_banded).paste_upright(large, 10, 20, region_mask(160, 150))
     assert np.abs(whole - banded).max() <= 1e-5 and (whole != frame).any()
     np.testing.assert_array_equal(upright, upright_banded)

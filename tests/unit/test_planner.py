@@ -5,17 +5,22 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slimfusion.catalog.contracts import Contract, contract_for
+from slimfusion.catalog.cards import card_for_architecture
 from slimfusion.catalog.spec import ModelSpec
 from slimfusion.engines.memory import planner
 from slimfusion.engines.memory.budget import MIB, MemoryBudget
 from slimfusion.engines.memory.cost import Cost
-from slimfusion.engines.memory.planner import Available, Requirement, Work
+from slimfusion.engines.memory.planner import Available, Question, Requirement, Work
 from slimfusion.errors import BudgetError, SettingError
 
-IMAGE = Contract("ESRGAN", "image", "?")
-UPSCALER = ModelSpec("up.pth", Path("up.pth"), IMAGE, 16_700_000, 4, 1, 32, 48, ("fp16", "fp32"))
-FACE = ModelSpec("face.pth", Path("face.pth"), contract_for("GFPGAN"), 87_000_000, 1, 1, 0, 0, ("bf16", "fp32"))
+
+def spec(name, architecture, parameters, scale, halos, precisions):
+    card = card_for_architecture(architecture)
+    return ModelSpec(name, Path(name), card, architecture, card.licence, parameters, scale, 1, *halos, precisions)
+
+
+UPSCALER = spec("up.pth", "ESRGAN", 16_700_000, 4, (32, 48), ("fp16", "fp32"))
+FACE = spec("face.pth", "GFPGAN", 87_000_000, 1, (0, 0), ("bf16", "fp32"))
 NEEDS = {"fp32": Requirement(64 * MIB, Cost(2 * MIB, 8192)), "fp16": Requirement(32 * MIB, Cost(MIB, 4096))}
 
 works = st.one_of(
@@ -29,7 +34,7 @@ devices = st.sampled_from(["cpu", "cuda"])
 def plans(work, allowed, mode="auto", device="cuda", on_low_memory="degrade", free=planner.UNLIMITED, **options):
     spec = UPSCALER if work.tiled else FACE
     room = Available(device, allowed, free)
-    return planner.ladder(work, spec, NEEDS, room, MemoryBudget(None, mode, on_low_memory), **options)
+    return planner.ladder(Question(work, spec, NEEDS, MemoryBudget(None, mode, on_low_memory), **options), room)
 
 
 @given(works, st.integers(0, 8192 * MIB), modes, devices)
@@ -84,10 +89,10 @@ def test_performance_tries_the_whole_frame_first():
 
 def test_what_another_process_frees_is_never_kept():
     work, room = Work(512, 512, 9, False), Available("cpu", planner.UNLIMITED, planner.UNLIMITED)
-    for elsewhere in (False, True):
-        need = Requirement(64 * MIB, Cost(2 * MIB, 100), elsewhere)
-        found = planner.ladder(work, FACE, {"fp32": need}, room, MemoryBudget())
-        assert any(plan.keeps_freed for plan in found) != elsewhere
+    for steers_memory in (False, True):
+        need = Requirement(64 * MIB, Cost(2 * MIB, 100), steers_memory)
+        found = planner.ladder(Question(work, FACE, {"fp32": need}, MemoryBudget()), room)
+        assert any(plan.keeps_freed for plan in found) == steers_memory
         assert found[0].batch == 1 and found[0].predicted_peak >= need.weights
 
 

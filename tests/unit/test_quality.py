@@ -15,7 +15,7 @@ from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
 from slimfusion.errors import DependencyError
 from slimfusion.faces.detect.mtcnn import Mtcnn
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.torch_model import torch_model
 
 ALEX = perceptual.BACKBONES["alex"]
 
@@ -110,6 +110,6 @@ def test_a_mean_of_figures_keeps_each_in_its_place() -> None:
 def test_the_bundled_network_repairs_the_astronaut(whole: bool) -> None:
     clean = astronaut()[:320, 64:384]
     before = degrade.degrade(clean, degrade.severity("medium"), 1)
-    restore = quality.restorer(blueprint_from_file(BUNDLED_FILE, BUNDLED), whole)
+    restore = quality.restorer(torch_model(BUNDLED_FILE, BUNDLED), whole)
     face = face_region(clean, Mtcnn())
     assert metrics.psnr(restore(before, 1.0)[face], clean[face]) > metrics.psnr(before[face], clean[face]) + 0.4

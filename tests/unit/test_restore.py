@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from networks import face_blueprint, save_upscaler
+from networks import face_model, save_upscaler
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.templates import WARP_TEMPLATES
 from slimfusion.distill.degrade import Severity, degrade
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import GIB, MIB, MemoryBudget
-from slimfusion.engines.planning import Options
 from slimfusion.errors import BudgetError, FacesError, ImageError, SettingError
 from slimfusion.faces import restore
-from slimfusion.faces.detect import detectors
-from slimfusion.faces.detect.detection import most_detection_bytes
+from slimfusion.faces.detect import detection
+from slimfusion.faces.detect.detection import detection_bytes
+from slimfusion.faces.detect.detectors import MTCNN_BYTES
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.restore import restore_faces, restore_image
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.faces.restore import Restoring, restore_faces, restore_image
+from slimfusion.models.torch_model import torch_model
 from slimfusion.opencv import cv2
 
 HOST = StandaloneHost("cpu")
@@ -39,23 +40,23 @@ def nothing_is_left_loaded():
 def no_detector(monkeypatch):
     """Whoever looks for faces fails."""
 
-    def detector():
+    def find_faces(*_):
         pytest.fail("faces were looked for")
 
-    monkeypatch.setattr(detectors, "detector", detector)
+    monkeypatch.setattr(detection, "find_faces", find_faces)
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     return {
-        "face network": face_blueprint(),
+        "face network": face_model(),
         "bundled": bundled(),
-        "upscaler": blueprint_from_file(save_upscaler(tmp_path_factory.mktemp("models") / "net.pth")),
+        "upscaler": torch_model(save_upscaler(tmp_path_factory.mktemp("models") / "net.pth")),
     }
 
 
 def bundled():
-    return blueprint_from_file(BUNDLED_FILE, BUNDLED)
+    return torch_model(BUNDLED_FILE, BUNDLED)
 
 
 def face_at(x: float, y: float, side: float = 48, frame: int = 0) -> Face:
@@ -95,7 +96,7 @@ def test_outside_the_mask_every_bit_stays_and_inside_something_changes(networks,
     frames[..., :2, :2, :] = torch.tensor([torch.nan, -0.0, torch.inf, 2.0])
     faces = faces_of((face_at(60, 48),), (face_at(30, 40, frame=1), face_at(90, 50, 40, frame=1)))
     before = frames.clone()
-    done = restore_faces(frames, networks[name], FULL, HOST, faces)
+    done = restore_faces(frames, networks[name], FULL, HOST, Restoring(faces=faces))
     assert torch.equal(bits(frames), bits(before)), "the frames that came in were written to"
     assert done.frames.shape == frames.shape and done.mask.shape == frames.shape[:3]
     same = bits(done.frames) == bits(frames)
@@ -108,19 +109,19 @@ def test_outside_the_mask_every_bit_stays_and_inside_something_changes(networks,
 
 def test_a_face_network_is_blended_in_by_the_mask_that_is_given_back():
     frames = grey(2)
-    done = restore_faces(frames, face_blueprint(), FULL, HOST, faces_of((face_at(60, 48),), ()))
+    done = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces_of((face_at(60, 48),), ())))
     assert (done.frames - brighter(frames, done.mask)).abs().max() < 1e-5
     assert done.mask[0].max() == 1 and not done.mask[1].any()
 
 
 def test_the_bundled_network_keeps_an_even_frame_even():
-    done = restore_faces(grey(), bundled(), FULL, HOST, ONE)
+    done = restore_faces(grey(), bundled(), FULL, HOST, Restoring(faces=ONE))
     assert (done.frames - 0.5).abs().max() < 0.02
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3])
 def test_strength_scales_the_change(strength):
-    done = restore_faces(grey(), face_blueprint(), FULL, HOST, ONE, strength=strength)
+    done = restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=ONE, strength=strength))
     assert float(done.mask.max()) == pytest.approx(strength)
     assert (done.frames - brighter(grey(), done.mask)).abs().max() < 1e-5
 
@@ -128,7 +129,7 @@ def test_strength_scales_the_change(strength):
 @pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
 def test_another_strength_is_refused(strength):
     with pytest.raises(SettingError, match="strength goes from 0 to 1, not"):
-        restore_faces(grey(), face_blueprint(), FULL, HOST, ONE, strength=strength)
+        restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=ONE, strength=strength))
 
 
 @pytest.mark.parametrize("name", ["face network", "bundled"])
@@ -137,7 +138,7 @@ def test_a_users_mask_counts_for_all_frames_and_limits_the_change(networks, name
     wanted[:, :60] = 1
     wanted[40:44] = torch.nan
     faces = faces_of((face_at(60, 48),), (face_at(60, 48, frame=1),))
-    done = restore_faces(frames, networks[name], FULL, HOST, faces, mask=wanted)
+    done = restore_faces(frames, networks[name], FULL, HOST, Restoring(faces=faces, mask=wanted))
     assert done.mask[:, :, :60].amax((1, 2)).tolist() == [1, 1]
     assert not done.mask[:, :, 60:].any() and not done.mask[:, 40:44].any()
     assert torch.equal(bits(done.frames)[done.mask == 0], bits(frames)[done.mask == 0])
@@ -146,7 +147,7 @@ def test_a_users_mask_counts_for_all_frames_and_limits_the_change(networks, name
 def test_a_mask_a_frame_is_used_frame_by_frame():
     wanted = torch.stack([torch.zeros(HEIGHT, WIDTH), torch.full((HEIGHT, WIDTH), 3.0)])
     faces = faces_of((face_at(60, 48),), (face_at(60, 48, frame=1),))
-    done = restore_faces(grey(2), face_blueprint(), FULL, HOST, faces, mask=wanted)
+    done = restore_faces(grey(2), face_model(), FULL, HOST, Restoring(faces=faces, mask=wanted))
     assert done.mask.amax((1, 2)).tolist() == [0, 1]
 
 
@@ -154,23 +155,23 @@ def test_a_mask_of_another_size_limits_as_if_it_had_the_frames():
     faces = faces_of((face_at(60, 48),))
     left = torch.zeros(64, 64)
     left[:, :32] = 1
-    done = restore_faces(grey(1), face_blueprint(), FULL, HOST, faces, mask=left)
+    done = restore_faces(grey(1), face_model(), FULL, HOST, Restoring(faces=faces, mask=left))
     assert done.mask[:, :, :58].any() and not done.mask[:, :, 61:].any()
 
 
 def test_an_empty_mask_changes_nothing_and_the_report_says_so():
     faces, frames = faces_of((face_at(60, 48),)), grey(1)
-    done = restore_faces(frames, face_blueprint(), FULL, HOST, faces, mask=torch.zeros(1, 64, 64))
+    done = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces, mask=torch.zeros(1, 64, 64)))
     assert torch.equal(done.frames, frames)
     assert any("the mask is empty: nothing was changed" in note for note in done.report.notes)
-    full = restore_faces(frames, face_blueprint(), FULL, HOST, faces, mask=torch.ones(1, 64, 64))
+    full = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=faces, mask=torch.ones(1, 64, 64)))
     assert not any("mask" in note for note in full.report.notes)
 
 
 @pytest.mark.parametrize("shape", [(1, HEIGHT, WIDTH, 1), (WIDTH,), (0, HEIGHT, WIDTH)])
 def test_what_is_no_mask_is_refused(shape):
     with pytest.raises(ImageError, match="A mask has a height and a width"):
-        restore_faces(grey(2), face_blueprint(), FULL, HOST, mask=torch.ones(shape))
+        restore_faces(grey(2), face_model(), FULL, HOST, Restoring(mask=torch.ones(shape)))
 
 
 @pytest.mark.parametrize(
@@ -178,13 +179,13 @@ def test_what_is_no_mask_is_refused(shape):
 )
 def test_faces_of_another_image_are_refused(faces, no_detector):
     with pytest.raises(FacesError, match=f"but the image has 1 of {WIDTH} x {HEIGHT}: detect faces in this image"):
-        restore_faces(grey(), face_blueprint(), FULL, HOST, faces)
+        restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=faces))
 
 
 @pytest.mark.parametrize("others", [(), (face_at(60, 60),)])
 def test_a_face_whose_points_coincide_is_left_out_and_told(others):
     nowhere = Face(0, np.zeros(4, np.float32), np.ones((5, 2), np.float32), 0.9)
-    restored = restore_faces(grey(), face_blueprint(), FULL, HOST, faces_of((nowhere, *others)))
+    restored = restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=faces_of((nowhere, *others))))
     assert "faces whose points coincide or are no numbers, left as they were: 1" in restored.report.notes
     assert bool((restored.frames != grey()).any()) == bool(others)
 
@@ -193,7 +194,7 @@ def test_a_face_whose_points_coincide_is_left_out_and_told(others):
 @pytest.mark.parametrize("place", [(0, 48), (WIDTH, HEIGHT), (60, -4)])
 def test_a_face_cut_by_the_border_is_restored_as_far_as_it_is_seen(networks, name, place):
     frames = grey()
-    done = restore_faces(frames, networks[name], FULL, HOST, faces_of((face_at(*place),)))
+    done = restore_faces(frames, networks[name], FULL, HOST, Restoring(faces=faces_of((face_at(*place),))))
     x, y = min(max(place[0], 0), WIDTH - 1), min(max(place[1], 0), HEIGHT - 1)
     assert done.mask[0, y, x] > 0.9
     expected = brighter(frames, done.mask) if name == "face network" else frames
@@ -201,7 +202,7 @@ def test_a_face_cut_by_the_border_is_restored_as_far_as_it_is_seen(networks, nam
 
 
 def test_a_face_outside_the_frame_changes_nothing():
-    done = restore_faces(noisy(), face_blueprint(), FULL, HOST, faces_of((face_at(-400, 48),)))
+    done = restore_faces(noisy(), face_model(), FULL, HOST, Restoring(faces=faces_of((face_at(-400, 48),))))
     assert torch.equal(done.frames, noisy()) and not done.mask.any()
 
 
@@ -211,7 +212,7 @@ def test_pixels_that_are_no_numbers_stay_outside_a_face_and_are_mended_inside(ne
     frames[0, 2, 3] = torch.nan
     frames[0, 48, 60] = torch.nan
     frames[0, 50, 62] = torch.inf
-    done = restore_faces(frames, networks[name], FULL, HOST, ONE)
+    done = restore_faces(frames, networks[name], FULL, HOST, Restoring(faces=ONE))
     assert done.mask[0, 48, 60] == 1 and done.mask[0, 2, 3] == 0
     assert torch.isfinite(done.frames[done.mask > 0]).all()
     assert torch.isnan(done.frames[0, 2, 3]).all()
@@ -227,7 +228,7 @@ def test_pixels_that_are_no_numbers_stay_outside_a_face_and_are_mended_inside(ne
     ],
 )
 def test_other_kinds_of_pictures_are_restored_as_rgb(frames, level):
-    done = restore_faces(frames, face_blueprint(), FULL, HOST, ONE)
+    done = restore_faces(frames, face_model(), FULL, HOST, Restoring(faces=ONE))
     assert done.frames.dtype == torch.float32 and done.frames.shape == (1, HEIGHT, WIDTH, 3)
     assert (done.frames - brighter(grey(level=level), done.mask)).abs().max() < 1e-5
 
@@ -241,7 +242,7 @@ def test_an_empty_batch_is_refused(work):
 def test_thirty_faces_in_one_frame(no_detector):
     places = [(10 + 19 * column, 10 + 18 * row) for row in range(5) for column in range(6)]
     faces = faces_of(tuple(face_at(x, y, 16) for x, y in places))
-    done = restore_faces(grey(), face_blueprint(), FULL, HOST, faces)
+    done = restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=faces))
     assert done.report.faces == 30
     assert all(done.mask[0, y, x] == 1 for x, y in places)
 
@@ -253,18 +254,18 @@ def test_a_frame_without_a_face_comes_back_identical(size):
     done = restore_faces(frames, bundled(), FULL, HOST)
     assert torch.equal(bits(done.frames), bits(frames)) and not done.mask.any()
     assert done.faces.count == done.report.faces == 0 and done.report.frames == 2
-    assert "no face was found" in done.report.as_text() and SESSIONS.held_bytes(HOST.device()) == 0
+    assert "no face was found" in done.report.as_text() and SESSIONS.held_bytes(HOST.device()) == MTCNN_BYTES
 
 
 def test_faces_are_looked_for_once_and_each_frame_gets_its_own():
     portrait = torch.from_numpy(skimage.data.astronaut()[20:180, 140:300].copy()).float() / 255
     frames = torch.stack([torch.zeros_like(portrait), portrait])
-    done = restore_faces(frames, face_blueprint(), FULL, HOST)
+    done = restore_faces(frames, face_model(), FULL, HOST)
     assert [len(found) for found in done.faces.frames] == [0, 1]
     assert not done.mask[0].any() and done.mask[1].max() == 1
     eyes = done.faces.frames[1][0].landmarks[:2].round().astype(int)
     assert all(done.mask[1, y, x] == 1 for x, y in eyes)
-    assert next(iter(done.report.seconds)) == "detect"
+    assert list(done.report.seconds)[:3] == ["plan", "load", "detect"]
 
 
 class CountedHost(StandaloneHost):
@@ -277,7 +278,7 @@ class CountedHost(StandaloneHost):
 
 def test_the_report_and_the_progress_say_what_was_done():
     faces, host = faces_of((face_at(60, 48),), (face_at(30, 40, frame=1), face_at(90, 50, frame=1))), CountedHost()
-    report = restore_faces(grey(2), face_blueprint(), MemoryBudget(GIB, "quality"), host, faces).report
+    report = restore_faces(grey(2), face_model(), MemoryBudget(GIB, "quality"), host, Restoring(faces=faces)).report
     assert (report.frames, report.faces, report.model, report.device) == (2, 3, "bright face", "cpu")
     assert (report.budget, report.mode, report.precision, report.enforcement) == (GIB, "quality", "fp32", "watched")
     assert report.tile == (64, 64) and report.sessions_built == 1
@@ -292,17 +293,17 @@ def test_too_small_a_budget_is_refused_before_anything_is_done(networks, name, g
     opened = SESSIONS.opened
     # What planning takes is no longer there to be given.
     with pytest.raises(BudgetError, match=r"needs .*\(\d+ bytes\).* gives 0 MiB \((9999|0) bytes\)") as refusal:
-        restore_faces(grey(), networks[name], MemoryBudget(9999), HOST, given)
+        restore_faces(grey(), networks[name], MemoryBudget(9999), HOST, Restoring(faces=given))
     assert refusal.value.needed > refusal.value.given
     assert SESSIONS.opened == opened
 
 
 def test_what_detection_takes_counts_into_a_cpus_budget(no_detector):
-    needed = most_detection_bytes(*grey().shape[1:3], DetectionSettings())
+    needed = detection_bytes(*grey().shape[1:3], DetectionSettings())
     budget = MemoryBudget(needed - MIB, "quality")
     with pytest.raises(BudgetError):
-        restore_faces(grey(), face_blueprint(), budget, HOST)
-    assert restore_faces(grey(), face_blueprint(), budget, HOST, ONE).report.faces == 1
+        restore_faces(grey(), face_model(), budget, HOST)
+    assert restore_faces(grey(), face_model(), budget, HOST, Restoring(faces=ONE)).report.faces == 1
 
 
 def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(monkeypatch):
@@ -316,18 +317,18 @@ def test_a_large_frame_is_not_refused_for_what_only_the_whole_of_it_would_take(m
 
 
 def test_a_refused_upscale_has_not_made_its_output(networks, monkeypatch):
-    blueprint = networks["upscaler"]
+    model = networks["upscaler"]
     monkeypatch.setattr(restore.torch, "zeros", lambda *size: pytest.fail(f"{size} was allocated"))
     with pytest.raises(BudgetError):
-        restore_image(grey(), blueprint, MemoryBudget(MIB), HOST)
+        restore_image(grey(), model, MemoryBudget(MIB), HOST)
 
 
 def test_a_whole_image_is_upscaled_with_its_alpha(networks):
     frames = noisy(2, 4)[:, :24, :40]
     frames[..., 3] = torch.linspace(0, 1, 40)
     frames[1, 5, 5, 0] = torch.nan
-    blueprint = networks["upscaler"]
-    result, report = restore_image(frames, blueprint, FULL, HOST)
+    model = networks["upscaler"]
+    result, report = restore_image(frames, model, FULL, HOST)
     assert result.shape == (2, 96, 160, 4) and result.dtype == torch.float32
     assert torch.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
     ramp = (torch.arange(160) + 0.5) / 4 - 0.5
@@ -346,7 +347,7 @@ def test_the_bundled_network_restores_a_whole_image_of_any_size():
 
 def test_a_face_network_is_not_run_over_a_whole_image():
     with pytest.raises(SettingError, match=r"bright face is a face network .* Use it with Tiled Face Restore"):
-        restore_image(grey(), face_blueprint(), FULL, HOST)
+        restore_image(grey(), face_model(), FULL, HOST)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +376,8 @@ def shrunk_portrait(factor: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_small_face_gains_at_the_side_at_which_the_network_is_best():
     clean, damaged = shrunk_portrait(2)
     as_it_is = bundled()
-    contract = replace(as_it_is.spec.contract, face_side=None)
-    at_its_own_size = replace(as_it_is, spec=replace(as_it_is.spec, contract=contract))
+    card = replace(as_it_is.spec.card, face_side=None)
+    at_its_own_size = replace(as_it_is, spec=replace(as_it_is.spec, card=card))
 
     def left(network) -> float:
         done = restore_faces(damaged, network, FULL, HOST)
@@ -388,18 +389,23 @@ def test_a_small_face_gains_at_the_side_at_which_the_network_is_best():
 
 
 def test_small_faces_are_run_at_the_networks_side_and_large_ones_at_their_own():
-    small = restore_faces(noisy(), bundled(), FULL, HOST, faces_of((face_at(30, 48, 48), face_at(90, 48, 20))))
+    small = restore_faces(
+        noisy(), bundled(), FULL, HOST, Restoring(faces=faces_of((face_at(30, 48, 48), face_at(90, 48, 20))))
+    )
     assert small.report.tile == (512, 512)
-    upscaled = replace(bundled().spec.contract, face_side=None)
-    own = replace(bundled(), spec=replace(bundled().spec, contract=upscaled))
-    assert restore_faces(noisy(), own, FULL, HOST, faces_of((face_at(30, 48, 48),))).report.tile == (64, 64)
+    upscaled = replace(bundled().spec.card, face_side=None)
+    own = replace(bundled(), spec=replace(bundled().spec, card=upscaled))
+    assert restore_faces(noisy(), own, FULL, HOST, Restoring(faces=faces_of((face_at(30, 48, 48),)))).report.tile == (
+        64,
+        64,
+    )
 
 
 def test_an_enlarged_face_needs_no_more_than_its_budget_gives():
-    faces = faces_of((face_at(60, 48),))
-    tight = restore_faces(noisy(), bundled(), MemoryBudget(105 * MIB), HOST, faces)
+    in_full = Restoring(faces=faces_of((face_at(60, 48),)), options=Options("fp32"))
+    tight = restore_faces(noisy(), bundled(), MemoryBudget(105 * MIB), HOST, in_full)
     assert tight.report.predicted_peak <= 105 * MIB and max(tight.report.tile) < 512
-    roomy = restore_faces(noisy(), bundled(), FULL, HOST, faces)
+    roomy = restore_faces(noisy(), bundled(), FULL, HOST, in_full)
     assert (tight.frames - roomy.frames).abs().max() < 3 / 255
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from slimfusion.engines.session import Session
 from slimfusion.engines.torch import stored_tensors, weights_file
 from slimfusion.errors import ModelFileError
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.torch_model import torch_model
 
 CPU = torch.device("cpu")
 FORMS = ("archive", "legacy", "safetensors")
@@ -74,18 +74,18 @@ def test_no_byte_is_read_twice(tmp_path, form, precision, monkeypatch):
     monkeypatch.setattr(
         stored_tensors.StoredTensors, "_fill", lambda self, file, to: (reads.append(to.nbytes), fill(self, file, to))[1]
     )
-    blueprint = blueprint_from_file(path)
+    model = torch_model(path)
     assert not reads
-    Session(blueprint, CPU, precision).open()
-    assert sum(reads) == 4 * blueprint.spec.parameters
+    Session(model, CPU, precision).open()
+    assert sum(reads) == 4 * model.spec.parameters
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("ruin", ["overwrite", "truncate"])
 def test_a_running_network_does_not_depend_on_its_file(tmp_path, form, ruin):
     path = upscaler(form, tmp_path)
-    blueprint, picture = blueprint_from_file(path), torch.rand(1, 3, 16, 16)
-    session = Session(blueprint, CPU, "fp32")
+    model, picture = torch_model(path), torch.rand(1, 3, 16, 16)
+    session = Session(model, CPU, "fp32")
     before = session.run(picture, 0.5)
     with path.open("r+b") as file:
         if ruin == "overwrite":
@@ -97,18 +97,18 @@ def test_a_running_network_does_not_depend_on_its_file(tmp_path, form, ruin):
     with pytest.raises(ModelFileError, match="was changed while it was in use"):
         session.run(picture, 0.5)
     with pytest.raises(ModelFileError, match="damaged"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 def test_another_file_under_the_same_name_has_another_key(tmp_path):
     path = upscaler("archive", tmp_path)
-    first, stat = blueprint_from_file(path), path.stat()
+    first, stat = torch_model(path), path.stat()
     copy = path.with_name("copy.pth")
     copy.write_bytes(path.read_bytes())
     os.utime(copy, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     copy.replace(path)  # as long, and of the same time
-    assert blueprint_from_file(path).key != first.key
-    assert blueprint_from_file(path).key == blueprint_from_file(path).key
+    assert torch_model(path).key != first.key
+    assert torch_model(path).key == torch_model(path).key
 
 
 def test_a_file_that_is_shortened_while_it_is_read_is_said(tmp_path, monkeypatch):
@@ -131,22 +131,22 @@ def test_names_that_are_no_utf8_open_and_are_printed(tmp_path, form):
     path = upscaler(form, tmp_path)
     odd = path.with_name(UNDECODABLE).with_suffix(path.suffix)
     path.rename(odd)
-    blueprint = blueprint_from_file(odd)
-    assert blueprint.spec.name == r"\xc4\xd0\xce\xc4" + path.suffix
-    Session(blueprint, CPU, "fp32").run(torch.rand(1, 3, 16, 16), 0.5)
+    model = torch_model(odd)
+    assert model.spec.name == r"\xc4\xd0\xce\xc4" + path.suffix
+    Session(model, CPU, "fp32").run(torch.rand(1, 3, 16, 16), 0.5)
     odd.write_bytes(b"noise")
     with pytest.raises(ModelFileError, match=r"^\\xc4\\xd0\\xce\\xc4\.\w+ \(5 bytes\) is damaged") as error:
-        blueprint_from_file(odd)
+        torch_model(odd)
     str(error.value).encode()
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
 def test_eight_bit_floats_are_converted(tmp_path, form, dtype):
-    narrow = blueprint_from_file(upscaler(form, tmp_path, lambda value: value.to(dtype)))
+    narrow = torch_model(upscaler(form, tmp_path, lambda value: value.to(dtype)))
     picture = torch.rand(1, 3, 16, 16)
     result = Session(narrow, CPU, "fp32").run(picture, 0.5)
-    wide = blueprint_from_file(upscaler("safetensors", tmp_path, lambda value: value.to(dtype).float()))
+    wide = torch_model(upscaler("safetensors", tmp_path, lambda value: value.to(dtype).float()))
     assert torch.equal(result, Session(wide, CPU, "fp32").run(picture, 0.5))
 
 
@@ -180,7 +180,7 @@ def quantised(value):
 )
 def test_weights_in_forms_that_are_not_read_are_called_what_they_are(tmp_path, make, sentence):
     with pytest.raises(ModelFileError, match=sentence):
-        blueprint_from_file(make(tmp_path))
+        torch_model(make(tmp_path))
 
 
 def scaled(folder: Path) -> dict:
@@ -192,7 +192,7 @@ def test_a_program_of_torchscript_is_not_opened(tmp_path):
     path = tmp_path / "script.pth"
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))
     with pytest.raises(ModelFileError, match="TorchScript"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 def test_a_tensor_that_is_larger_than_its_data_is_damage(tmp_path):
@@ -205,14 +205,14 @@ def test_a_tensor_that_is_larger_than_its_data_is_damage(tmp_path):
 def test_pipes_and_links_in_circles_are_said(tmp_path):
     (tmp_path / "loop.pth").symlink_to(tmp_path / "loop.pth")
     with pytest.raises(ModelFileError, match="cannot be read"):
-        blueprint_from_file(tmp_path / "loop.pth")
+        torch_model(tmp_path / "loop.pth")
     for suffix in (".pth", ".safetensors"):
         os.mkfifo(tmp_path / f"pipe{suffix}")
         with pytest.raises(ModelFileError, match="is a pipe"):
-            blueprint_from_file(tmp_path / f"pipe{suffix}")
+            torch_model(tmp_path / f"pipe{suffix}")
 
 
 def test_a_link_has_the_name_and_the_ending(tmp_path):
     real = upscaler("archive", tmp_path).rename(tmp_path / "0a1b2c")
     (tmp_path / "x4.pth").symlink_to(real)
-    assert blueprint_from_file(tmp_path / "x4.pth").spec.name == "x4.pth"
+    assert torch_model(tmp_path / "x4.pth").spec.name == "x4.pth"

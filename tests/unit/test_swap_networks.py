@@ -7,11 +7,12 @@ import pytest
 import skimage.data
 import torch
 from slimfusion.bench.swap_twins import save_converter, save_swapper
-from slimfusion.catalog.families import FAMILIES
+from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.found import Found
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
+from slimfusion.engines.memory.report import Report
 from slimfusion.errors import FacesError, ModelFileError
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity.identity import Identity
@@ -19,7 +20,8 @@ from slimfusion.faces.identity.library import ModelLibrary
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.swap.networks import converter_for, networks_for, people_from
 from slimfusion.faces.swap.swap import swap_faces
-from slimfusion.models.onnx_model import blueprint_from_onnx
+from slimfusion.models.onnx_description import describe
+from slimfusion.models.onnx_torch_model import onnx_torch_model
 
 HOST = StandaloneHost("cpu")
 ANNA = Identity("Anna", np.ones(512, np.float32))
@@ -37,8 +39,8 @@ def files(*found: Found) -> ModelLibrary:
 
 
 def meta_model(folder, name: str):
-    path = save_swapper(folder / f"{name}.onnx", FAMILIES[name])
-    return blueprint_from_onnx(path, path.name, FAMILIES[name], "none", "torch")
+    path = save_swapper(folder / f"{name}.onnx", CARDS[name])
+    return onnx_torch_model(describe(path, path.name, CARDS[name], "none"))
 
 
 def test_a_missing_converter_is_named_with_its_licence_and_place(tmp_path):
@@ -64,7 +66,7 @@ def test_a_vector_is_asked_of_the_recogniser_that_is_there(monkeypatch):
 
     monkeypatch.setattr("slimfusion.faces.swap.networks.add_embeddings", answer)
     networks = networks_for(None, files())
-    assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen)).name == "Ben"
+    assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen), Report()).name == "Ben"
     assert asked == [((1, 160, 160, 3), 0)]
 
 
@@ -77,9 +79,9 @@ def test_two_pictures_are_fused_with_nothing_but_what_is_bundled():
 
 def test_the_converter_that_is_there_is_taken(tmp_path, monkeypatch):
     path = save_converter(tmp_path / "crossface_ghost.onnx")
-    there = Found(path, path.stat().st_size, "unverified", None, FAMILIES["crossface_ghost"])
+    there = Found(path, path.stat().st_size, "unverified", None, CARDS["crossface_ghost"])
     taken = meta_model(tmp_path, "ghost")
-    monkeypatch.setattr("slimfusion.faces.swap.networks.blueprint_from_path", lambda path, *_, **__: path)
+    monkeypatch.setattr("slimfusion.faces.swap.networks.open_model", lambda path, *_, **__: path)
     assert converter_for(taken, files(there)) == path
 
 

@@ -1,6 +1,4 @@
-"""Each swapper as its model notes say, against a reading of them in plain numpy; boost as one batch."""
-
-from dataclasses import replace
+"""Each swapper as its card says, against another reading of its makers' programs in plain numpy; boost as one batch."""
 
 import numpy as np
 import pytest
@@ -21,13 +19,13 @@ from slimfusion.bench.swap_reading import (
     template,
 )
 from slimfusion.bench.swap_twins import emap, infer_with, runtime
-from slimfusion.catalog.families import FAMILIES
-from slimfusion.catalog.known import BY_HASH
-from slimfusion.catalog.swappers import wants_length_1
+from slimfusion.catalog.cards import CARDS
+from slimfusion.catalog.known import KNOWN
+from slimfusion.catalog.signatures import Signature, recognised
 from slimfusion.errors import ModelFileError, SettingError
-from slimfusion.faces import paste
 from slimfusion.faces.face import Face
 from slimfusion.faces.masks.soft import crop_mask
+from slimfusion.faces.paste import Canvas
 from slimfusion.faces.swap.swap import boost, swapped_crops
 from slimfusion.faces.swap.swapper import Swapper, identity_input, matrix_in
 
@@ -43,7 +41,7 @@ def converter(twins):
 
 
 def test_every_swapper_is_read():
-    assert set(READING) == {name for name, family in FAMILIES.items() if family.kind == "swapper"}
+    assert set(READING) == {name for name, card in CARDS.items() if card.kind == "swapper"}
 
 
 @pytest.mark.parametrize("name", READING)
@@ -60,7 +58,7 @@ def test_the_mask_of_hyperswap_limits_what_is_pasted(twins, converter):
     source = our_source(swapper, converter)
     (found,) = swapped_crops(frame, [(face, 0)], [source], swapper, infer_with(session))
     result = frame[0].numpy().copy()
-    paste.paste(result, found[2], found[1], found[3])
+    Canvas(result).paste(found[2], found[1], found[3])
 
     crop = frame[0, 30:286, 20:276].numpy()
     target = (crop.transpose(2, 0, 1) - 0.5) / 0.5
@@ -72,13 +70,19 @@ def test_the_mask_of_hyperswap_limits_what_is_pasted(twins, converter):
 
 
 def test_facefusions_inswapper_takes_the_projection_as_it_comes(twins):
-    swapper = replace(our_swapper(twins["inswapper"], "inswapper"), to_length_1=False)
+    swapper = our_swapper(twins["inswapper_facefusion"], "inswapper_facefusion")
     expected = VECTOR @ emap() / np.linalg.norm(VECTOR)
     assert np.abs(identity_input(swapper, VECTOR).numpy() - expected).max() < LIMIT
-    assert wants_length_1(None)
-    by_length = {sha: wants_length_1(file) for sha, file in BY_HASH.items() if file.family == "inswapper"}
-    assert not by_length["a290273ed497312095dac48cdef20feec9d5208298223dd01288ab202b54bea7"]
-    assert by_length["e4a3f08c753cb72d04e10aa0f7dbe3deebbf39567d4ead6dce08e98aa49e16af"]
+    assert {file.sha256 for file in KNOWN if file.card is swapper.card} == {
+        "a290273ed497312095dac48cdef20feec9d5208298223dd01288ab202b54bea7",
+        "c4eccca86ad177586c85c28bf1a64a9d9ed237e283a15818d831f7facfd3f420",
+    }
+
+
+def test_an_inswapper_of_unknown_content_is_taken_for_insightfaces():
+    picture, vector = ("target", "float32", (1, 3, 128, 128)), ("source", "float32", (1, 512))
+    found = recognised(Signature((picture, vector), (("output", *picture[1:]),)))
+    assert found.card is CARDS["inswapper"] and found.card.identity == "projected unit"
 
 
 def test_the_matrix_is_read_alone_and_kept(twins, monkeypatch):
@@ -92,7 +96,7 @@ def test_the_matrix_is_read_alone_and_kept(twins, monkeypatch):
 
 def test_a_file_without_its_matrix_is_refused():
     with pytest.raises(ModelFileError, match="512 x 512 numbers"):
-        Swapper(FAMILIES["inswapper"], np.zeros((3, 3), np.float32))
+        Swapper(CARDS["inswapper"], np.zeros((3, 3), np.float32))
 
 
 @given(factor=st.integers(1, 5), side=st.integers(2, 9))
@@ -127,10 +131,10 @@ def test_a_boosted_face_in_one_batch_equals_its_samples_one_by_one(twins, conver
 
 @pytest.mark.parametrize(("size", "wanted", "factor"), [(128, 0, 1), (128, 1024, 8), (256, 700, 2), (512, 256, 1)])
 def test_the_boost_is_rounded_down_to_whole_samples(size, wanted, factor):
-    assert boost.factor_for(size, wanted, 1024) == factor
+    assert boost.factor_for(size, wanted) == factor
 
 
 @pytest.mark.parametrize("wanted", [-1, 1025])
 def test_another_boost_is_refused(wanted):
     with pytest.raises(SettingError, match="boost goes from 0 to 1024 px"):
-        boost.factor_for(128, wanted, 1024)
+        boost.factor_for(128, wanted)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from networks import face_blueprint, save_upscaler
+from networks import face_model, save_upscaler
 from slimfusion.engines.host import StandaloneHost
-from slimfusion.engines.memory.costs import CostStore
+from slimfusion.engines.memory.costs import CostStore, Place
 from slimfusion.engines.tensorrt import build as tensorrt_build
 from slimfusion.engines.tensorrt.build import EngineFacts
 from slimfusion.errors import DependencyError, ModelFileError, SettingError
 from slimfusion.models import tensorrt_model as tensorrt_backend
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.torch_model import torch_model
 
 MIB = 1 << 20
 CUDA = torch.device("cuda", 0)
@@ -161,7 +161,7 @@ def test_its_activations_live_in_a_tensor_of_ours(trt, monkeypatch, tmp_path):
     monkeypatch.setattr(trt.engine, "device_memory_size_v2", 4096, raising=False)
     running = network(trt, monkeypatch, tmp_path, 0)
     picture = torch.rand(1, 3, 64, 64)
-    result = running(picture, 0.5)
+    (result,) = running.run((picture,), 0.5)
     address, size = trt.engine.memory
     assert (address, size) == (running._memory.data_ptr(), 4096) and running._memory.numel() == 4096
     assert trt.engine.addresses == {"input": picture.data_ptr(), "output": result.data_ptr()}
@@ -212,30 +212,30 @@ def test_an_engine_is_built_once_and_its_memory_is_known_exactly(trt, monkeypatc
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
     told = []
     host = CardHost("cpu", lambda *progress: told.append(progress), tmp_path)
-    blueprint = face_blueprint()
-    built = tensorrt_backend.engine_blueprint(blueprint, "auto", host)
+    model = face_model()
+    built = tensorrt_backend.tensorrt_model(model, "auto", host)
     assert ("build: Building", 1, 4) in told
-    assert (built.engine, built.spec.precisions, built.spec.largest_batch) == ("TensorRT", ("fp16",), 1)
+    assert (built.traits.engine, built.spec.precisions, built.spec.largest_batch) == ("TensorRT", ("fp16",), 1)
     assert built.weight_bytes("fp16", CUDA) == pytest.approx(10 * MIB)
-    cost = CostStore().cost(built, "fp16", CUDA, None)
+    cost = CostStore().cost(Place(built, "fp16", CUDA))
     assert cost.bytes_for(64 * 64) == FACTS.memory + 2 * 3 * 64 * 64 * 4
     assert sorted(path.suffix for path in (tmp_path / "tensorrt").iterdir()) == [".engine", ".json"]
 
     FakeWorker.last = None
-    again = tensorrt_backend.engine_blueprint(blueprint, "auto", host)
+    again = tensorrt_backend.tensorrt_model(model, "auto", host)
     assert FakeWorker.last is None and again.key == built.key
     monkeypatch.setattr(card, "minor", 9)
-    assert tensorrt_backend.engine_blueprint(blueprint, "auto", host).key != built.key
+    assert tensorrt_backend.tensorrt_model(model, "auto", host).key != built.key
 
 
 def test_what_has_no_engine_is_refused(tmp_path):
-    upscaler = blueprint_from_file(save_upscaler(tmp_path / "x4.pth"))
+    upscaler = torch_model(save_upscaler(tmp_path / "x4.pth"))
     with pytest.raises(SettingError, match="takes pictures of any size"):
-        tensorrt_backend.engine_blueprint(upscaler, "auto", CardHost("cpu"))
+        tensorrt_backend.tensorrt_model(upscaler, "auto", CardHost("cpu"))
     with pytest.raises(SettingError, match="the device here is cpu"):
-        tensorrt_backend.engine_blueprint(face_blueprint(), "auto", StandaloneHost("cpu"))
-    only_bf16 = replace(face_blueprint(), spec=replace(face_blueprint().spec, precisions=("bf16", "fp32")))
+        tensorrt_backend.tensorrt_model(face_model(), "auto", StandaloneHost("cpu"))
+    only_bf16 = replace(face_model(), spec=replace(face_model().spec, precisions=("bf16", "fp32")))
     with pytest.raises(SettingError, match="cannot be built for TensorRT in fp16"):
-        tensorrt_backend.engine_blueprint(only_bf16, "fp16", CardHost("cpu"))
+        tensorrt_backend.tensorrt_model(only_bf16, "fp16", CardHost("cpu"))
     with pytest.raises(DependencyError, match="no folder to keep an engine"):
-        tensorrt_backend.engine_blueprint(face_blueprint(), "fp32", CardHost("cpu"))
+        tensorrt_backend.tensorrt_model(face_model(), "fp32", CardHost("cpu"))

@@ -64,7 +64,7 @@ def test_a_tile_without_room_is_refused_with_the_least_size():
 def test_identity_network_returns_the_frame():
     frame = torch.rand(333, 517, 3)
     canvas = torch.empty_like(frame)
-    tiles.run_tiled(frame, canvas, tiles.grid(333, 517, (160, 192), 16, 32, 16), 3, 1, lambda x: x.clone())
+    tiles.run_tiled(frame, canvas, tiles.grid(333, 517, (160, 192), 16, 32, 16), 3, lambda x: x.clone())
     assert (canvas - frame).abs().max() <= 1e-6
 
 
@@ -72,7 +72,7 @@ def test_a_constant_gain_per_tile_leaves_no_step_at_the_seam():
     frame = torch.ones(64, 900, 3)
     canvas = torch.empty_like(frame)
     gains = iter([1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0])
-    tiles.run_tiled(frame, canvas, tiles.grid(64, 900, (64, 256), 0, 64), 1, 1, lambda x: x * next(gains))
+    tiles.run_tiled(frame, canvas, tiles.grid(64, 900, (64, 256), 0, 64), 1, lambda x: x * next(gains))
     steps = (canvas[0, 1:, 0] - canvas[0, :-1, 0]).abs()
     assert steps.max() < 1.2 * torch.pi / 2 / 64  # the steepest slope of a Hann ramp of 64 px
 
@@ -99,7 +99,7 @@ def test_finite_receptive_field_tiled_equals_untiled(size, halo, batch):
     canvas = torch.empty_like(frame)
     with torch.inference_mode():
         whole = network(padded)[0, :, :height, :width].permute(1, 2, 0)
-        tiles.run_tiled(frame, canvas, tiles.grid(height, width, (256, 320), halo, 32, 2), batch, 1, network)
+        tiles.run_tiled(frame, canvas, tiles.grid(height, width, (256, 320), halo, 32, 2), batch, network)
     assert (canvas - whole).abs().max() <= 1e-5
 
 
@@ -111,16 +111,15 @@ def test_upscaling_networks_paint_a_larger_canvas():
         canvas,
         tiles.grid(70, 90, (48, 48), 4, 8),
         2,
-        4,
         lambda x: torch.nn.functional.interpolate(x, scale_factor=4, mode="nearest"),
     )
     assert torch.allclose(canvas[::4, ::4], frame, atol=1e-6)
 
 
-def test_after_batch_may_stop_the_work():
-    def stop(done: int) -> None:
+def test_a_network_may_stop_the_work():
+    def stop(batch: torch.Tensor) -> torch.Tensor:
         raise KeyboardInterrupt
 
     frame = torch.rand(64, 64, 3)
     with pytest.raises(KeyboardInterrupt):
-        tiles.run_tiled(frame, torch.empty_like(frame), tiles.grid(64, 64, (64, 64), 0, 0), 1, 1, lambda x: x, stop)
+        tiles.run_tiled(frame, torch.empty_like(frame), tiles.grid(64, 64, (64, 64), 0, 0), 1, stop)

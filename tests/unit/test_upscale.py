@@ -8,19 +8,24 @@ from networks import save_upscaler
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import MemoryBudget
-from slimfusion.engines.planning import Options
 from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces import upscale
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.restore import restore_image
-from slimfusion.faces.upscale import FaceRestoring, Upscaling, find_upscaler, scaled_faces
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.faces.restore import Restoring, restore_image
+from slimfusion.faces.upscale import Upscaling, find_upscaler, scaled_faces
+from slimfusion.models.averaged_model import averaged_model
+from slimfusion.models.torch_model import torch_model
 
 HOST = StandaloneHost("cpu")
 BUDGET = MemoryBudget(600 << 20)
 POINTS = np.array([[24, 26], [40, 26], [32, 36], [26, 44], [38, 44]], np.float32)
+
+
+def bundled():
+    return torch_model(BUNDLED_FILE, BUNDLED)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +36,7 @@ def nothing_is_left_loaded():
 
 @pytest.fixture
 def upscaler(tmp_path):
-    return blueprint_from_file(save_upscaler(tmp_path / "x4.pth"))
+    return torch_model(save_upscaler(tmp_path / "x4.pth"))
 
 
 def faces() -> Faces:
@@ -51,18 +56,18 @@ def test_twice_is_the_mean_over_areas_of_four_times_also_in_tiles(upscaler):
 
 
 def test_twice_is_planned_as_twice_and_not_as_four_times(upscaler):
-    halved = upscale.averaged(upscaler, 2)
+    halved = averaged_model(upscaler, 2)
     assert halved.spec.scale == 2 and halved.key != upscaler.key
     forward, mode = halved.meta_model(torch.float32)
     with mode:
-        assert forward(torch.empty(1, 3, 16, 16), 0.5).shape == (1, 3, 32, 32)
-    assert upscale.averaged(upscaler, 4) is upscaler
+        assert forward((torch.empty(1, 3, 16, 16),), 0.5)[0].shape == (1, 3, 32, 32)
+    assert averaged_model(upscaler, 4) is upscaler
 
 
 def test_faces_are_restored_at_the_new_size(upscaler):
     frames = torch.rand(1, 64, 64, 3)
-    restoring = FaceRestoring(blueprint_from_file(BUNDLED_FILE, BUNDLED), faces=faces(), options=Options("fp32"))
-    done = upscale.upscaled_and_restored(frames, Upscaling(4, upscaler), restoring, BUDGET, HOST)
+    restoring = Restoring(faces=faces(), options=Options("fp32"))
+    done = upscale.upscaled_and_restored(frames, Upscaling(4, upscaler), bundled(), BUDGET, HOST, restoring)
     plain, _ = upscale.upscaled(frames, Upscaling(4, upscaler), BUDGET, HOST, Options("fp32"))
     assert done.frames.shape == (1, 256, 256, 3) and done.faces.height == 256
     changed = done.mask[0] > 0
@@ -73,8 +78,10 @@ def test_faces_are_restored_at_the_new_size(upscaler):
 
 
 def test_a_picture_without_faces_is_enlarged_all_the_same(upscaler):
-    restoring = FaceRestoring(blueprint_from_file(BUNDLED_FILE, BUNDLED), detection=DetectionSettings(turned="never"))
-    done = upscale.upscaled_and_restored(torch.zeros(64, 64, 3), Upscaling(2, upscaler), restoring, BUDGET, HOST)
+    restoring = Restoring(detection=DetectionSettings(turned="never"))
+    done = upscale.upscaled_and_restored(
+        torch.zeros(64, 64, 3), Upscaling(2, upscaler), bundled(), BUDGET, HOST, restoring
+    )
     assert done.frames.shape == (1, 128, 128, 3) and done.report.faces == 0
     assert any("no face was found" in note for note in done.report.notes)
 
@@ -93,11 +100,11 @@ def test_what_cannot_be_enlarged_is_one_sentence(factor, sentence):
 
 
 def test_a_network_that_enlarges_less_is_refused(tmp_path):
-    twice = blueprint_from_file(save_upscaler(tmp_path / "x2.pth", 2))
+    twice = torch_model(save_upscaler(tmp_path / "x2.pth", 2))
     with pytest.raises(SettingError, match=r"x2\.pth \(ESRGAN, 2 times\) cannot enlarge 4 times"):
         Upscaling(4, twice)
     with pytest.raises(SettingError, match=r"1 times\) cannot enlarge 2 times"):
-        Upscaling(2, blueprint_from_file(BUNDLED_FILE, BUNDLED))
+        Upscaling(2, torch_model(BUNDLED_FILE, BUNDLED))
 
 
 def test_the_upscaler_is_the_file_or_the_one_in_the_folder_that_fits_best(tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import clip_files as clips
 import pytest
-from networks import face_blueprint
+from networks import face_model
 from planted_faces import planted_detection
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.errors import OutputError
+from slimfusion.faces.restore import Restoring
 from slimfusion.video import look, write
 from slimfusion.video.manifest import WorkFolder
 from slimfusion.video.pipeline import ClipSettings, process_video
@@ -40,7 +41,7 @@ def work(source, target, stop_at=None, strength=1.0, **settings):
 
     detection = look.DetectionSettings(min_face=8)
     chosen = ClipSettings(ram=512 << 20, detection=detection, **settings)
-    step = RestoreStep(face_blueprint(), strength)
+    step = RestoreStep(face_model(), Restoring(strength=strength))
     return process_video(source, target, [step], host=StandaloneHost("cpu", progress=progress), settings=chosen)
 
 

@@ -6,7 +6,7 @@ import av
 import clip_files as clips
 import numpy as np
 import pytest
-from networks import face_blueprint
+from networks import face_model
 from planted_faces import planted_detection
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.faces.face import Faces
@@ -22,7 +22,7 @@ def planted(monkeypatch):
 
 
 def restored(source, target, **settings):
-    step = RestoreStep(face_blueprint())
+    step = RestoreStep(face_model())
     detection = look.DetectionSettings(min_face=8)
     return process_video(
         source, target, [step], host=StandaloneHost("cpu"), settings=ClipSettings(detection=detection, **settings)

@@ -33,7 +33,7 @@ def test_openings_are_drawn_first_so_that_lips_and_lids_lie_over_them():
 
 def test_a_mesh_moved_onto_itself_leaves_the_picture():
     picture, mesh = smooth_picture(), warp.mesh_points(face_points())
-    same = warp.warped_by_mesh(picture, mesh, mesh, 20, 10, 100, 120)
+    same = warp.warped_by_mesh(picture, mesh, mesh, (20, 10), (100, 120))
     assert np.abs(same - picture[10:130, 20:120]).max() < 1e-3
 
 
@@ -51,7 +51,7 @@ def test_each_point_takes_the_pixel_of_the_point_that_it_comes_from(seed, scale)
 def test_a_large_source_is_averaged_before_it_shrinks():
     fine = (np.indices((720, 640)).sum(0) % 2).astype(np.float32)[..., None].repeat(3, 2)
     mesh, target = warp.mesh_points(face_points(160, 320, 240)), warp.mesh_points(face_points())
-    small = warp.warped_by_mesh(fine, mesh, target, 40, 30, 80, 100)
+    small = warp.warped_by_mesh(fine, mesh, target, (40, 30), (80, 100))
     assert np.abs(small - 0.5).max() < 0.02
 
 
@@ -64,4 +64,4 @@ def test_points_that_are_no_face_are_refused(points):
 def test_points_outside_their_picture_are_refused():
     mesh = warp.mesh_points(face_points(x=900))
     with pytest.raises(FacesError, match="outside its picture"):
-        warp.warped_by_mesh(smooth_picture(), mesh, warp.mesh_points(face_points()), 0, 0, 50, 50)
+        warp.warped_by_mesh(smooth_picture(), mesh, warp.mesh_points(face_points()), (0, 0), (50, 50))

@@ -4,7 +4,7 @@ import hashlib
 
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE, model_path
 from slimfusion.engines.torch import weights_file
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.torch_model import torch_model
 
 
 def test_it_is_found_by_its_name_and_small():
@@ -16,10 +16,10 @@ def test_it_is_recognised_by_its_tensors(tmp_path):
     """Under another name too: nothing is taken from the file's name."""
     copy = tmp_path / "unknown.safetensors"
     copy.write_bytes(BUNDLED_FILE.read_bytes())
-    spec = blueprint_from_file(copy).spec
+    spec = torch_model(copy).spec
     parameters = sum(tensor.numel() for tensor in weights_file.shapes(copy).values())
-    assert (spec.contract.architecture, spec.contract.licence) == ("SlimUnet", "Apache-2.0")
-    assert (spec.scale, spec.is_face_network, spec.parameters) == (1, False, parameters)
+    assert (spec.architecture, spec.licence) == ("SlimUnet", "Apache-2.0")
+    assert (spec.scale, spec.card.is_face_restorer, spec.parameters) == (1, False, parameters)
     assert spec.halo % spec.multiple == spec.exact_halo % spec.multiple == 0 and spec.halo <= spec.exact_halo
     assert set(spec.precisions) == {"fp32", "fp16", "bf16"}
 

@@ -10,7 +10,8 @@ from slimfusion.engines.session import Session
 from slimfusion.engines.torch import weights_file
 from slimfusion.errors import ModelFileError
 from slimfusion.models import torch_model as torch_backend
-from slimfusion.models.torch_model import blueprint_from_file
+from slimfusion.models.borrowed_model import borrowed_model
+from slimfusion.models.torch_model import torch_model
 
 CPU = torch.device("cpu")
 
@@ -22,9 +23,9 @@ class RunsCode:
 
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors", "名 with space.pth"])
 def test_a_network_is_recognised_from_its_shapes_and_runs(tmp_path, name):
-    blueprint = blueprint_from_file(save_upscaler(tmp_path / name))
-    assert (blueprint.spec.contract.architecture, blueprint.spec.scale) == ("ESRGAN", 4)
-    session = Session(blueprint, CPU, "fp32")
+    model = torch_model(save_upscaler(tmp_path / name))
+    assert (model.spec.architecture, model.spec.scale) == ("ESRGAN", 4)
+    session = Session(model, CPU, "fp32")
     result = session.run(torch.rand(2, 3, 24, 20), 0.5)
     assert result.shape == (2, 3, 96, 80)
     assert result.min() >= 0 and result.max() <= 1
@@ -36,7 +37,7 @@ def test_it_runs_as_spandrel_runs_it(tmp_path):
     path = save_upscaler(tmp_path / "net.pth")
     picture = torch.rand(1, 3, 32, 32)
     reference = spandrel.ModelLoader().load_from_file(path)(picture)
-    assert (Session(blueprint_from_file(path), CPU, "fp32").run(picture, 0.5) - reference).abs().max() <= 1e-6
+    assert (Session(torch_model(path), CPU, "fp32").run(picture, 0.5) - reference).abs().max() <= 1e-6
 
 
 def test_shapes_take_no_memory(tmp_path):
@@ -56,7 +57,7 @@ def test_what_is_no_model_is_called_damaged(tmp_path, suffix, content):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=rf"model{suffix} \({len(content)} bytes\) is damaged"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
@@ -66,7 +67,7 @@ def test_half_a_download_is_called_damaged(tmp_path, name, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
     with pytest.raises(ModelFileError, match="Download it again"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -75,10 +76,10 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, zipped):
     path = tmp_path / "evil.pth"
     torch.save({"weight": RunsCode()}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(ModelFileError, match="contains Python code"):
-        blueprint_from_file(path)
+        torch_model(path)
     path.write_bytes(pickle.dumps(RunsCode()))
     with pytest.raises(ModelFileError, match="contains Python code"):
-        blueprint_from_file(path)
+        torch_model(path)
     assert not (tmp_path / "code_was_run").exists()
 
 
@@ -86,7 +87,7 @@ def test_an_unknown_architecture_is_named_as_such(tmp_path):
     path = tmp_path / "lora.pth"
     torch.save({"lora_up": torch.ones(4, 4), "lora_down": torch.ones(4, 4)}, path)
     with pytest.raises(ModelFileError, match="architecture that is not known here \\(2 tensors\\)"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 def test_missing_tensors_are_damage(tmp_path):
@@ -95,31 +96,31 @@ def test_missing_tensors_are_damage(tmp_path):
     del weights["model.0.bias"]
     torch.save(weights, path)
     with pytest.raises(ModelFileError, match="tensors are missing or of another size"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 def test_a_list_is_no_state_dict(tmp_path):
     path = tmp_path / "list.pth"
     torch.save([torch.ones(3)], path)
     with pytest.raises(ModelFileError, match="holds list instead of named weights"):
-        blueprint_from_file(path)
+        torch_model(path)
 
 
 def test_missing_files_and_unknown_endings_are_said(tmp_path):
     with pytest.raises(ModelFileError, match="does not exist"):
-        blueprint_from_file(tmp_path / "nowhere.pth")
+        torch_model(tmp_path / "nowhere.pth")
     (tmp_path / "model.exe").write_bytes(b"MZ")
     with pytest.raises(ModelFileError, match=r"\.exe is unknown"):
-        blueprint_from_file(tmp_path / "model.exe")
+        torch_model(tmp_path / "model.exe")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_tensor_arrives_in_its_type(tmp_path, precision):
     path = save_upscaler(tmp_path / "net.safetensors")
-    blueprint = blueprint_from_file(path)
+    model = torch_model(path)
     picture = torch.rand(1, 3, 16, 16)
-    reference = Session(blueprint, CPU, "fp32").run(picture, 0.5)
-    assert (Session(blueprint, CPU, precision).run(picture, 0.5) - reference).abs().max() <= 0.02
+    reference = Session(model, CPU, "fp32").run(picture, 0.5)
+    assert (Session(model, CPU, precision).run(picture, 0.5) - reference).abs().max() <= 0.02
 
 
 def test_a_borrowed_network_keeps_its_owners_type():
@@ -128,8 +129,10 @@ def test_a_borrowed_network_keeps_its_owners_type():
 
     weights = ESRGAN(in_nc=3, out_nc=3, num_filters=16, num_blocks=1, scale=2).state_dict()
     descriptor = spandrel.ModelLoader().load_from_state_dict(weights)
-    blueprint = torch_backend.blueprint_from_descriptor(descriptor, "theirs")
-    assert blueprint.spec.precisions == ("fp32",)
-    own = blueprint.constants(torch.float32)  # the weights are there already, what is worked out from them is not
-    assert blueprint.weight_bytes("fp32", CPU) == own
-    assert blueprint.weight_bytes("fp32", torch.device("cuda")) == own + 4 * blueprint.spec.parameters
+    model = borrowed_model(descriptor, "theirs")
+    assert model.spec.precisions == ("fp32",)
+    own = torch_backend.constant_bytes(
+        model.layout, torch.float32
+    )  # the weights are there already, what is worked out from them is not
+    assert model.weight_bytes("fp32", CPU) == own
+    assert model.weight_bytes("fp32", torch.device("cuda")) == own + 4 * model.spec.parameters

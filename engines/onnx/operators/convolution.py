@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,7 +74,15 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
     if wanted is None:
         before, after = _pads(call, x.shape[2:], tuple(weight.shape[2:]))
     else:
-        before, after = _removed(x, weight, wanted[-count:], strides, dilations, extra, rule == "SAME_UPPER")
+        excess = [
+            strides[axis] * (x.shape[2 + axis] - 1)
+            + extra[axis]
+            + (weight.shape[2 + axis] - 1) * dilations[axis]
+            + 1
+            - size
+            for axis, size in enumerate(wanted[-count:])
+        ]
+        before, after = _halves(excess, rule == "SAME_UPPER")
     group = call.number("group", 1)
     if before == after and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
         return run(x, weight, bias, strides, before, extra, group, dilations)
@@ -84,24 +93,11 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
     return whole if bias is None else whole.add_(bias.reshape((1, -1) + (1,) * count))
 
 
-def _removed(
-    x: Tensor,
-    weight: Tensor,
-    wanted: tuple[int, ...],
-    strides: tuple[int, ...],
-    dilations: tuple[int, ...],
-    extra: tuple[int, ...],
-    upper: bool,
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What is to be cut off so that the output has a size."""
-    before, after = [], []
-    for axis, size in enumerate(wanted):
-        reach = (weight.shape[2 + axis] - 1) * dilations[axis] + 1
-        whole = strides[axis] * (x.shape[2 + axis] - 1) + extra[axis] + reach - size
-        half = whole // 2
-        before.append(half if upper else whole - half)
-        after.append(whole - half if upper else half)
-    return tuple(before), tuple(after)
+def _halves(excess: Sequence[int], upper: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What is cut off before and behind each axis. upper: of an odd number more is cut off behind."""
+    smaller = tuple(size // 2 for size in excess)
+    larger = tuple(size - half for size, half in zip(excess, smaller, strict=True))
+    return (smaller, larger) if upper else (larger, smaller)
 
 
 @operator("MaxPool")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .registry import Array, Call, numbers, operator, writable
+from .registry import Call, numbers, operator, writable
 
 
 @operator("BatchNormalization", overwrites=(0,), exact=(1, 2, 3, 4))
@@ -32,10 +33,11 @@ def instance_norm(call: Call, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
 
 
 @operator("slimfusion.GroupNorm", host=(1, 4))
-def reshaped_group_norm(
-    call: Call, x: Tensor, split: Array, scale: Tensor, bias: Tensor, back: Array, weight: Tensor, shift: Tensor
-) -> Tensor:
-    """Not in the standard: what `onnx_fusions` makes of the nodes that stand for it. Theirs, where it is not."""
+def reshaped_group_norm(call: Call, x: Tensor, *others: Any) -> Tensor:
+    """others: the shape that splits the channels, scale, bias, the shape that joins them, weight and shift.
+
+    Not in the standard: what `onnx_fusions` makes of the nodes that stand for it. Theirs, where it is not."""
+    split, scale, bias, back, weight, shift = others
     epsilon, groups = call.number("epsilon", 1e-5), len(scale)
     first, last = numbers(split), numbers(back)
     channels = (x.shape[1], *(1,) * (x.dim() - 2))

@@ -7,6 +7,8 @@ of onnx.ai/onnx/operators/onnx__Resize.html.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,9 @@ _INTERPOLATE = {
 def upsample(call: Call, x: Tensor, scales: Array | None = None) -> Tensor:
     given = call.attributes["scales"] if scales is None else scales.reshape(-1)
     mode = str(call.number("mode", "nearest"))
-    return _resized(
-        call, x, "linear" if mode.endswith("linear") else mode, "asymmetric", "floor", [float(s) for s in given], None
-    )
+    rules = Rules("linear" if mode.endswith("linear") else mode, "asymmetric", "floor")
+    factors = tuple(float(factor) for factor in given)
+    return _resized(call, x, rules, factors, _sizes_of(x, factors))
 
 
 @operator("Resize", host=(1, 2, 3), aliases=True)
@@ -40,8 +42,8 @@ def resize(
     sizes: Array | None = None,
 ) -> Tensor:
     if call.opset < 11:
-        factors = [float(s) for s in (roi if roi is not None else np.ones(0)).reshape(-1)]
-        return _resized(call, x, call.number("mode", "nearest"), "asymmetric", "floor", factors, None)
+        by = tuple(float(factor) for factor in (roi if roi is not None else np.ones(0)).reshape(-1))
+        return _resized(call, x, Rules(call.number("mode", "nearest"), "asymmetric", "floor"), by, _sizes_of(x, by))
     coordinates = call.number("coordinate_transformation_mode", "half_pixel")
     factors = [] if scales is None else [float(s) for s in scales.reshape(-1)]
     wanted = numbers(sizes)
@@ -52,45 +54,51 @@ def resize(
         wanted = [wanted[at[axis]] if axis in at else x.shape[axis] for axis in range(x.dim())] if wanted else []
     if coordinates == "tf_crop_and_resize" or call.number("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise call.refused("it crops or keeps the aspect ratio while it resizes")
-    nearest = call.number("nearest_mode", "round_prefer_floor")
-    return _resized(call, x, call.number("mode", "nearest"), coordinates, nearest, factors, wanted or None)
+    if wanted:
+        factors = [new / old for new, old in zip(wanted, x.shape, strict=True)]
+    rules = Rules(call.number("mode", "nearest"), coordinates, call.number("nearest_mode", "round_prefer_floor"))
+    return _resized(call, x, rules, tuple(factors), tuple(wanted) or _sizes_of(x, factors))
 
 
-def _resized(
-    call: Call, x: Tensor, mode: str, coordinates: str, nearest: str, factors: list[float], sizes: list[int] | None
-) -> Tensor:
-    if sizes is None:
-        sizes = [math.floor(size * factor) for size, factor in zip(x.shape, factors, strict=True)]
-    else:
-        factors = [new / old for new, old in zip(sizes, x.shape, strict=True)]
+@dataclass(frozen=True)
+class Rules:
+    """How a picture is resized, in ONNX's words.
+
+    mode: nearest, linear or cubic. coordinates: where the output's elements lie in the input. nearest: how a place
+    between two elements is rounded.
+    """
+
+    mode: str
+    coordinates: str
+    nearest: str
+
+
+def _sizes_of(x: Tensor, factors: Sequence[float]) -> tuple[int, ...]:
+    return tuple(math.floor(size * factor) for size, factor in zip(x.shape, factors, strict=True))
+
+
+def _resized(call: Call, x: Tensor, rules: Rules, factors: tuple[float, ...], sizes: tuple[int, ...]) -> Tensor:
     changed = [axis for axis in range(x.dim()) if sizes[axis] != x.shape[axis] or factors[axis] != 1.0]
     if not changed:
         return x
-    plain = _as_torch_does(call, x, mode, coordinates, nearest, changed, factors, sizes)
-    if plain is not None:
+    if min(changed) >= 2 and (plain := _as_torch_does(call, x, rules, factors, sizes)) is not None:
         return plain
     for axis in changed:
-        x = _along_axis(call, x, axis, mode, coordinates, nearest, factors[axis], sizes[axis])
+        x = _along_axis(call, x, axis, rules, factors[axis], sizes[axis])
     return x
 
 
 def _as_torch_does(
-    call: Call,
-    x: Tensor,
-    mode: str,
-    coordinates: str,
-    nearest: str,
-    changed: list[int],
-    factors: list[float],
-    sizes: list[int],
+    call: Call, x: Tensor, rules: Rules, factors: tuple[float, ...], sizes: tuple[int, ...]
 ) -> Tensor | None:
-    """F.interpolate's result where it computes the same, else None."""
-    inner = x.dim() - 2
-    kind = _INTERPOLATE.get((mode, inner))
-    if kind is None or min(changed) < 2 or call.number("antialias", 0) or not x.is_floating_point():
+    """F.interpolate's result where it computes the same, else None. The first two axes keep their sizes."""
+    coordinates, nearest = rules.coordinates, rules.nearest
+    kind = _INTERPOLATE.get((rules.mode, x.dim() - 2))
+    if kind is None or call.number("antialias", 0) or not x.is_floating_point():
         return None
+    changed = [axis for axis in range(2, x.dim()) if sizes[axis] != x.shape[axis] or factors[axis] != 1.0]
     whole = all(factors[axis] == round(factors[axis]) >= 1 for axis in changed)
-    if mode == "nearest":
+    if rules.mode == "nearest":
         floors = coordinates == "asymmetric" and nearest == "floor"
         # Enlarged by whole factors, every rule that rounds from a pixel's centre repeats pixels.
         repeats = whole and coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
@@ -108,17 +116,15 @@ def _as_torch_does(
     return None
 
 
-def _along_axis(
-    call: Call, x: Tensor, axis: int, mode: str, coordinates: str, nearest: str, factor: float, size: int
-) -> Tensor:
-    old, is_nearest = x.shape[axis], mode == "nearest"
+def _along_axis(call: Call, x: Tensor, axis: int, rules: Rules, factor: float, size: int) -> Tensor:
+    old, is_nearest = x.shape[axis], rules.mode == "nearest"
     key = (axis, old, size, factor)
     if key not in call.cache and has_no_data(x.device):
         shape, dtype = ([size], torch.int64) if is_nearest else ([size, old], x.dtype)
         call.cache[key] = torch.empty(shape, dtype=dtype, device=x.device)
     elif key not in call.cache:
-        places = _coordinates(call, coordinates, old, size, factor)
-        table = _nearest(places, nearest, old) if is_nearest else _weights(call, places, mode, old, factor)
+        places = _coordinates(call, rules.coordinates, old, size, factor)
+        table = _nearest(places, rules.nearest, old) if is_nearest else _weights(call, places, rules.mode, old, factor)
         call.cache[key] = torch.from_numpy(table).to(x.device, torch.int64 if is_nearest else x.dtype)
     table = call.cache[key]
     if is_nearest:
