@@ -123,7 +123,7 @@ def _second(index: int, length: Fraction) -> av.AudioFrame:
 
 def times(path: Path) -> list[Fraction]:
     with av.open(str(path)) as container:
-        return [Fraction(frame.pts or 0) * frame.time_base for frame in container.decode(video=0)]
+        return [Fraction(frame.pts or 0) * (frame.time_base or 0) for frame in container.decode(video=0)]
 
 
 def sound_packets(path: Path) -> list[tuple[Any, bytes]]:

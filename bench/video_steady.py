@@ -13,7 +13,7 @@ import numpy as np
 from ..distill.data import read_picture, resized
 from ..engines.host import StandaloneHost
 from ..engines.memory.budget import GIB
-from ..faces.detect.detectors import detector
+from ..faces.detect.mtcnn import Mtcnn
 from ..opencv import cv2
 from ..video import tracks as tracking
 from ..video.look import Sightings
@@ -126,14 +126,15 @@ def cuts(data: Path) -> Bars:
     scores = {"histograms": [0, 0, 0], "hsv content": [0, 0, 0]}  # right, wrong, missed
     for number in range(CUT_CLIPS):
         rng = np.random.default_rng(number)
-        thumbs, truth = [], []
+        thumbs: list[Image] = []
+        truth: list[int] = []
         for shot in range(4):
             truth.append(shot * SHOT_FRAMES)
             thumbs += _panned(photos[int(rng.integers(len(photos)))], rng)
         if number % 4 == 0:
             bright = int(rng.integers(5, SHOT_FRAMES - 5))
             thumbs[bright] = np.clip(thumbs[bright].astype(int) + 60, 0, 255).astype(np.uint8)
-        held = np.zeros(len(thumbs), bool)
+        held = np.zeros(len(thumbs), np.bool_)
         colours = [tracking.histogram(thumb) for thumb in thumbs]
         by_colours = [0.0, *(tracking.change(a, b) for a, b in pairwise(colours))]
         by_content = [0.0, *(_content(a, b) for a, b in pairwise(thumbs))]
@@ -216,7 +217,7 @@ def _detected(frames: Sequence[Image], motion: clips.Motion) -> tuple[np.ndarray
     import torch
 
     batch = torch.from_numpy(np.stack(frames).astype(np.float32) / 255)
-    points = np.stack([max(faces, key=lambda face: face.side).landmarks for faces in detector().detect(batch)])
+    points = np.stack([max(faces, key=lambda face: face.side).landmarks for faces in Mtcnn().detect(batch)])
     affines = [motion.affine(index) for index in range(len(frames))]
     own = np.stack([(each - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T for each, affine in
                     zip(points, affines, strict=True)])  # fmt: skip
