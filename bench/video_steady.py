@@ -27,7 +27,8 @@ Image = np.ndarray
 Bars = list[dict[str, Any]]
 
 TRACK_CLIPS, TRACK_FRAMES, GONE = 48, 90, 10
-POINT_NOISE, MISSED = 0.02, 0.03  # of a face's side; share of faces that a detector misses
+# Of a face's side; share of faces that a detector misses; share that may be covered of one that it finds.
+POINT_NOISE, MISSED, MOST_COVERED = 0.02, 0.03, 0.4
 CUT_CLIPS, SHOT_FRAMES = 40, 24
 STEADY_CLIPS, STEADY_FRAMES, WARP_FRAMES = 4, 60, 24
 JITTER, LAG, WARP = 0.5, 1.0, 1.05
@@ -88,8 +89,8 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
         picture = canvas.astype(np.float32) / 255
         for place, (k, points) in enumerate(shown):
             centre, extent = points.mean(0), np.ptp(points[:, 0]) * 2.2
-            hidden = any(np.linalg.norm(later.mean(0) - centre) < 0.3 * side for _, later in shown[place + 1 :])
-            if hidden or rng.random() < MISSED:
+            later = [motions[each].affine(index) for each, _ in shown[place + 1 :]]
+            if _covered(centre, extent, later, side) > MOST_COVERED or rng.random() < MISSED:
                 continue
             noisy = (points + rng.normal(0, POINT_NOISE * extent, (5, 2))).astype(np.float32)
             middle = noisy.mean(0)
@@ -100,6 +101,17 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
         found += [(index, number) for number in numbers]
         owners += who
     return found, owners
+
+
+def _covered(centre: np.ndarray, extent: float, above: Sequence[np.ndarray], side: int) -> float:
+    """The share of a face's square that portraits above it cover."""
+    steps = (np.arange(9) / 8 - 0.5) * extent
+    grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2) + centre
+    hidden = np.zeros(len(grid), bool)
+    for affine in above:
+        own = (grid - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T / side - 0.5
+        hidden |= np.hypot(own[:, 0] / 0.42, own[:, 1] / 0.5) < 1
+    return float(hidden.mean())
 
 
 def _switches(found: Sequence[tuple[int, int]], owners: Sequence[int], cut: int | None) -> int:
@@ -136,7 +148,9 @@ def cuts(data: Path) -> Bars:
             thumbs[bright] = np.clip(thumbs[bright].astype(int) + 60, 0, 255).astype(np.uint8)
         held = np.zeros(len(thumbs), np.bool_)
         colours = [tracking.histogram(thumb) for thumb in thumbs]
-        by_colours = [0.0, *(tracking.change(a, b) for a, b in pairwise(colours))]
+        by_colours = [
+            [tracking.change(colours[max(0, i - back)], colours[i]) for back in (1, 2)] for i in range(len(colours))
+        ]
         by_content = [0.0, *(_content(a, b) for a, b in pairwise(thumbs))]
         _score(scores["histograms"], tracking.cuts(np.array(by_colours), held), truth)
         # PySceneDetect's adaptive detector: 3 times the changes around, and at least 15 of 255.
@@ -283,8 +297,8 @@ def _warp_error(pictures: Sequence[Image], motion: clips.Motion, index: int) -> 
 def _across_a_cut() -> int:
     """Tracks that go on behind a cut in the middle of a still face: must be none."""
     count = 20
-    change = np.zeros(count, np.float32)
-    change[10] = 0.9
+    change = np.zeros((count, 2), np.float32)
+    change[10:12] = 0.9
     rng = np.random.default_rng(0)
     boxes = np.tile(np.array([10, 10, 60, 60], np.float32), (count, 1))
     look = rng.integers(0, 255, (tracking.LOOK_SIDE, tracking.LOOK_SIDE, 3), dtype=np.uint8)

@@ -196,6 +196,8 @@ def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
 
 def pairs_from(args: argparse.Namespace) -> list[Pair]:
     """Each clip with the place of its result. Raises ClipError, OutputError."""
+    from ..video.formats import ending_for
+
     out = expanded(args.out)
     found: dict[Path, bool] = {}  # whether it came out of a folder
     for name in args.sources:
@@ -209,16 +211,10 @@ def pairs_from(args: argparse.Namespace) -> list[Pair]:
         (source,) = found
         return [Pair(source, out.with_suffix(ending or out.suffix))]
     out.mkdir(parents=True, exist_ok=True)
-    pairs = [Pair(source, out / f"{source.stem}{ending or _ending_of(source)}") for source in found]
+    pairs = [Pair(source, out / f"{source.stem}{ending or ending_for(source, args.codec)}") for source in found]
     if len({pair.target for pair in pairs}) < len(pairs):
         raise OutputError("Several clips have the same name: take their folders one by one.")
     return pairs
-
-
-def _ending_of(source: Path) -> str:
-    from ..video.formats import CONTAINERS
-
-    return source.suffix.lower() if source.suffix.lower() in CONTAINERS else ".mp4"
 
 
 def _clips_at(name: str, recursive: bool) -> list[tuple[Path, bool]]:

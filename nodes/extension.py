@@ -13,6 +13,7 @@ from .report import MemoryReport, ReleaseModels
 from .restore import RestoreFaces, RestoreImage
 from .select import SelectFaces
 from .swap import SwapFaces
+from .video import ImageStepNode, ProcessVideo, RestoreStepNode, ScanVideo, SwapStepNode
 
 
 class SlimFusionExtension(ComfyExtension):
@@ -36,4 +37,9 @@ class SlimFusionExtension(ComfyExtension):
             BlendIdentities,
             Likeness,
             SwapFaces,
+            ProcessVideo,
+            RestoreStepNode,
+            SwapStepNode,
+            ImageStepNode,
+            ScanVideo,
         ]

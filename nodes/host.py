@@ -6,7 +6,9 @@ It gives the nodes their building blocks (io, ui, schema), the engines their hos
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +18,12 @@ import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
 import folder_paths
+import numpy as np
 import torch
+from comfy_api.input_impl import VideoFromFile
 from comfy_api.latest import ComfyExtension, io, ui
+from PIL import Image
+from server import PromptServer
 
 from ..catalog.files import BUNDLED, SUFFIXES
 from ..catalog.known import MODEL_SUBFOLDERS
@@ -61,6 +67,11 @@ FaceList = socket_type("SLIMFUSION_FACES")
 IdentityType = socket_type("SLIMFUSION_IDENTITY")
 Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
+StepsType = socket_type("SLIMFUSION_STEPS")
+
+PREVIEW_SECONDS = 0.5  # between two pictures of a clip in work
+PREVIEW_SIDE = 512
+CLIP_STAGES = ("look", "work", "join")
 
 
 def schema(**keywords: Any) -> io.Schema:
@@ -148,6 +159,36 @@ def frames_out(frames: torch.Tensor) -> torch.Tensor:
     """Frames as ComfyUI wants an IMAGE or MASK: where and in which type it keeps what passes between nodes."""
     dtype = mm.intermediate_dtype() if hasattr(mm, "intermediate_dtype") else torch.float32
     return frames.to(mm.intermediate_device(), dtype)
+
+
+def clip_file(video: Any) -> tuple[Path, float, float | None]:
+    """The file of a VIDEO, and the seconds of it that are meant: from, and to, None for the end.
+
+    One that lies in memory is written into the host's temporary folder, under a name that its content gives it.
+    """
+    source = video.get_stream_source()
+    if isinstance(source, str | Path):
+        path = Path(source)
+    else:
+        content = source.getvalue()
+        path = temporary_clip(hashlib.sha256(content).hexdigest(), ".mp4")
+        if not path.exists():
+            path.write_bytes(content)
+    start, length = 0.0, 0.0
+    if hasattr(video, "get_active_trim_window"):  # hosts from 0.13 on cut without writing a file
+        start, length = video.get_active_trim_window()
+    return path, start, start + length if length else None
+
+
+def temporary_clip(name: str, ending: str) -> Path:
+    """A place for a clip in the host's temporary folder, the same for the same name."""
+    folder = Path(folder_paths.get_temp_directory()) / "slimfusion"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name[:24]}{ending}"
+
+
+def video_from_file(path: Path) -> VideoFromFile:
+    return VideoFromFile(str(path))
 
 
 class SessionHolder(torch.nn.Module):
@@ -258,9 +299,43 @@ class ComfyHost:
         return folder
 
 
+class ClipHost(ComfyHost):
+    """The host while a clip is worked on: one bar for all of it, with its rate, the time left and a small picture."""
+
+    def __init__(self, node: str | None) -> None:
+        super().__init__()
+        self._node = node
+        self._first, self._begun, self._said = 0, 0.0, 0.0
+        self._picture: np.ndarray | None = None
+
+    def preview(self, picture: np.ndarray) -> None:
+        """picture: (h, w, 3) uint8, shown with the next progress."""
+        self._picture = picture
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage not in CLIP_STAGES:
+            return  # what the networks say of their own parts
+        now = time.monotonic()
+        if self._bar is None or stage != self._stage:
+            self._bar, self._stage = comfy.utils.ProgressBar(total), stage
+            self._first, self._begun, self._said = done, now, 0.0
+        if now - self._said < PREVIEW_SECONDS and done < total:
+            return
+        shown, self._picture = self._picture, None
+        preview = None if shown is None else ("JPEG", Image.fromarray(shown), PREVIEW_SIDE)
+        self._bar.update_absolute(done, total, preview)
+        rate = (done - self._first) / max(1e-3, now - self._begun)
+        left = (total - done) / rate if rate > 0 else 0.0
+        if self._node is not None and PromptServer.instance is not None:
+            text = f"{stage}: {done} of {total}, {rate:.1f} frames/s, {left:.0f} s left"
+            PromptServer.instance.send_progress_text(text, self._node)
+        self._said = now
+
+
 __all__ = [
     "BoundingBox",
     "Budget",
+    "ClipHost",
     "ComfyExtension",
     "ComfyHost",
     "FaceLandmarks",
@@ -268,7 +343,9 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
+    "StepsType",
     "catalogue_folders",
+    "clip_file",
     "frames_in",
     "frames_out",
     "identity_folders",
@@ -280,5 +357,7 @@ __all__ = [
     "register_model_folders",
     "said",
     "schema",
+    "temporary_clip",
     "ui",
+    "video_from_file",
 ]

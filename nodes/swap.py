@@ -46,9 +46,7 @@ class SwapFaces(io.ComfyNode):
                 Model.Input("model", optional=True, tooltip="A swap model; without one faces are fused without."),
                 io.Mask.Input("mask", optional=True, tooltip="Swap only where it is white."),
                 *weight_inputs(),
-                io.Combo.Input(
-                    "boost", options=list(BOOSTS), default="off", tooltip="px that a model swaps a face at, in samples."
-                ),
+                boost_input(),
                 io.String.Input(
                     "people", default="", tooltip="Which face becomes whom: 0:A, 1:B. Empty: all become A."
                 ),
@@ -135,6 +133,12 @@ def weight_inputs() -> list[io.Input]:
         io.Float.Input(name, default=value, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
         for name, (value, tooltip) in said.items()
     ]
+
+
+def boost_input() -> io.Input:
+    return io.Combo.Input(
+        "boost", options=list(BOOSTS), default="off", tooltip="px that a model swaps a face at, in samples."
+    )
 
 
 def boost_px(boost: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import av
@@ -124,6 +125,14 @@ def choose_encoding(clip: Clip, ending: str, codec: str, crf: int | None, scale:
     encoding = Encoding(name, pixels, tuple(options.items()), size)
     check_encoder(encoding)
     return encoding, notes
+
+
+def ending_for(source: Path, codec: str) -> str:
+    """The kind of file for a result: the source's, where it can be written and holds the codec."""
+    ending = source.suffix.lower() if source.suffix.lower() in CONTAINERS else ".mp4"
+    if codec == AS_SOURCE or codec in CONTAINERS[ending]:
+        return ending
+    return next((each for each, codecs in CONTAINERS.items() if codec in codecs), ending)
 
 
 def _with_hdr(clip: Clip, codec: str, options: dict[str, str]) -> list[str]:

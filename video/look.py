@@ -32,7 +32,7 @@ REGION_MARGIN = 8  # px
 SAME_FACE = 0.4  # least overlap of two boxes of one face in frames that follow each other
 _KINDS = {"pts": np.int64, "held": bool, "repeated": bool, "change": np.float32, "frame": np.int32, "box": np.float32,
           "points": np.float32, "score": np.float32, "still": bool, "look": np.uint8, "last": np.float32}  # fmt: skip
-_SHAPES = {"box": (4,), "points": (5, 2), "look": (LOOK_SIDE, LOOK_SIDE, 3)}
+_SHAPES = {"box": (4,), "points": (5, 2), "look": (LOOK_SIDE, LOOK_SIDE, 3), "change": (2,)}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Sightings:
     """What was seen in one segment of n frames and m faces.
 
     pts: (n,). held: (n,) bool, frames equal to the one before. repeated: (n,) bool, put in for a damaged one.
-    change: (n,) of the colours, to the frame before. frame: (m,) index in the segment. box: (m, 4). points:
-    (m, 5, 2). score: (m,). still: (m,) bool, faces whose region is what it was in the frame before. look:
-    (m, s, s, 3) uint8. last: histogram of the last frame.
+    change: (n, 2) of the colours, to the frame before and to the one before that. frame: (m,) index in the segment.
+    box: (m, 4). points: (m, 5, 2). score: (m,). still: (m,) bool, faces whose region is what it was in the frame
+    before. look: (m, s, s, 3) uint8. last: (0 to 2, k) histograms of the last frames.
     """
 
     pts: np.ndarray
@@ -161,7 +161,8 @@ class _Segment:
     """A segment while it is looked at. It knows nothing of the one before but its last colours."""
 
     def __init__(self, looking: Looking, report: Report, last: np.ndarray | None) -> None:
-        self._looking, self._report, self._last = looking, report, last
+        self._looking, self._report = looking, report
+        self._last = [] if last is None else list(last)
         self._previous: Moment | None = None
         self._waiting: list[tuple[int, np.ndarray]] = []  # frames that are to be looked at, by their index
         self._seen: tuple[np.ndarray, list[dict[str, np.ndarray]]] | None = None
@@ -172,11 +173,12 @@ class _Segment:
         held = self._previous is not None and is_same(self._previous.frame, moment.frame)
         columns = self._columns
         if held:
-            changed = 0.0
+            changed = [0.0, 0.0]
         else:
             colours = histogram(thumbnail(moment.frame))
-            changed = 0.0 if self._last is None else change(self._last, colours)
-            self._last = colours
+            changed = [change(old, colours) for old in reversed(self._last)]
+            changed += [0.0] * (2 - len(changed))
+            self._last = [*self._last[-1:], colours]
         for name, value in {"pts": moment.pts, "held": held, "repeated": moment.repeated, "change": changed}.items():
             columns[name].append(np.array(value))
         if not held and self._looking.detection is not None:
@@ -233,8 +235,7 @@ class _Segment:
             if name != "last"
         }
         arrays = _with_held_faces(arrays, held)
-        last = np.zeros(0) if self._last is None else self._last
-        return Sightings(**arrays, last=np.asarray(last, np.float32))
+        return Sightings(**arrays, last=np.asarray(self._last, np.float32))
 
 
 def _with_held_faces(arrays: dict[str, np.ndarray], held: np.ndarray) -> dict[str, np.ndarray]:

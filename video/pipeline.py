@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from ..engines.memory import meter
 from ..engines.memory.budget import MIB, MemoryBudget, allowed_bytes, format_bytes
 from ..errors import BudgetError, OutputError, SettingError
 from ..faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
-from .formats import AS_SOURCE, Encoding, choose_encoding
+from .formats import AS_SOURCE, choose_encoding
 from .join import Times, copyable, join
 from .look import Looking, Sightings, Span, look
 from .manifest import WorkFolder, fingerprint, fingerprint_of_source
@@ -104,7 +105,8 @@ def process_video(
     report.memory.begin(budget)
     folder = WorkFolder(target)
     with folder.held():
-        folder.begin(fingerprint_of_source(clip), _fingerprint(clip, steps, encoding, settings), settings.resume)
+        made_of = fingerprint([asdict(encoding), *_described(clip, steps, settings)])
+        folder.begin(fingerprint_of_source(clip), made_of, settings.resume)
         for text in (*notes, *copyable(clip, target.suffix.lower())[1], *folder.notes):
             report.note(text)
             settings.say(text)
@@ -118,6 +120,14 @@ def process_video(
         report.peak_ram = measured.peak
         folder.remove()
     return report
+
+
+def work_name(source: Path, steps: Sequence[Step], settings: ClipSettings) -> str:
+    """A name for what these steps and settings make of a clip: the same for the same. Raises ClipError."""
+    check_steps(steps)
+    clip = open_clip(source, settings.rate)
+    about = [fingerprint_of_source(clip), settings.codec, settings.crf]
+    return fingerprint([*about, *_described(clip, steps, settings)])
 
 
 def check_target(clip: Clip, target: Path) -> None:
@@ -147,13 +157,11 @@ def span_of(clip: Clip, settings: ClipSettings) -> Span:
     return Span(None if first is None else int(first), stop)
 
 
-def _fingerprint(clip: Clip, steps: Sequence[Step], encoding: Encoding, settings: ClipSettings) -> str:
-    detection = replace(settings.detection, find_file=None)
-    return fingerprint({
-        "steps": [step.described() for step in steps], "encoding": asdict(encoding), "rate": str(clip.rate),
-        "range": [settings.start, settings.stop, settings.in_frames], "steadiness": settings.steadiness,
-        "detection": repr(detection),
-    })  # fmt: skip
+def _described(clip: Clip, steps: Sequence[Step], settings: ClipSettings) -> list[Any]:
+    """What the frames of a result depend on, besides the source and the codec."""
+    span = settings.start, settings.stop, settings.in_frames
+    detection = repr(replace(settings.detection, find_file=None))
+    return [[step.described() for step in steps], str(clip.rate), span, settings.steadiness, detection]
 
 
 def plan_memory(

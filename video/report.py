@@ -66,6 +66,10 @@ class ClipReport:
         return json.dumps(self.as_dict())
 
     def as_text(self) -> str:
+        return "\n".join([*self.as_lines(), self.memory.as_text()])
+
+    def as_lines(self) -> list[str]:
+        """Everything but the networks."""
         lines = [
             f"{counted(self.frames, 'frame')}, {counted(self.faces, 'face')}, {counted(self.shots, 'shot')}, "
             f"{counted(self.tracks, 'track')}; {self.codec}, {self.frames_a_second:.2f} frames a second",
@@ -81,7 +85,7 @@ class ClipReport:
         lines.append(
             f"memory: at most {format_bytes(self.peak_ram)} more RAM, chunks of {counted(self.chunk, 'frame')}"
         )
-        return "\n".join([*lines, *self.notes, self.memory.as_text()])
+        return [*lines, *self.notes]
 
     def add(self, report: Report) -> None:
         """Adds what a run of a network says: the last one's plan, the highest peak, all seconds."""
