@@ -74,6 +74,7 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
     gone = [int(rng.integers(10, TRACK_FRAMES - 20)) for _ in people]
     scene, other = clips.background(width, height, 1), clips.background(width, height, 2)
     tracker, found, owners = tracking.Tracker(), [], []
+    every_box: list[Any] = []
     for index in range(TRACK_FRAMES):
         if index == cut:
             tracker.begin_shot()
@@ -100,7 +101,16 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
         numbers = tracker.numbers(index, np.array(boxes, np.float32).reshape(-1, 4), looks)
         found += [(index, number) for number in numbers]
         owners += who
-    return found, owners
+        every_box += boxes
+    return _without_fragments(found, every_box, cut), owners
+
+
+def _without_fragments(found: list[Any], boxes: list[Any], cut: int | None) -> list[Any]:
+    """As `arrange` does it, shot by shot."""
+    frames, numbers = np.array(found).T
+    for shot in (frames < (cut or 0), frames >= (cut or 0)):
+        numbers[shot] = tracking.without_fragments(frames[shot], numbers[shot], np.array(boxes)[shot])
+    return list(zip(frames.tolist(), numbers.tolist(), strict=True))
 
 
 def _covered(centre: np.ndarray, extent: float, above: Sequence[np.ndarray], side: int) -> float:

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import logging
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hypersw
 IDENTITY_FOLDERS = "slimfusion_identities"
 
 # What the templates in examples/ show: public domain, named so that a user knows whose they are.
-PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg")
+PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg", "slimfusion_clip.mp4")
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -164,20 +165,27 @@ def frames_out(frames: torch.Tensor) -> torch.Tensor:
 def clip_file(video: Any) -> tuple[Path, float, float | None]:
     """The file of a VIDEO, and the seconds of it that are meant: from, and to, None for the end.
 
-    One that lies in memory is written into the host's temporary folder, under a name that its content gives it.
+    One that is no file is written into the host's temporary folder.
     """
-    source = video.get_stream_source()
-    if isinstance(source, str | Path):
-        path = Path(source)
-    else:
-        content = source.getvalue()
-        path = temporary_clip(hashlib.sha256(content).hexdigest(), ".mp4")
-        if not path.exists():
-            path.write_bytes(content)
+    try:
+        source = video.get_stream_source()
+    except ValueError:  # 0.3.75 cannot write a batch of images into memory
+        source = None
+    path = Path(source) if isinstance(source, str | Path) else _kept(video, source)
     start, length = 0.0, 0.0
     if hasattr(video, "get_active_trim_window"):  # hosts from 0.13 on cut without writing a file
         start, length = video.get_active_trim_window()
     return path, start, start + length if length else None
+
+
+def _kept(video: Any, source: Any) -> Path:
+    """A VIDEO that is no file as one in the temporary folder, under a name that its content gives it."""
+    new = temporary_clip(uuid.uuid4().hex, ".mp4")
+    if source is None:
+        video.save_to(str(new))
+    else:
+        new.write_bytes(source.getvalue())
+    return new.replace(temporary_clip(hashlib.sha256(new.read_bytes()).hexdigest(), ".mp4"))
 
 
 def temporary_clip(name: str, ending: str) -> Path:

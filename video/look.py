@@ -5,7 +5,7 @@ What comes later needs to know the whole clip: where its shots begin, who is who
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +125,10 @@ def in_span(looking: Looking, start: int | None, seek: bool = True) -> Generator
     return ahead(prepared(), looking.chunk, looking.host.check_interrupt)
 
 
-def look(looking: Looking, folder: WorkFolder, report: Report) -> None:
-    """Looks at every segment that the folder does not have yet. Raises ClipError, OutputError, BudgetError."""
+def look(looking: Looking, folder: WorkFolder, collect: Callable[[Report], None]) -> None:
+    """Looks at every segment that the folder does not have yet. collect: takes what each group of frames took. Raises
+    ClipError, OutputError, BudgetError.
+    """
     manifest = folder.manifest
     if manifest.complete:
         return
@@ -135,14 +137,14 @@ def look(looking: Looking, folder: WorkFolder, report: Report) -> None:
     start = looking.span.start if before is None else int(before.pts[-1]) + 1
     last = None if before is None else before.last
     total = looking.clip.frames
-    segment = _Segment(looking, report, last)
+    segment = _Segment(looking, collect, last)
     for moment in in_span(looking, start):
         segment.add(moment)
         looking.host.progress("look", min(index * looking.segment_frames + segment.frames, total or 1), total or 1)
         if segment.frames == looking.segment_frames:
             found = segment.finish()
             _keep(folder, index, found)
-            index, segment = index + 1, _Segment(looking, report, found.last)
+            index, segment = index + 1, _Segment(looking, collect, found.last)
     if segment.frames:
         _keep(folder, index, segment.finish())
     if not manifest.looked:
@@ -160,8 +162,8 @@ def _keep(folder: WorkFolder, index: int, found: Sightings) -> None:
 class _Segment:
     """A segment while it is looked at. It knows nothing of the one before but its last colours."""
 
-    def __init__(self, looking: Looking, report: Report, last: np.ndarray | None) -> None:
-        self._looking, self._report = looking, report
+    def __init__(self, looking: Looking, collect: Callable[[Report], None], last: np.ndarray | None) -> None:
+        self._looking, self._collect = looking, collect
         self._last = [] if last is None else list(last)
         self._previous: Moment | None = None
         self._waiting: list[tuple[int, np.ndarray]] = []  # frames that are to be looked at, by their index
@@ -195,7 +197,9 @@ class _Segment:
         floats = as_floats(pixels)
         looking = self._looking
         assert looking.detection is not None
-        found = detect_faces(floats, looking.host, looking.detection, looking.budget, self._report)
+        report = Report()
+        found = detect_faces(floats, looking.host, looking.detection, looking.budget, report)
+        self._collect(report)
         for (index, picture), frame, faces in zip(self._waiting, floats, found.frames, strict=True):
             self._take(index, picture, frame.numpy(), [face for face in faces if can_align(face.landmarks)])
         self._waiting = []

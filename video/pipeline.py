@@ -202,7 +202,7 @@ def _run(task: Task, steadiness: float, folder: WorkFolder, report: ClipReport) 
     """Both passes."""
     manifest, begun = folder.manifest, time.monotonic()
     report.resumed = len(manifest.done)
-    look(task.looking, folder, report.memory)
+    look(task.looking, folder, report.add)
 
     def sightings() -> Iterator[Sightings]:
         return (Sightings.load(folder.looked(index)) for index in sorted(manifest.looked))

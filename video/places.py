@@ -16,7 +16,7 @@ from ..faces.align import can_align
 from .look import Sightings
 from .report import jitter
 from .steps import TrackedFace
-from .tracks import Tracker, cuts, shot_of
+from .tracks import Tracker, cuts, shot_of, without_fragments
 
 WIDEST = 6.0  # frames: the window's standard deviation at steadiness 1
 FILLED = 12  # most frames in a row without a sighting that are filled
@@ -140,7 +140,8 @@ def arrange(segments: Callable[[], Iterator[Sightings]], steadiness: float) -> P
     joined = {name: np.concatenate([track[name] for track in tracks]) for name in tracks[0]}
     order = np.lexsort((joined["track"], joined["frame"]))
     joined = {name: values[order] for name, values in joined.items()}
-    of_filled = {int(row): looks[int(joined["of"][row])] for row in np.flatnonzero(joined["filled"])}
+    filled = np.flatnonzero(joined["filled"])
+    of_filled = {int(row): looks[of] for row in filled if (of := int(joined["of"][row])) in looks}
     before, after = _jitter(seen), _jitter(joined)
     del joined["of"]
     return Places(
@@ -185,7 +186,10 @@ def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[st
         for name in ("box", "points", "score", "still"):
             tables[name].append(getattr(segment, name))
         base += len(segment.pts)
-    return {name: np.concatenate(parts) for name, parts in tables.items()}, looks
+    table = {name: np.concatenate(parts) for name, parts in tables.items()}
+    for of_shot in np.split(np.arange(len(table["frame"])), np.searchsorted(table["frame"], begun[1:])):
+        table["track"][of_shot] = without_fragments(*(table[name][of_shot] for name in ("frame", "track", "box")))
+    return table, looks
 
 
 def _by_track(table: dict[str, np.ndarray]) -> list[np.ndarray]:

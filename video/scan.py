@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engines.host import Host, StandaloneHost
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report, counted
+from ..engines.memory.report import counted
 from ..faces.align import crop_region, upright_region
 from ..faces.detect.boxes import iou
 from ..opencv import cv2
@@ -131,7 +131,7 @@ def scan_video(
         with folder.held():
             chunk, budget = plan_memory(clip, 1, budget, host, settings.ram, folder)
             looking = Looking(clip, encoding.pixels, span_of(clip, settings), chunk, settings.detection, budget, host)
-            look(looking, folder, Report())
+            look(looking, folder, lambda report: None)
 
             def sightings() -> Iterator[Sightings]:
                 return (Sightings.load(folder.looked(index)) for index in sorted(folder.manifest.looked))

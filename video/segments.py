@@ -207,8 +207,11 @@ class _Segment:
         """Whether a face that was missed looks like itself where it should be: something may stand before it."""
         if not self._places.filled[row]:
             return True
+        wanted = self._places.looks.get(row)
+        if wanted is None:
+            return False
         look = look_of(picture, self._places.points[row])
-        return unlikeness(vector_of(self._places.looks[row]), vector_of(look)) <= MOST_UNLIKE
+        return unlikeness(vector_of(wanted), vector_of(look)) <= MOST_UNLIKE
 
     def _reusable(self, position: int, rows: list[int], pixels: np.ndarray, before: _Done | None) -> list[int]:
         """The rows whose region and points are those of the frame before, and that touch no other row's region."""

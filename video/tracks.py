@@ -33,9 +33,10 @@ MOST_UNLIKE, MOST_UNLIKE_LATER, MOST_UNLIKE_ELSEWHERE = 0.6, 0.45, 0.38  # just 
 NEAR_LIMITS = ((0.25, 0.75), (0.5, MOST_UNLIKE), (np.inf, MOST_UNLIKE_LATER))
 MOST_RATIO = 1.6  # of sizes
 _IMPOSSIBLE = 4.0  # what leaving a track and a face apart costs, above all that fits
+MOST_OF_FRAGMENT, FRAGMENT_FAR = 4, 0.5  # sightings of a fragment; sides a frame from the track that it is part of
 MOST_LOOKS = 6  # that a track is known by
 _LOOKS_COUNT = 3.0  # what having nothing in common costs, where a side of distance costs 1
-_HALF_HIDDEN = 0.65  # of the weight of looks where another face may hide part of one
+_HALF_HIDDEN = 0.8  # of the weight of looks where another face may hide part of one
 _NEW_LOOK = 0.12  # from this on a look is worth keeping beside the others
 _MEMORY = 0.5  # of a track's speed that its next step keeps
 
@@ -177,3 +178,31 @@ def _overlaps(index: int, boxes: np.ndarray) -> bool:
     x0, y0, x1, y1 = boxes[index]
     others = np.delete(boxes, index, 0)
     return bool(((others[:, 0] < x1) & (others[:, 2] > x0) & (others[:, 1] < y1) & (others[:, 3] > y0)).any())
+
+
+def without_fragments(frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The numbers of sightings, where a fragment of few sightings is given to the track that it is a part of: one that
+    is not seen in the same frames, and is at the same place a moment before or behind. All of one shot, in order.
+    """
+    numbers = numbers.copy()
+    places = np.array([_place(box) for box in boxes]).reshape(-1, 3)
+    rows = {int(number): np.flatnonzero(numbers == number) for number in np.unique(numbers)}
+    for number in sorted(rows, key=lambda each: len(rows[each])):
+        mine = rows[number]
+        if len(mine) > MOST_OF_FRAGMENT:
+            break
+        best, found = FRAGMENT_FAR, -1
+        for other, theirs in rows.items():
+            if other == number or np.isin(frames[mine], frames[theirs]).any():
+                continue
+            gaps = np.abs(frames[theirs][:, None] - frames[mine][None])
+            near, own = np.unravel_index(int(np.argmin(gaps)), gaps.shape)
+            one, two = places[theirs[near]], places[mine[own]]
+            far = float(np.linalg.norm(one[:2] - two[:2])) / min(one[2], two[2]) / max(1, int(gaps[near, own]))
+            if gaps[near, own] <= NEAR_FRAMES and far < best:
+                best, found = far, other
+        if found >= 0:
+            numbers[mine] = found
+            rows[found] = np.sort(np.concatenate([rows[found], mine]))
+            rows[number] = mine[:0]
+    return numbers

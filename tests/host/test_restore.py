@@ -12,8 +12,8 @@ from slimfusion.bench.workflows import nodes_of_class, ui_to_api
 
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
 PACK = Path(slimfusion.__file__).parent
-EXAMPLES = sorted((PACK / "examples").glob("*.json"))
-SHIPPED = ("catalog", "engines", "examples", "faces", "js", "locales", "nodes", "weights")
+EXAMPLES = sorted(path for path in (PACK / "examples").glob("*.json") if "clip" not in path.stem)
+SHIPPED = ("catalog", "engines", "examples", "faces", "js", "locales", "nodes", "video", "weights")
 
 
 def pack_files() -> set[Path]:
