@@ -107,7 +107,7 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
 
 def _without_fragments(found: list[Any], boxes: list[Any], cut: int | None) -> list[Any]:
     """As `arrange` does it, shot by shot."""
-    frames, numbers = np.array(found).T
+    frames, numbers = np.array(found).reshape(-1, 2).T.copy()
     for shot in (frames < (cut or 0), frames >= (cut or 0)):
         numbers[shot] = tracking.without_fragments(frames[shot], numbers[shot], np.array(boxes)[shot])
     return list(zip(frames.tolist(), numbers.tolist(), strict=True))

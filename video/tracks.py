@@ -204,5 +204,5 @@ def without_fragments(frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray
         if found >= 0:
             numbers[mine] = found
             rows[found] = np.sort(np.concatenate([rows[found], mine]))
-            rows[number] = mine[:0]
+            del rows[number]
     return numbers
