@@ -1,7 +1,7 @@
 """The shell's door: `python -m slimfusion ...`, or `python path/to/this/folder ...` without an installation."""
 
-import importlib
 import importlib.util
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -22,4 +22,4 @@ def package_name() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(importlib.import_module(f"{package_name()}.cli").main())
+    sys.exit(pkgutil.resolve_name(f"{package_name()}.cli:main")())

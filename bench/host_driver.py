@@ -120,11 +120,14 @@ class Host:
         self.post("/free", {"unload_models": True, "free_memory": True})
 
     @contextlib.contextmanager
-    def started(self, prompt: Json) -> Iterator[tuple[str, Iterator[Json]]]:
-        """Queues a prompt; gives its id and its websocket messages, which end with the prompt."""
+    def started(self, prompt: Json, silent_seconds: float = RUN_SECONDS) -> Iterator[tuple[str, Iterator[Json]]]:
+        """Queues a prompt; gives its id and its websocket messages, which end with the prompt.
+
+        silent_seconds: how long no message may come. Raises websocket.WebSocketTimeoutException.
+        """
         client = uuid.uuid4().hex
         connection = websocket.create_connection(
-            f"{self.address.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=RUN_SECONDS
+            f"{self.address.replace('http', 'ws', 1)}/ws?clientId={client}", timeout=silent_seconds
         )
         try:
             prompt_id = self.post("/prompt", {"prompt": prompt, "client_id": client})["prompt_id"]
@@ -132,9 +135,9 @@ class Host:
         finally:
             connection.close()
 
-    def run(self, prompt: Json) -> Run:
+    def run(self, prompt: Json, silent_seconds: float = RUN_SECONDS) -> Run:
         """Queues a prompt and waits for its end, whichever it is."""
-        with self.started(prompt) as (prompt_id, events):
+        with self.started(prompt, silent_seconds) as (prompt_id, events):
             return self.finished(prompt_id, list(events))
 
     def finished(self, prompt_id: str, events: list[Json]) -> Run:
@@ -199,15 +202,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore=NOT_COPIED)
 
 
-def command_line(tree: Path, base: Path, port: int, flags: Sequence[str]) -> list[str]:
-    """How the host is started: on the CPU, without paid nodes, with all that it writes in our base folder."""
+def command_line(tree: Path, base: Path, port: int, flags: Sequence[str], on_cpu: bool) -> list[str]:
+    """How the host is started: without paid nodes, with all that it writes in our base folder."""
     wanted = {
         "--base-directory": [str(base)],
         "--database-url": [f"sqlite:///{(base / 'comfyui.db').as_posix()}"],
         "--port": [str(port)],
-        "--cpu": [],
         "--disable-api-nodes": [],
     }
+    if on_cpu:
+        wanted["--cpu"] = []
     known = known_flags(tree)
     given = [part for flag, values in wanted.items() if flag in known for part in (flag, *values)]
     return [sys.executable, "main.py", *given, *flags]
@@ -237,7 +241,7 @@ def base_with(base: Path, packs: Sequence[Path]) -> None:
 
 @contextlib.contextmanager
 def served(
-    base: Path, flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None
+    base: Path, flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None, on_cpu: bool = True
 ) -> Iterator[Host]:
     """A ComfyUI with this pack and `packs` in it, on a base folder that stays."""
     tree, port = host_tree(), port or free_port()
@@ -245,7 +249,7 @@ def served(
     log_file = base / "host.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command_line(tree, base, port, flags), cwd=tree, stdout=log, stderr=subprocess.STDOUT
+            command_line(tree, base, port, flags, on_cpu), cwd=tree, stdout=log, stderr=subprocess.STDOUT
         )
     host = Host(f"http://127.0.0.1:{port}", base, process, log_file)
     try:
@@ -256,11 +260,13 @@ def served(
 
 
 @contextlib.contextmanager
-def booted(flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None) -> Iterator[Host]:
+def booted(
+    flags: Sequence[str] = (), packs: Sequence[Path] = (), port: int | None = None, on_cpu: bool = True
+) -> Iterator[Host]:
     """`served` on a temporary base folder that is removed at the end."""
     with (
         tempfile.TemporaryDirectory(prefix="slimfusion-host-", ignore_cleanup_errors=True) as folder,
-        served(Path(folder).resolve(), flags, packs, port) as host,
+        served(Path(folder).resolve(), flags, packs, port, on_cpu) as host,
     ):
         yield host
 

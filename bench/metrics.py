@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..distill.perceptual import ARCHIVE, OPTIONS, SOURCE, Lpips, cache_folder
+from ..distill.perceptual import ARCHIVE, OPTIONS, SOURCE, Lpips
 from ..distill.perceptual import lpips as loaded
+from ..environment import cache_folder
 from ..errors import DependencyError
 from ..opencv import cv2
 

@@ -26,5 +26,6 @@ def at_least(name: str, value: float, limit: float) -> dict[str, Any]:
     return {"name": name, "value": value, "limit": limit, "ok": value >= limit}
 
 
-def print_result(bench: str, bars: list[dict[str, Any]]) -> None:
-    print(json.dumps({"bench": bench, "machine": machine(), "bars": bars}))
+def print_result(bench: str, bars: list[dict[str, Any]], **more: Any) -> None:
+    """more: whatever belongs to the result and has no bar, by name."""
+    print(json.dumps({"bench": bench, "machine": machine(), "bars": bars, **more}))

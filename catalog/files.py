@@ -40,14 +40,14 @@ def offered_model(name: str, folders: Iterable[Path]) -> Path:
 
 
 def _in_folders(name: str, folders: list[Path], looked: str) -> Path:
-    there = (
+    places = (
         [place for place in (folder / name for folder in folders) if os.path.lexists(place)] if is_plain(name) else []
     )
-    if there:
-        return _regular(next((place for place in there if is_regular(place)), there[0]))
-    places = ", ".join(str(folder) for folder in folders) or "no model folder"
+    if places:
+        return _regular(next((place for place in places if is_regular(place)), places[0]))
+    searched = ", ".join(str(folder) for folder in folders) or "no model folder"
     raise ModelFileError(
-        f"The model {name!r} was not found ({looked} {places}). Put the file there, or choose {BUNDLED!r}, which is "
+        f"The model {name!r} was not found ({looked} {searched}). Put the file there, or choose {BUNDLED!r}, which is "
         "always present."
     )
 

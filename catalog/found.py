@@ -37,23 +37,23 @@ ReadSignature = Callable[[Path], Signature | None]
 
 @dataclass(frozen=True)
 class Found:
-    """A file in a folder. known, card: None where they are not known. note: what the user should be told."""
+    """A file in a folder. known_file, card: None where it is another one. note: what the user should be told."""
 
     path: Path
     size: int
     state: State
-    known: KnownFile | None = None
+    known_file: KnownFile | None = None
     card: ModelCard | None = None
     note: str = ""
 
     @property
     def licence(self) -> str:
-        return UNSTATED if self.known is None else self.known.licence
+        return UNSTATED if self.known_file is None else self.known_file.licence
 
     @property
     def commercial(self) -> bool | None:
         """Whether a business may use it; None where that is not known, or not proven by the hash."""
-        return None if self.known is None or self.state != "verified" else self.known.commercial
+        return None if self.known_file is None or self.state != "verified" else self.known_file.commercial
 
     @property
     def usable(self) -> bool:
@@ -74,45 +74,45 @@ def search(folders: Iterable[Path], hashes: HashCache, read_signature: ReadSigna
     Folders that do not exist are passed over. Links are followed, as ComfyUI follows them: to files and folders,
     wherever these lie. A file is found once, by its own name where that is in the folders too.
     """
-    found: dict[Path, Found] = {}
+    files: dict[Path, Found] = {}
     walked: set[tuple[int, int]] = set()
     for folder in folders:
         for path in _files(folder, walked):
             real = _resolved(path)
-            if real not in found or path == real:  # the file itself tells more than a link to it
-                found[real] = _in_folders(path, hashes, read_signature)
+            if real not in files or path == real:  # the file itself tells more than a link to it
+                files[real] = _in_folders(path, hashes, read_signature)
     hashes.save()
-    return tuple(sorted(found.values(), key=lambda each: (_ORDER.index(each.state), str(each.path).lower())))
+    return tuple(sorted(files.values(), key=lambda file: (_ORDER.index(file.state), str(file.path).lower())))
 
 
 def identified(path: Path, hashes: HashCache, read_signature: ReadSignature) -> Found:
     """What one file is. Raises ModelFileError when it does not exist or cannot be read."""
     size = Stamp.of(path).size
     try:
-        found = _identified(path, size, hashes, read_signature)
+        file = _identified(path, size, hashes, read_signature)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {reason(error)}.") from error
     hashes.save()
-    return found
+    return file
 
 
-def best(found: Iterable[Found], kind: Kind, cards: Iterable[str] = (), commercial_only: bool = False) -> Found:
+def best(files: Iterable[Found], kind: Kind, cards: Iterable[str] = (), commercial_only: bool = False) -> Found:
     """The usable file of a kind that is known best. cards: names of those that will do, best first; () for all.
 
     Raises ModelFileError, which names the files that would do.
     """
     names = list(cards)
     fitting = [
-        each
-        for each in found
-        if each.usable
-        and each.card is not None
-        and each.card.kind == kind
-        and (not names or each.card.name in names)
-        and (each.commercial or not commercial_only)
+        file
+        for file in files
+        if file.usable
+        and file.card is not None
+        and file.card.kind == kind
+        and (not names or file.card.name in names)
+        and (file.commercial or not commercial_only)
     ]
     if fitting:
-        return min(fitting, key=lambda each: (_ORDER.index(each.state), _rank(each, names), str(each.path)))
+        return min(fitting, key=lambda file: (_ORDER.index(file.state), _rank(file, names), str(file.path)))
     wanted = [
         file
         for file in KNOWN
@@ -126,16 +126,16 @@ def best(found: Iterable[Found], kind: Kind, cards: Iterable[str] = (), commerci
     raise ModelFileError(f"No {kind}{free} was found in the model folders. {advice}")
 
 
-def missing(found: Iterable[Found]) -> tuple[KnownFile, ...]:
+def missing(files: Iterable[Found]) -> tuple[KnownFile, ...]:
     """The known files that are not there, one for each kind and name."""
-    there = {each.known.sha256 for each in found if each.known is not None and each.state == "verified"}
-    names = {(file.card.kind, file.name.lower()) for file in KNOWN if file.sha256 in there and file.sha256}
+    hashes = {one.known_file.sha256 for one in files if one.known_file is not None and one.state == "verified"}
+    names = {(file.card.kind, file.name.lower()) for file in KNOWN if file.sha256 in hashes and file.sha256}
     absent = {(file.card.kind, file.name.lower()): file for file in reversed(KNOWN)}
     return tuple(file for key, file in reversed(absent.items()) if key not in names)
 
 
-def _rank(found: Found, names: list[str]) -> int:
-    return names.index(found.card.name) if names and found.card is not None else 0
+def _rank(file: Found, names: list[str]) -> int:
+    return names.index(file.card.name) if names and file.card is not None else 0
 
 
 def _files(root: Path, walked: set[tuple[int, int]]) -> Iterator[Path]:
@@ -154,10 +154,10 @@ def _files(root: Path, walked: set[tuple[int, int]]) -> Iterator[Path]:
 def _number(folder: str) -> tuple[int, int]:
     """Which folder of which disk; Windows has such numbers too. A folder that is gone has none of its own."""
     try:
-        found = os.stat(folder)
+        status = os.stat(folder)
     except OSError:
         return 0, 0
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _resolved(path: Path) -> Path:
@@ -175,10 +175,10 @@ def _model_name(name: str) -> str | None:
 
 def _in_folders(path: Path, hashes: HashCache, read_signature: ReadSignature) -> Found:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return Found(path, 0, "refused", note=f"is {kind_of(found.st_mode)} and no file, and was not opened")
-        return _identified(path, found.st_size, hashes, read_signature)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Found(path, 0, "refused", note=f"is {kind_of(status.st_mode)} and no file, and was not opened")
+        return _identified(path, status.st_size, hashes, read_signature)
     except FileNotFoundError:
         return Found(path, 0, "damaged", note="is a link to a file that does not exist")
     except OSError as error:
@@ -192,9 +192,9 @@ def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSi
     if suffix in PARTIAL_SUFFIXES:
         return Found(path, size, "damaged", note=_half(path, size) or f"is an unfinished download of {size} bytes")
     if size in SIZES or suffix in SUFFIXES_OF_ANY_SIZE:
-        known = BY_HASH.get(hashes.sha256(path))
-        if known is not None:
-            return Found(path, size, "verified", known, known.card)
+        row = BY_HASH.get(hashes.sha256(path))
+        if row is not None:
+            return Found(path, size, "verified", row, row.card)
     try:
         signature = read_signature(path)
     except ModelFileError as error:
@@ -212,9 +212,9 @@ def _by_shapes(path: Path, size: int, signature: Signature, same_size: list[Know
     recognition = recognised(signature)
     of_no_hash = [file for file in same_size if not file.sha256 and file.card.name in recognition.candidates]
     if len(of_no_hash) == 1:
-        known = of_no_hash[0]
-        note = f"unverified: as long as {known.name} and of its shapes, but no hash of that file is known"
-        return Found(path, size, "unverified", known, known.card, note)
+        row = of_no_hash[0]
+        note = f"unverified: as long as {row.name} and of its shapes, but no hash of that file is known"
+        return Found(path, size, "unverified", row, row.card, note)
     differs = _differs(same_size)
     if recognition.card is None:
         several = ", ".join(recognition.candidates)
@@ -230,7 +230,7 @@ def _half(path: Path, size: int) -> str:
     sizes = [file.size for file in KNOWN if file.size is not None and file.name.lower() == name]
     if not sizes or size >= min(sizes):
         return ""
-    return f"is half a download: {size} of {min(sizes)} bytes; delete it and get it again"
+    return f"is half a download: {size} of {min(sizes)} bytes; delete it and download it again"
 
 
 def _differs(same_size: list[KnownFile]) -> str:

@@ -32,22 +32,22 @@ class Stamp:
     def of(cls, path: Path) -> Stamp:
         """Of the file that a path leads to. Raises ModelFileError unless it is a regular one."""
         try:
-            found = path.stat()
+            status = path.stat()
         except FileNotFoundError as error:
             raise ModelFileError(f"The model file {path} does not exist.") from error
         except (OSError, ValueError) as error:
             raise ModelFileError(f"{path} cannot be read: {reason(error)}.") from error
-        if not stat.S_ISREG(found.st_mode):
-            raise ModelFileError(f"{path} is {kind_of(found.st_mode)} and no file, so it was not opened.")
-        return cls._from(found)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{path} is {kind_of(status.st_mode)} and no file, so it was not opened.")
+        return cls._from(status)
 
     @classmethod
     def of_open(cls, file: BinaryIO) -> Stamp:
         return cls._from(os.fstat(file.fileno()))
 
     @classmethod
-    def _from(cls, found: os.stat_result) -> Stamp:
-        return cls(found.st_mtime_ns, found.st_size, found.st_ino)
+    def _from(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -64,9 +64,9 @@ def stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
     return {path: Stamp.of(path) for path in sorted(paths)}
 
 
-def check_unchanged(known: Mapping[Path, Stamp]) -> None:
+def check_unchanged(stamps_before: Mapping[Path, Stamp]) -> None:
     """Raises ModelFileError when one of the files is not what it was."""
-    for path, stamp in known.items():
+    for path, stamp in stamps_before.items():
         if Stamp.of(path) != stamp:
             raise changed(path)
 

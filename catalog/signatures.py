@@ -49,22 +49,22 @@ def recognised(signature: Signature) -> Recognition:
     output's shape fits everything; an input must fit exactly.
     """
     telling = (card for card in CARDS.values() if card.tells_by_shape)
-    found = [(card, order) for card in telling if (order := input_order(card, signature)) is not None]
-    if len({card.handling for card, _ in found}) > 1:
+    fitting = [(card, order) for card in telling if (order := input_order(card, signature)) is not None]
+    if len({card.handling for card, _ in fitting}) > 1:
         names = {name for name, _, _ in (*signature.inputs, *signature.outputs)}
-        by_name = [each for each in found if {port.name for port in (*each[0].inputs, *each[0].outputs)} <= names]
+        by_name = [pair for pair in fitting if {port.name for port in (*pair[0].inputs, *pair[0].outputs)} <= names]
         if len({card.handling for card, _ in by_name}) == 1:
-            found = by_name
-    candidates = tuple(card.name for card, _ in found)
-    if len({card.handling for card, _ in found}) != 1:
+            fitting = by_name
+    candidates = tuple(card.name for card, _ in fitting)
+    if len({card.handling for card, _ in fitting}) != 1:
         return Recognition(None, candidates)
-    return Recognition(found[0][0], candidates, found[0][1])
+    return Recognition(fitting[0][0], candidates, fitting[0][1])
 
 
 def input_order(card: ModelCard, signature: Signature) -> tuple[int, ...] | None:
     """For each of the card's inputs, its place among the file's; None where the file is of another model."""
-    wanted, given = len(card.outputs), len(signature.outputs)
-    if given < wanted or (given > wanted and not card.extra_outputs):
+    wanted, count = len(card.outputs), len(signature.outputs)
+    if count < wanted or (count > wanted and not card.extra_outputs):
         return None
     outputs = zip(card.outputs, signature.outputs, strict=False)
     if not all(_fits(port, value, lenient=True) for port, value in outputs):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BudgetError, FacesError, ImageError, OutputError
 from .options import budget_from, most_pixels_from
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     # Takes a picture (1, H, W, 3 or 4) and gives its result (1, H', W', 3 or 4) with a report.
     Work = Callable[[torch.Tensor], tuple[torch.Tensor, Report]]
     Prepare = Callable[[MemoryBudget, StandaloneHost], Work]
+    # What is noted in the file of a result; None for nothing.
+    NoteOf = Callable[[Report], dict[str, Any] | None]
 
 SOME_FAILED, NOTHING_DONE = 1, 2
 
@@ -55,10 +57,10 @@ def task_from(args: argparse.Namespace) -> Task:
     return Task(pairs, tuple(notes), done)
 
 
-def run(args: argparse.Namespace, prepare: Prepare) -> int:
+def run(args: argparse.Namespace, prepare: Prepare, note_of: NoteOf = lambda report: None) -> int:
     """Works on every picture that was named; returns the exit status.
 
-    prepare: makes the work once, after everything that was named has been checked.
+    prepare: makes the work once, after everything that was named has been checked. note_of: see `NoteOf`.
     """
     from ..engines.host import StandaloneHost
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace, prepare: Prepare) -> int:
     for path, target in task.pairs:
         bar.begin(path.name)
         try:
-            reports[str(path)] = run_one(path, target, work, limit)
+            reports[str(path)] = run_one(path, target, work, limit, note_of)
         except (ImageError, FacesError, BudgetError, OutputError) as error:
             failed += 1
             bar.clear()
@@ -89,15 +91,23 @@ def run(args: argparse.Namespace, prepare: Prepare) -> int:
     return SOME_FAILED if failed else 0
 
 
-def run_one(path: Path, target: Path, work: Work, limit: int) -> Report:
+def run_one(path: Path, target: Path, work: Work, limit: int, note_of: NoteOf) -> Report:
     """One picture from file to file. A picture without colours gets none."""
     from ..faces.pictures.files import read_picture, without_colour, write_picture
+    from ..faces.pictures.kinds import kind_written
+    from ..faces.pictures.notes import with_note
 
     picture = read_picture(path, limit)
     frames, report = work(picture.pixels[None])
     report.notes += picture.notes
     pixels = without_colour(frames[0]) if picture.grey else frames[0]
-    write_picture(target, pixels, picture.depth, picture.grey, picture.metadata)
+    metadata, note = picture.metadata, note_of(report)
+    if note is not None:
+        noted = with_note(metadata, note, kind_written(target.suffix))
+        if noted is None:
+            report.notes.append(f"{target.suffix} files hold no note on what was done; PNG, JPEG, WebP and TIFF do")
+        metadata = noted or metadata
+    write_picture(target, pixels, picture.depth, picture.grey, metadata)
     return report
 
 

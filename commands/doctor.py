@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import searched_folders
+from .models import COMFYUI, existing, searched_folders
+from .pictures import counted
 
 if TYPE_CHECKING:
-    from ..doctor.examine import Finding
+    from ..doctor.finding import Finding
 
 
 PROBLEM = 1
+STATE_FOLDERS = ("user/__slimfusion", "__slimfusion")  # where the nodes keep it, under ComfyUI or its user folder
 
 
 def add(commands: Any) -> None:
@@ -29,10 +31,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--hash", action="store_true", help="also compute the SHA-256 of every model")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="instead, forget what earlier runs in ComfyUI measured of the models' memory, such as after a new "
+        "driver; FOLDER may be ComfyUI, its models or its user folder",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Returns 1 when there is a problem; advice is none."""
+    if args.forget:
+        return forget(args.folders)
     from ..doctor.examine import as_dict, as_text, examine
 
     folders = searched_folders(args.folders)
@@ -47,6 +57,21 @@ def run(args: argparse.Namespace) -> int:
     content = as_dict(findings)
     print(json.dumps(content, indent=2) if args.json else as_text(findings))
     return 0 if content["ok"] else PROBLEM
+
+
+def forget(folders: list[Path]) -> int:
+    """Forgets what ComfyUI's runs have measured; those that run now will notice. Raises SettingError, OutputError."""
+    from ..engines.memory.factors import FILE, Factors
+
+    named = existing(folders) or [COMFYUI]
+    places = [place / inside for folder in named for place in (folder, folder.parent) for inside in STATE_FOLDERS]
+    found = [place for place in dict.fromkeys(places) if (place / FILE).is_file()]
+    for place in found:
+        count = Factors().forget(place)
+        print(f"forgot {counted(count, 'measurement')} of memory ({place / FILE})")
+    if not found:
+        print(f"nothing was measured yet: there is no {FILE} at {' or '.join(map(str, places))}")
+    return 0
 
 
 def progress(stage: str) -> None:

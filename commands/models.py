@@ -15,7 +15,8 @@ from ..catalog.page import models_page
 from ..errors import SettingError
 
 # Where the pack lies inside ComfyUI: custom_nodes/<pack>, beside models.
-_COMFYUI_MODELS = Path(__file__).resolve().parents[3] / "models"
+COMFYUI = Path(__file__).resolve().parents[3]
+_COMFYUI_MODELS = COMFYUI / "models"
 _TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
 
 
@@ -59,16 +60,21 @@ def searched_folders(given: list[Path]) -> list[Path]:
 
     Raises SettingError for one that does not exist.
     """
+    folders = []
+    for folder in existing(given) or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
+        inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
+        folders += inside or [folder]
+    return folders
+
+
+def existing(given: list[Path]) -> list[Path]:
+    """The folders, with ~ for somebody's home. Raises SettingError for one that does not exist."""
     with contextlib.suppress(RuntimeError):  # there is no such home, and the folder is named below
         given = [folder.expanduser() for folder in given]
     for folder in given:
         if not folder.is_dir():
             raise SettingError(f"There is no folder {folder}. Name a folder with model files.")
-    folders = []
-    for folder in given or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
-        inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
-        folders += inside or [folder]
-    return folders
+    return given
 
 
 def described(found: Found) -> dict[str, Any]:
@@ -76,10 +82,10 @@ def described(found: Found) -> dict[str, Any]:
         "path": str(found.path),
         "size": found.size,
         "state": found.state,
-        "name": None if found.known is None else found.known.name,
+        "name": None if found.known_file is None else found.known_file.name,
         "family": None if found.card is None else found.card.name,
         "kind": None if found.card is None else found.card.kind,
-        "sha256": None if found.known is None else found.known.sha256,
+        "sha256": None if found.known_file is None else found.known_file.sha256,
         "licence": found.licence,
         "commercial": found.commercial,
         "note": found.note,
@@ -107,8 +113,8 @@ def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[
     for found in there:
         what = "" if found.card is None else f"  {found.card.name} ({found.card.kind})"
         yield f"  {found.state:<10} {found.path}  {found.size} bytes{what}"
-        if found.known is not None:
-            yield f"             {terms(found.known)}; sha256 {found.known.sha256 or 'not known'}"
+        if found.known_file is not None:
+            yield f"             {terms(found.known_file)}; sha256 {found.known_file.sha256 or 'not known'}"
         if found.note:
             yield f"             {found.note}"
     yield ""

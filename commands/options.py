@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,5 +75,4 @@ def askable_from(args: argparse.Namespace, budget: MemoryBudget, host: Standalon
     from ..models.library import search
 
     folders = searched_folders(args.models)
-    # Once for all pictures: the search reads every model file there.
-    return ModelLibrary(lru_cache(maxsize=1)(lambda: search(folders, host=host)), budget, host)
+    return ModelLibrary(lambda: search(folders, host=host), budget, host)

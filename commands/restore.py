@@ -59,12 +59,12 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
 
     options = Options(args.precision, args.tile, args.overlap, args.fidelity)
     path, name = model_path(args.model, []), Path(args.model).name
-    network = open_model(path, name, host, Opening(args.engine, args.precision, budget.mode))
+    network = open_model(path, name, host, Opening(args.engine, args.precision, budget))
     if args.whole and args.upscale != 1:
         raise SettingError("--whole restores pictures at their size, --upscale enlarges them: choose one of the two.")
     detection = detection_from(args, askable_from(args, budget, host))
     restoring = Restoring(strength=args.strength, options=options, detection=detection)
-    upscaling = upscaling_from(args, host, budget.mode)
+    upscaling = upscaling_from(args, host, budget)
 
     def whole(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:
         return restore_image(frames, network, budget, host, options)
@@ -76,10 +76,10 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     return whole if args.whole else faces
 
 
-def upscaling_from(args: argparse.Namespace, host: StandaloneHost, mode: str) -> Upscaling:
+def upscaling_from(args: argparse.Namespace, host: StandaloneHost, budget: MemoryBudget) -> Upscaling:
     from ..faces.upscale import FACTORS, Upscaling, find_upscaler
 
     if args.upscale == 1 or args.upscale not in FACTORS:
         return Upscaling(args.upscale)
     file = str(model_path(args.upscaler, searched_folders(args.models))) if args.upscaler else ""
-    return Upscaling(args.upscale, find_upscaler(file, searched_folders(args.models), args.upscale, host, mode))
+    return Upscaling(args.upscale, find_upscaler(file, searched_folders(args.models), args.upscale, host, budget))

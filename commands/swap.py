@@ -55,20 +55,25 @@ def add(commands: Any) -> None:
     parser.add_argument("--people", help="which face becomes whom, such as '0:A, 1:B'; without, all become A")
     parser.add_argument("--boost", type=int, default=None, metavar="PX", help="swap at this resolution; 0 for the "
                         "model's own")  # fmt: skip
+    parser.add_argument("--no-provenance", action="store_true", help="do not note in the result that faces were "
+                        "swapped, how and when")  # fmt: skip
     for name, text in WEIGHTS.items():
         parser.add_argument(f"--{name}", type=float, help=text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Swaps the faces of every picture of the sources."""
-    return batch.run(args, partial(work_from, args))
+    from ..faces.swap.provenance import provenance_note
+
+    return batch.run(args, partial(work_from, args), *([] if args.no_provenance else [provenance_note]))
 
 
 def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost) -> batch.Work:
     """What is done with each picture. Raises SettingError, ModelFileError, FacesError, ImageError."""
     from ..engines.job import Options
     from ..faces.swap.networks import networks_for
-    from ..faces.swap.swap import Swapping, swap_faces
+    from ..faces.swap.swap import swap_faces
+    from ..faces.swap.task import Swapping
     from ..models.opening import Opening, open_model
 
     given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
@@ -78,7 +83,7 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))
-        swapper = open_model(path, host=host, opening=Opening(args.engine, args.precision, budget.mode))
+        swapper = open_model(path, host=host, opening=Opening(args.engine, args.precision, budget))
     people = [person_from(name, index, args, library) for index, name in enumerate([args.source, *args.others])]
     networks = networks_for(swapper, library)
 

@@ -15,7 +15,6 @@ from ..errors import SettingError
 from ..opencv import cv2
 
 Image = NDArray[np.float32]
-SHRINKS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 NEAR = 0.65  # share of the training's severities that lie near the presets
 GREY, DARK = 0.08, 0.08  # shares of training pictures without colour, and taken in low light
 BRIGHTNESS = (0.15, 0.5)  # of a picture taken in low light
@@ -177,7 +176,8 @@ def degraded_once(image: Image, severity: Severity, rng: np.random.Generator) ->
         image = blurred_unevenly(image, sigmas, rng.uniform(0, np.pi))
     else:
         image = blurred(image, severity.blur)
-    image = shrunk(image, severity.scale, SHRINKS[rng.choice(3, p=(0.7, 0.15, 0.15))])
+    methods = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+    image = shrunk(image, severity.scale, methods[rng.choice(3, p=(0.7, 0.15, 0.15))])
     image = np.clip(image, 0, 1)
     if rng.random() < 0.2:
         image = with_shot_noise(image, severity.noise, rng)

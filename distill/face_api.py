@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..environment import cache_folder
 from ..errors import DependencyError
-from .perceptual import cache_folder
 
 PACKAGE = "@vladmandic/face-api@1.7.15"
 ARCHIVE = "vladmandic-face-api-1.7.15.tgz"

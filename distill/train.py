@@ -217,7 +217,7 @@ def train(
                 values.clear()
             if run.seconds - saved > every:
                 show_and_save(run, recipe, pairs, judges, checkpoints, say)
-                saved = run.seconds
+                saved = first + time.monotonic() - began  # showing may take longer than `every` on a busy machine
         interrupted = recipe.progress(run.step, run.seconds) < 1
         if interrupted:
             save_checkpoint(run, recipe, checkpoints)

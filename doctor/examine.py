@@ -6,31 +6,31 @@ or fetched. It runs without torch and without onnxruntime: their absence is what
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
-from ..engines.memory import dxgi, nvml
+from .. import opencv
+from ..engines.drivers import dxgi, nvml
 from ..engines.ort.probe import Probe, probe
 from ..engines.ort.providers import PROVIDERS, Request, order, this_machine
 from ..engines.ort.runtime import (
-    CUDA_KEYS,
     Capability,
     Installation,
     installed,
-    pip,
     reinstall,
     runs_on,
     version_numbers,
 )
+from ..environment import pip
 from ..errors import SlimFusionError
+from .finding import Finding, State
 
-State = Literal["ok", "advice", "problem"]
 Say = Callable[[str], None]
 
 OLDEST_PYTHON = (3, 10)
@@ -42,26 +42,15 @@ TORCH_INDEX = "https://download.pytorch.org/whl"
 PACKAGES = (
     ("numpy", "numpy", ""),
     ("cv2", "opencv-python", ""),
+    ("packaging", "packaging", ""),
     ("safetensors", "safetensors", ""),
     ("torchvision", "torchvision", ""),
     ("spandrel", "spandrel", ""),
     ("mtcnn", "mtcnn==1.0.0", "the built-in face detector"),
-    ("joblib", "joblib", "the built-in face detector"),
-    ("lz4", "lz4", "the built-in face detector"),
     ("spandrel_extra_arches", "spandrel_extra_arches", "CodeFormer"),
 )
 OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35
 NOT_IMPORTED = ("mtcnn",)  # only its files are read; its code wants TensorFlow
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. detail: a sentence or lines. mend: commands, one a line; "" where none is due."""
-
-    title: str
-    state: State
-    detail: str
-    mend: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +89,8 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     findings = [python_finding(sys.version_info[:2], sys.maxsize > 1 << 32), *torch_findings(facts)]
     say("packages")
     for module, wheel, use in PACKAGES:
-        error = presence(module, wheel) if module in NOT_IMPORTED else imported(module)[1]
-        findings.append(package_finding(module, wheel, use, error, facts.version))
+        findings.append(package_finding(module, wheel, use, wrong_with(module, wheel), facts.version))
+    findings += shared_findings()
     say("onnxruntime")
     found = installed()
     findings += onnxruntime_findings(found, facts, platform.machine())
@@ -121,10 +110,29 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     return [*findings, *(models() if torch is not None else ())]
 
 
+def shared_findings() -> list[Finding]:
+    """What does not go together with other packs; nothing without the package that reads their lists."""
+    if imported("packaging")[0] is None:
+        return []
+    from .other_packs import sharing_findings
+
+    return sharing_findings()
+
+
+def wrong_with(module: str, wheel: str) -> str:
+    """What is wrong with a package; "" where nothing is."""
+    if module in NOT_IMPORTED:
+        return presence(module, wheel)
+    found, error = imported(module)
+    if module == "cv2" and found is not None and not hasattr(found, "warpAffine"):
+        return "an empty folder is left of it, as after uninstalling one of two wheels"
+    return error
+
+
 def imported(name: str) -> tuple[Any, str]:
     """A module, or None and the first line of what its import raised."""
     try:
-        return importlib.import_module(name), ""
+        return pkgutil.resolve_name(name), ""
     except Exception as error:  # native libraries raise what they like
         return None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
@@ -134,7 +142,7 @@ def presence(name: str, wheel: str) -> str:
     if not find_spec(name):
         return f"ModuleNotFoundError: No module named '{name}'"
     wanted, version = wheel.partition("==")[2], metadata.version(name)
-    return "" if version == wanted else f"version {version} in place of {wanted}"
+    return "" if version == wanted else f"version {version} instead of {wanted}"
 
 
 def torch_facts(torch: Any) -> Torch:
@@ -189,7 +197,9 @@ def package_finding(module: str, wheel: str, use: str, error: str, torch_version
     if use:
         return Finding(module, "advice", f"{detail}; {use} needs it", pip(f"install {wheel}"))
     mend = pip(f"install {wheel}")
-    if module == "torchvision":
+    if module == "cv2":
+        mend = opencv.mend(list(opencv.owners()))
+    elif module == "torchvision":
         mend = torchvision_mend(torch_version)
     elif not missing:
         mend = pip(f"install --force-reinstall --no-deps {wheel}")
@@ -254,9 +264,10 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
     """system: as sys.platform. A provider that does not run is a problem where it is the one meant for the device."""
     provider = PROVIDERS[result.key]
     if result.ran:
-        return Finding(provider.title, "ok", f"runs; memory {provider.enforcement}: {provider.limit}")
+        memory = "enforced" if provider.enforced else "watched" if result.is_watched else "predicted"
+        return Finding(provider.title, "ok", f"runs; memory {memory}: {provider.limit}")
     card = torch.capability is not None or bool(torch.card)
-    if result.key in CUDA_KEYS and not card:
+    if result.key == "cuda" and not card:
         return Finding(provider.title, "ok", "does not run, and no NVIDIA card was found that it could use")
     meant = {"cuda": card, "directml": True, "cpu": True}.get(result.key, False)
     detail = f"does not run: {result.reason}"
@@ -272,8 +283,6 @@ def provider_mend(result: Probe, found: Installation, system: str) -> str:
         return pip(f"install --upgrade {found.wheels[0].name if found.wheels else 'onnxruntime'}")
     if result.key in ("cuda", "cpu"):
         return reinstall(found.wheels)
-    if result.key == "tensorrt":  # the wheels are linked with TensorRT 10, whatever pip's newest is
-        return pip(f'install "tensorrt-cu{found.cuda.split(".")[0] or 12}<11"')
     if provider.plugin and "does not load" in result.reason:
         return pip(f"install --force-reinstall --no-deps {provider.plugin_wheel}")
     if result.key == "webgpu" and linux:

@@ -13,7 +13,7 @@ from ..engines.host import Host
 from ..errors import SlimFusionError, printable
 from ..models.library import search
 from ..models.torch_model import torch_model
-from .examine import Finding
+from .finding import Finding
 
 TERMS = {True: "commercial use allowed", False: "no commercial use", None: "commercial use unclear"}
 

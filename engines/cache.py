@@ -53,8 +53,8 @@ class SessionCache:
         """Bytes that others of our sessions will go on holding while this one works."""
         wanted = (model.key, device, precision)
         leaving = {wanted, *self._leaving(model, device, precision)}
-        kept = [s for key, s in self._sessions.items() if s.device == device and key not in leaving]
-        return sum(session.resident_bytes for session in kept)
+        staying = [s for key, s in self._sessions.items() if s.device == device and key not in leaving]
+        return sum(session.resident_bytes for session in staying)
 
     def is_open(self, model: Model, device: torch.device, precision: str) -> bool:
         session = self._sessions.get((model.key, device, precision))
@@ -106,8 +106,8 @@ class SessionCache:
             devices = {self._sessions[key].device for key in keys}
             for key in keys:
                 self._drop(key)
-        for each in devices:
-            meter.release_unused(each)
+        for freed_device in devices:
+            meter.release_unused(freed_device)
         return freed
 
     def release_others(self, model: Model, device: torch.device) -> int:

@@ -37,7 +37,7 @@ class Options:
         if self.tile < 0 or self.overlap < 0:
             raise SettingError(f"Tile and overlap are 0 px or more, not {self.tile} and {self.overlap}.")
         if not 0 <= self.fidelity <= 1:
-            raise SettingError(f"The fidelity goes from 0 to 1, not {self.fidelity}.")
+            raise SettingError(f"The fidelity must be between 0 and 1, not {self.fidelity}.")
 
 
 DEFAULTS = Options()

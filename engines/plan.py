@@ -99,10 +99,10 @@ class Planned:
         available = self._available(choice, report)
         if available.allowed < wanted or available.free < planner.LITTLE:
             if closed := self.sessions.release_others(job.model, device):
-                report.note_degradation(f"closed other networks of ours, {format_bytes(closed)}")
-            room = max(wanted, planner.LITTLE)
-            job.host.make_room(room, device)
-            report.note_degradation(f"asked the host for room, {format_bytes(room)}")
+                report.note_degradation(f"closed other models of SlimFusion, {format_bytes(closed)}")
+            wanted_room = max(wanted, planner.LITTLE)
+            job.host.make_room(wanted_room, device)
+            report.note_degradation(f"asked the host to free memory, {format_bytes(wanted_room)}")
             available = self._available(choice, report)
         return _fitting(job, device, choice.question, available, self.costs)
 
@@ -209,9 +209,11 @@ def _fitting(
     try:
         return planner.ladder(question, available)
     except BudgetError:
-        known = question.requirements
-        doubtful = {name: costs.doubtful_cost(_place(job, name, device)) for name in known}
-        fewer = {name: replace(known[name], activations=cost) for name, cost in doubtful.items() if cost is not None}
+        requirements = question.requirements
+        doubtful = {name: costs.doubtful_cost(_place(job, name, device)) for name in requirements}
+        fewer = {
+            name: replace(requirements[name], activations=cost) for name, cost in doubtful.items() if cost is not None
+        }
         if not fewer:
             raise
     plans = planner.ladder(replace(question, requirements=fewer), available)

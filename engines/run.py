@@ -217,10 +217,10 @@ class Run:
         full = tuple(plan for plan in self._plans if plan.precision == "fp32" != failed)
         if not full:
             raise ModelFileError(
-                f"{self._model.spec.name} gives values that are no numbers in {failed}, so its result is no "
-                "picture. Choose precision auto or fp32; if it was that, the file is damaged: get it again."
+                f"{self._model.spec.name} outputs values that are not numbers (NaN) in {failed}. Choose precision auto "
+                "or fp32. If it was one of them, the file is damaged: download it again."
             )
-        self._change_to(full, f"fp32 instead of {failed}, which gave values that are no numbers")
+        self._change_to(full, f"fp32 instead of {failed}, which produced values that are not numbers (NaN)")
 
     def _step_down(self, error: Exception) -> None:
         failed = self.plan

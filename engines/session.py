@@ -101,6 +101,6 @@ class Session:
         in float32, which the caller owns.
         """
         with self._lock, torch.inference_mode():
-            results = runnable(self.open()).run(tuple(each.to(self.device) for each in inputs), 0.0)
-            outputs = tuple(each.float() if each.is_floating_point() else each for each in results)
-        return tuple(torch.empty(each.shape, dtype=each.dtype).copy_(each) for each in outputs)
+            results = runnable(self.open()).run(tuple(tensor.to(self.device) for tensor in inputs), 0.0)
+            outputs = tuple(tensor.float() if tensor.is_floating_point() else tensor for tensor in results)
+        return tuple(torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor) for tensor in outputs)

@@ -53,7 +53,7 @@ def inverse(affine: np.ndarray) -> np.ndarray:
 def template_points(template: str, size: int) -> np.ndarray:
     """The named template (5, 2) in pixels of a crop of side `size`; SettingError for an unknown name."""
     if template not in WARP_TEMPLATES:
-        raise SettingError(f"There is no warp template {template!r}; there are {', '.join(WARP_TEMPLATES)}.")
+        raise SettingError(f"There is no warp template {template!r}. Choose one of {', '.join(WARP_TEMPLATES)}.")
     return np.array(WARP_TEMPLATES[template]) * size
 
 
@@ -71,14 +71,14 @@ def warped(
     source: np.ndarray,
     affine: np.ndarray,
     size: tuple[int, int],
-    method: int = cv2.INTER_LINEAR,
+    method: int | None = None,
     zero: bool = False,
 ) -> np.ndarray:
     """The picture that `affine` makes of a source (H, W, C) or (H, W); size is its (width, height).
 
     Only the part of the source that is seen is touched. When it must shrink by two or more, it is first
-    averaged over whole pixels, so that nothing aliases. method: OpenCV's interpolation. Beyond the source its
-    edge is carried on, or all is zero.
+    averaged over whole pixels, so that nothing aliases. method: OpenCV's interpolation, None for linear. Beyond
+    the source its edge is carried on, or all is zero.
     """
     back = inverse(affine)
     factor = max(1, int(np.sqrt(abs(np.linalg.det(back[:, :2])))))
@@ -91,7 +91,8 @@ def warped(
         part = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
     origin = np.array([x0, y0]) + (factor - 1) / 2  # where the part's first pixel centre lies in the source
     from_part = np.column_stack([affine[:, :2] * factor, affine[:, :2] @ origin + affine[:, 2]])
-    return cv2.warpAffine(part, from_part, size, flags=method, borderMode=border)
+    flags = cv2.INTER_LINEAR if method is None else method
+    return cv2.warpAffine(part, from_part, size, flags=flags, borderMode=border)
 
 
 def seen_rectangle(

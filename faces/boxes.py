@@ -56,19 +56,19 @@ def faces_from_boxes(
     per_frame = _per_frame(boxes, len(frames))
     height, width = int(frames.shape[1]), int(frames.shape[2])
     nbytes = detection_bytes(height, width, DEFAULT_DETECTION)
-    found = []
+    per_frame_faces = []
     with open_mtcnn(len(frames), nbytes, budget or MemoryBudget(), host, report or Report()) as mtcnn:
         for index, (frame, of_frame) in enumerate(zip(frames, per_frame, strict=True)):
             host.check_interrupt()
             corners = np.array([_corners(box) for box in of_frame], np.float32).reshape(-1, 4)
             points, scores = mtcnn.landmarks_in_boxes(frame, corners)
-            found.append(
+            per_frame_faces.append(
                 tuple(
                     Face(index, corner, point, float(score))
                     for corner, point, score in zip(corners, points, scores, strict=True)
                 )
             )
-    return Faces(tuple(found), height, width)
+    return Faces(tuple(per_frame_faces), height, width)
 
 
 def faces_from_landmarks(frames: torch.Tensor, landmarks: Any) -> Faces:
@@ -79,12 +79,12 @@ def faces_from_landmarks(frames: torch.Tensor, landmarks: Any) -> Faces:
     """
     try:
         per_frame, size = landmarks["frames"], tuple(int(length) for length in landmarks["image_size"])
-        found = tuple(
+        by_frame = tuple(
             tuple(_face_from_mesh(index, face) for face in of_frame) for index, of_frame in enumerate(per_frame)
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise FacesError(f"These face landmarks are not of core's kind ({error!r}).") from error
-    faces = Faces(tuple(tuple(f for f in of_frame if can_align(f.landmarks)) for of_frame in found), *size[:2])
+        raise FacesError(f"These are not landmarks of ComfyUI's MediaPipe Face Landmarker ({error!r}).") from error
+    faces = Faces(tuple(tuple(f for f in of_frame if can_align(f.landmarks)) for of_frame in by_frame), *size[:2])
     faces.check_size(frames)
     return faces
 

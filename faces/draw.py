@@ -10,8 +10,6 @@ from ..opencv import cv2
 from .face import Face
 
 BOX_COLOUR, POINT_COLOUR, TEXT_COLOUR = (80, 220, 120), (255, 190, 60), (10, 30, 15)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-
 
 # Parts of the frame's longer side: lines, and the height of numbers, which can be read on 6000 px shown at 400.
 LINE, TEXT = 1 / 400, 1 / 40
@@ -56,7 +54,7 @@ def draw_face(frame: np.ndarray, face: Face, label: str, width: int, text: float
     """
     scale = text / FONT_HEIGHT
     bold, border = max(1, round(text / 9)), max(2, round(text / 4))
-    (text_width, text_height), _ = cv2.getTextSize(label, FONT, scale, bold)
+    (text_width, text_height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, bold)
     label_size = np.array([text_width, text_height]) + 2 * border
     box = np.round(face.box).astype(int)
     extent = np.array([frame.shape[1], frame.shape[0]])
@@ -73,5 +71,5 @@ def draw_face(frame: np.ndarray, face: Face, label: str, width: int, text: float
     top = max(0, y0 - int(label_size[1]))
     cv2.rectangle(drawing, (x0, top), (x0 + int(label_size[0]), top + int(label_size[1])), BOX_COLOUR, -1)
     place = x0 + border, top + text_height + border
-    cv2.putText(drawing, label, place, FONT, scale, TEXT_COLOUR, bold, cv2.LINE_AA)
+    cv2.putText(drawing, label, place, cv2.FONT_HERSHEY_SIMPLEX, scale, TEXT_COLOUR, bold, cv2.LINE_AA)
     patch[...] = drawing.astype(np.float32) / 255

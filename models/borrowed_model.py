@@ -46,7 +46,7 @@ class BorrowedModel(CountedModel):
 
     def meta_model(self, dtype: torch.dtype) -> MetaModel:
         forward, mode, _ = meta_forward(self.layout, dtype)
-        return lambda inputs, fidelity: forward(inputs[0], fidelity), mode
+        return lambda inputs, fidelity: (forward(inputs[0], fidelity),), mode
 
     def load(self, device: torch.device, precision: str, limit: int) -> BorrowedNetwork:
         home = self.descriptor.device

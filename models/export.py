@@ -19,6 +19,7 @@ import torch
 
 from ..catalog.spec import ModelSpec
 from ..engines.network import Model, runnable
+from ..environment import pip
 from ..errors import DependencyError, ModelFileError, OutputError, SettingError
 
 OPSET = 18
@@ -60,8 +61,8 @@ def export(model: Model, precision: str, target: Path, batch: int | None = None,
     """
     spec = model.spec
     if precision not in ALLOWED or precision not in spec.precisions:
-        known = ", ".join(each for each in spec.precisions if each in ALLOWED)
-        raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {known}.")
+        possible = ", ".join(each for each in spec.precisions if each in ALLOWED)
+        raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {possible}.")
     ort, onnx = _tools()
     network = Exportable(model, precision, fidelity)
     sample = _sample(spec, batch or 2)
@@ -115,7 +116,7 @@ def _difference(ort: Any, content: bytes, sample: torch.Tensor, expected: torch.
 
 def _tools() -> tuple[Any, Any]:
     """The modules onnxruntime and onnx. Raises DependencyError."""
-    from ..engines.ort.runtime import loaded, pip
+    from ..engines.ort.runtime import loaded
 
     try:
         import onnx

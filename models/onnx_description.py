@@ -15,7 +15,6 @@ from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
 from ..catalog.spec import ModelSpec, Port
 from ..engines.network import Network, Tensors
-from ..engines.onnx import compile as onnx_plan
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch
 from ..engines.onnx.file import OnnxGraph
@@ -65,7 +64,7 @@ class OnnxDescription:
     def largest_batch(self) -> int | None:
         """1 where the file was exported for a single sample, None where it leaves the batch open."""
         lengths = [value.shape[0] for value in self.graph.inputs if value.shape]
-        return min((each for each in lengths if isinstance(each, int) and each > 0), default=None)
+        return min((length for length in lengths if isinstance(length, int) and length > 0), default=None)
 
 
 @lru_cache(maxsize=16)
@@ -73,14 +72,15 @@ def refused_by_torch(description: OnnxDescription) -> str:
     """Why torch cannot run a graph here, as the end of a sentence; "" where it can. Raises ModelFileError."""
     missing = onnx_as_torch.unsupported(description.graph)
     if missing:
-        return f"has operators that are not known to torch here ({', '.join(missing)})"
+        return f"has operators that are not supported in torch ({', '.join(missing)})"
     try:
         if description.card.is_image_network:
             scale_under_torch(description)  # what depends on sizes shows only when it is run
         else:
-            onnx_plan.plan(description.graph, torch.device("cpu"), torch.float32)
+            _run_without_data(description)
     except UnsupportedError as error:
-        return f"cannot be run by torch ({str(error).partition('. ')[0]})"
+        reason = str(error).partition(". ")[0].replace(" cannot be run by torch", "")
+        return f"cannot be run by torch ({reason})"
     return ""
 
 
@@ -118,8 +118,8 @@ def _describe(path: Path, name: str, card: ModelCard, licence: str, stamp: Stamp
 def signature(graph: OnnxGraph) -> Signature:
     """What goes into a network and comes out, as the catalogue wants it."""
 
-    def values(those: tuple[onnx_file.Value, ...]) -> tuple[Any, ...]:
-        return tuple((each.name, str(each.dtype).removeprefix("torch."), each.shape or ()) for each in those)
+    def values(listed: tuple[onnx_file.Value, ...]) -> tuple[Any, ...]:
+        return tuple((value.name, str(value.dtype).removeprefix("torch."), value.shape or ()) for value in listed)
 
     return Signature(values(graph.inputs), values(graph.outputs))
 
@@ -161,8 +161,8 @@ def _input_ports(description: OnnxDescription) -> tuple[Port, ...]:
     for port, place in zip(description.card.inputs, description.order, strict=True):
         shape = (description.graph.inputs[place].shape or ())[-len(port.shape) or None :]
         lengths = [
-            given if isinstance(given, int) and given > 0 else None if wanted == -1 else wanted
-            for wanted, given in zip(port.shape, shape, strict=True)
+            length if isinstance(length, int) and length > 0 else None if wanted == -1 else wanted
+            for wanted, length in zip(port.shape, shape, strict=True)
         ]
         ports.append(replace(port, shape=tuple(lengths)))
     return tuple(ports)
@@ -175,6 +175,18 @@ def scale_under_torch(description: OnnxDescription) -> int:
     with mode, torch.no_grad():
         result, *_ = module(torch.empty(1, 3, PROBE_SIDE, PROBE_SIDE))
     return whole_scale(description.name, PROBE_SIDE, tuple(result.shape))
+
+
+def _run_without_data(description: OnnxDescription) -> None:
+    """Raises UnsupportedError for what shows only when a network of faces or tensors is run, and ModelFileError."""
+    module, mode = onnx_as_torch.meta_model(description.graph, torch.float32)
+    side = description.card.size or LARGER_PROBE_SIDE
+    shapes: list[list[int]] = [[3, side, side]]
+    if not description.is_picture_network:
+        ports = _input_ports(description)
+        shapes = [[LARGER_PROBE_SIDE if length is None else length for length in port.shape] for port in ports]
+    with mode, torch.no_grad():
+        adapted(description, module, torch.float32)(tuple(torch.empty(1, *shape) for shape in shapes), 0.5)
 
 
 def whole_scale(name: str, side: int, shape: Sequence[int]) -> int:
@@ -202,8 +214,8 @@ def _run_tensors(
 ) -> Tensors:
     """The card's inputs in the file's order and types, and the outputs that the card knows."""
     order, values, ports = description.order, description.graph.inputs, description.card.outputs
-    given = [inputs[order.index(place)] for place in range(len(order))]
-    typed = (_as(tensor, value.dtype or torch.float32, dtype) for tensor, value in zip(given, values, strict=True))
+    ordered = [inputs[order.index(place)] for place in range(len(order))]
+    typed = (_as(tensor, value.dtype or torch.float32, dtype) for tensor, value in zip(ordered, values, strict=True))
     results = zip(graph(*typed)[: len(ports)], ports, strict=True)
     # Some exports for one sample leave the batch out of what they give.
     return tuple(x if x.dim() > len(port.shape) else x.unsqueeze(0) for x, port in results)
@@ -212,11 +224,11 @@ def _run_tensors(
 def _run_pictures(description: OnnxDescription, tensors: Adapted, inputs: Tensors, fidelity: float) -> Tensors:
     """(n, 3, h, w) in 0..1 in the file's range and back."""
     card, (batch,) = description.card, inputs
-    given = [_scaled(batch, card.mean, card.std)]
+    network_inputs = [_scaled(batch, card.mean, card.std)]
     if card.has_fidelity:
         shape = description.graph.inputs[description.order[1]].shape or ()
-        given.append(torch.full([1] * len(shape), fidelity, device=batch.device))
-    picture = tensors(tuple(given), fidelity)[0].float()
+        network_inputs.append(torch.full([1] * len(shape), fidelity, device=batch.device))
+    picture = tensors(tuple(network_inputs), fidelity)[0].float()
     return (picture.add_(1.0).div_(2.0) if card.signed else picture,)
 
 

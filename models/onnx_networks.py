@@ -14,7 +14,9 @@ from ..engines.network import Network, Tensors
 from ..engines.onnx.file import OnnxGraph
 from ..engines.ort import runtime
 from ..engines.ort.providers import PROVIDERS, Provider, Request
-from ..engines.worker.parent import Worker, never_stop
+from ..engines.ort.task import OnnxTask
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import never_stop
 
 # A limit of so many times the weights, and a GiB, has room for blocks that a worker keeps though they are free.
 ROOMY = 8
@@ -70,8 +72,8 @@ class WorkerSession:
 
     def __init__(self, path: Path, provider: Provider, limit: int, as_plugin: bool, frugal: bool) -> None:
         request = {"budget": limit, "as_plugin": as_plugin}
-        task = {"kind": "onnx", "model": str(path), "provider": provider.key, "request": request}
-        self._worker = Worker(task, limit or None, frugal=frugal)
+        settings = {"model": str(path), "provider": provider.key, "request": request}
+        self._worker = Worker(OnnxTask, settings, limit or None, frugal=frugal)
         self._worker.start()
 
     @property
@@ -79,7 +81,7 @@ class WorkerSession:
         return self._worker.peak_bytes
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
-        arrays = self._worker.run([np.ascontiguousarray(each.numpy()) for each in inputs], self.check_interrupt)
+        arrays = self._worker.run([np.ascontiguousarray(array.numpy()) for array in inputs], self.check_interrupt)
         return tuple(torch.from_numpy(array) for array in arrays)
 
     def close(self) -> None:
@@ -103,15 +105,15 @@ class CudaSession:
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         binding = self._session.io_binding()
-        kept = [tensor.contiguous() for tensor in inputs]
-        for port, tensor in zip(self._session.get_inputs(), kept, strict=True):
+        held_inputs = [tensor.contiguous() for tensor in inputs]
+        for port, tensor in zip(self._session.get_inputs(), held_inputs, strict=True):
             dtype = str(tensor.dtype).removeprefix("torch.")
             binding.bind_input(port.name, "cuda", self._device, dtype, tuple(tensor.shape), tensor.data_ptr())
         for port in self._session.get_outputs():
             binding.bind_output(port.name, "cuda", self._device)
         torch.cuda.current_stream().synchronize()  # the session may work on a stream of its own
         self._session.run_with_iobinding(binding, self._run)
-        return tuple(torch.from_numpy(each) for each in binding.copy_outputs_to_cpu())
+        return tuple(torch.from_numpy(array) for array in binding.copy_outputs_to_cpu())
 
     def close(self) -> None:
         self._session = None

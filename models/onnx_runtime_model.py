@@ -16,18 +16,21 @@ import torch
 from ..catalog.spec import ModelSpec
 from ..engines.live_peak import CountedModel, MetaModel, live_cost
 from ..engines.memory import enforce
+from ..engines.memory.budget import MemoryBudget, format_bytes
 from ..engines.memory.cost import Cost
 from ..engines.network import PRECISIONS, Traits
 from ..engines.onnx import module as onnx_as_torch
 from ..engines.ort import runtime
 from ..engines.ort.probe import probed
 from ..engines.ort.providers import PROVIDERS, Provider, order, this_machine
-from ..errors import DeviceError, ModelFileError, printable
+from ..errors import BudgetError, DeviceError, ModelFileError, printable
 from .onnx_description import (
+    LARGER_PROBE_SIDE,
     PROBE_SIDE,
     OnnxDescription,
     adapted,
     load_unchanged,
+    refused_by_torch,
     scale_under_torch,
     spec_of,
     whole_scale,
@@ -41,7 +44,6 @@ PROCESS = 16 << 20  # bytes of a worker beside its session: code, stacks, shared
 # Where nothing can be counted: GFPGAN, RestoreFormer and CodeFormer as they are published hold 2200 to 2800 bytes
 # for each pixel in fp32.
 GUESSED = Cost(64 << 20, 3000.0)
-LARGER_PROBE_SIDE = 128  # px
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,23 +78,26 @@ class OnnxRuntimeModel(CountedModel):
     def hold_to(
         self, device: torch.device, allowed: int, ours: int
     ) -> contextlib.AbstractContextManager[enforce.Enforcement]:
-        return contextlib.nullcontext("enforced" if self.traits.takes_limit else "watched")
+        """An arena refuses more; a worker ends itself where it can read what it takes; else it is a prediction."""
+        if self.provider.enforced:
+            return contextlib.nullcontext("enforced")
+        return contextlib.nullcontext("watched" if probed(self.provider.key).is_watched else "predicted")
 
 
-def onnx_runtime_model(description: OnnxDescription, mode: str, refusal: str) -> OnnxRuntimeModel:
+def onnx_runtime_model(description: OnnxDescription, budget: MemoryBudget, refusal: str) -> OnnxRuntimeModel:
     """refusal: why torch cannot run the graph, so that nothing can be counted on tensors without data.
 
-    Raises ModelFileError, DependencyError, and DeviceError when no provider runs.
+    Raises ModelFileError, DependencyError, BudgetError, and DeviceError when no provider runs.
     """
     path = description.graph.path
     if printable(str(path)) != str(path):
         raise ModelFileError(
             f"onnxruntime cannot open {path}, whose name is no Unicode text. Rename it, or choose the engine torch."
         )
-    provider, notes = provider_for(mode)
+    provider, notes = provider_for(budget.mode)
     scale, guess = 1, GUESSED if refusal else None
     if description.card.is_image_network:
-        scale, guess = probe(description) if refusal else (scale_under_torch(description), None)
+        scale, guess = probe(description, budget.limit) if refusal else (scale_under_torch(description), None)
     if refusal:
         notes = (*notes, f"the memory of this file is a guess: it {refusal}")
     spec = spec_of(description, ("fp32",), description.largest_batch, scale)
@@ -101,7 +106,7 @@ def onnx_runtime_model(description: OnnxDescription, mode: str, refusal: str) ->
         f"onnxruntime {provider.title}",
         notes,
         is_outside=not in_process,
-        takes_limit=provider.enforced,
+        takes_limit=True,
         steers_memory=in_process,
         is_exact=guess is not None,
     )
@@ -116,14 +121,28 @@ def onnx_runtime_model(description: OnnxDescription, mode: str, refusal: str) ->
 
 
 @lru_cache(maxsize=16)
-def probe(description: OnnxDescription) -> tuple[int, Cost]:
+def probe(description: OnnxDescription, allowed: int | None = None) -> tuple[int, Cost]:
     """The scale and the cost of a network that torch cannot run, by running two small pictures in a worker.
 
-    Its memory is limited as that of a network that was guessed. Raises ModelFileError, BudgetError and what a worker
-    raises.
+    Its memory is limited as that of a network that was guessed, and to what is allowed: bytes, None for any. Raises
+    ModelFileError, BudgetError and what a worker raises.
     """
     weights = int(description.graph.parameters * torch.float32.itemsize * 2 * PACKED_WEIGHTS)
-    limit = PROCESS + weights + 2 * GUESSED.bytes_for(LARGER_PROBE_SIDE**2)
+    guessed = PROCESS + weights + 2 * GUESSED.bytes_for(LARGER_PROBE_SIDE**2)
+    limit = min(guessed, allowed or guessed)
+    try:
+        return _tried_out(description, limit)
+    except BudgetError as error:
+        raise BudgetError(
+            f"{description.name} must be tried out before its memory is known, because it "
+            f"{refused_by_torch(description)}, and {format_bytes(limit)} are not enough for a picture of "
+            f"{LARGER_PROBE_SIDE} px. Raise the budget, or get another export of the model.",
+            error.needed,
+            limit,
+        ) from error
+
+
+def _tried_out(description: OnnxDescription, limit: int) -> tuple[int, Cost]:
     session = WorkerSession(description.graph.path, PROVIDERS["cpu"], limit, False, True)
     run = adapted(description, session, description.dtype)
     peaks = []

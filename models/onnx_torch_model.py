@@ -53,6 +53,6 @@ def onnx_torch_model(description: OnnxDescription) -> OnnxTorchModel:
 def _meta(description: OnnxDescription, dtype: torch.dtype) -> tuple[Adapted, Any, int]:
     """How the network is called on tensors without data, their mode, and what loading keeps beside the weights."""
     module, mode = onnx_as_torch.meta_model(description.graph, dtype)
-    held = sum(each.numel() * each.element_size() for each in module.parameters())
+    held = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
     constants = max(0, held - description.graph.parameters * dtype.itemsize)
     return adapted(description, module, torch.float32), mode, constants + module.opening_bytes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..catalog.files import BUNDLED_FILE
 from ..engines.host import Host, StandaloneHost
+from ..engines.memory.budget import AUTOMATIC, MemoryBudget
 from ..engines.network import Model
 from ..errors import ModelFileError, SettingError, printable
 from . import library
@@ -23,14 +24,14 @@ class Opening:
 
     engine: one of ENGINES.
     precision: as in Options.
-    mode: the budget's.
+    budget: its mode chooses between engines, and a file that must be tried out to be described stays within it.
     commercial_only: refuse a file whose licence is not known to allow commercial use.
     Raises SettingError.
     """
 
     engine: str = "auto"
     precision: str = "auto"
-    mode: str = "auto"
+    budget: MemoryBudget = AUTOMATIC
     commercial_only: bool = False
 
     def __post_init__(self) -> None:
@@ -38,16 +39,16 @@ class Opening:
             raise SettingError(f"There is no engine {self.engine!r}. Choose one of {', '.join(ENGINES)}.")
 
 
-AUTOMATIC = Opening()
+AS_USUAL = Opening()
 
 
 def open_model(
-    path: Path | str = BUNDLED_FILE, name: str = "", host: Host | None = None, opening: Opening = AUTOMATIC
+    path: Path | str = BUNDLED_FILE, name: str = "", host: Host | None = None, opening: Opening = AS_USUAL
 ) -> Model:
     """Describes a model file, the bundled one unless another is named; nothing of it is loaded.
 
     name: for reports, the file's own where it is empty. Raises ModelFileError, SettingError, DependencyError,
-    DeviceError.
+    DeviceError, BudgetError.
     """
     path = Path(path)
     name, host = printable(name or path.name), host or StandaloneHost()
@@ -68,7 +69,7 @@ def open_model(
         return model
     from .tensorrt_model import tensorrt_model
 
-    full = opening.precision == "auto" and opening.mode == "quality"
+    full = opening.precision == "auto" and opening.budget.mode == "quality"
     return tensorrt_model(model, "fp32" if full else opening.precision, host)
 
 
@@ -77,15 +78,15 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     engine = opening.engine
     if engine == "tensorrt":
         raise SettingError(f"{name}: engines of TensorRT are built from torch's weights. Choose the engine auto.")
-    found = library.identified(path, host=host)
+    file = library.identified(path, host=host)
     if opening.commercial_only:
-        found.check_commercial()
-    if found.card is None:
-        raise ModelFileError(f"{name} is no ONNX model that is known here: {found.note}.")
-    description = describe(path, name, found.card, found.licence)
+        file.check_commercial()
+    if file.card is None:
+        raise ModelFileError(f"{name} is no ONNX model that is known here: {file.note}.")
+    description = describe(path, name, file.card, file.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:
         raise ModelFileError(f"{name} {refusal}. Get another export of the model, or choose the engine onnxruntime.")
-    if engine == "torch" or (engine == "auto" and not refusal and opening.mode != "compatibility"):
+    if engine == "torch" or (engine == "auto" and not refusal and opening.budget.mode != "compatibility"):
         return onnx_torch_model(description)
-    return onnx_runtime_model(description, opening.mode, refusal)
+    return onnx_runtime_model(description, opening.budget, refusal)

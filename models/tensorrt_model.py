@@ -21,8 +21,9 @@ from ..catalog.spec import ModelSpec
 from ..engines.host import Host
 from ..engines.memory.cost import Cost
 from ..engines.network import Model, Network, Tensors, Traits
-from ..engines.tensorrt.build import WORKSPACE, EngineFacts, facts_file, loaded
-from ..engines.worker.parent import Patience, Worker
+from ..engines.tensorrt.build import WORKSPACE, BuildTask, EngineFacts, facts_file, loaded
+from ..engines.worker.parent import Worker
+from ..engines.worker.process import Patience
 from ..errors import DependencyError, ModelFileError, SettingError
 from .torch_model import TorchModel
 
@@ -43,7 +44,10 @@ class Engine:
 
 @dataclass(frozen=True, eq=False)
 class TensorRTModel(Model):
-    """A face network as an engine. Not yet run on a card: `python3 dev.py bench gpu` proves it where there is one."""
+    """A face network as an engine. Not yet run on a card.
+
+    `python3 dev.py bench gpu --only tensorrt` proves it where there is one.
+    """
 
     spec: ModelSpec
     key: tuple[Any, ...]
@@ -83,7 +87,7 @@ def tensorrt_model(model: TorchModel, precision: str, host: Host, budget: int | 
     if host.device().type != "cuda":
         raise SettingError(f"TensorRT runs on NVIDIA cards, and the device here is {host.device()}. Choose auto.")
     if precision == "auto":
-        precision = next(each for each in PRECISIONS if each in spec.precisions)
+        precision = next(name for name in PRECISIONS if name in spec.precisions)
     if precision not in PRECISIONS or precision not in spec.precisions:
         raise SettingError(f"{spec.name} cannot be built for TensorRT in {precision}. Choose auto.")
     built = built_engine(model, precision, host, budget)
@@ -116,9 +120,9 @@ class EngineNetwork(Network):
 
     def _stream_weights(self, facts: EngineFacts, pictures: int, limit: int) -> None:
         """Keeps as many weights on the card as the limit has room for; 0 is no limit."""
-        room = limit - facts.memory - pictures - (facts.weights - facts.streamable)
-        if limit and room < facts.streamable:
-            self._engine.weight_streaming_budget_v2 = max(0, room)
+        left = limit - facts.memory - pictures - (facts.weights - facts.streamable)
+        if limit and left < facts.streamable:
+            self._engine.weight_streaming_budget_v2 = max(0, left)
 
     def run(self, inputs: Tensors, fidelity: float) -> Tensors:
         batch = inputs[0]
@@ -173,8 +177,7 @@ def _built(model: TorchModel, precision: str, path: Path, host: Host, budget: in
     progress = path.with_suffix(".progress")
     host.progress("export", 0, 1)
     export(model, precision, onnx, batch=1)
-    task = {
-        "kind": "tensorrt",
+    settings = {
         "model": str(onnx),
         "engine": str(path),
         "timing": str(path.parent / "timings.cache"),
@@ -182,7 +185,7 @@ def _built(model: TorchModel, precision: str, path: Path, host: Host, budget: in
         "workspace": min(WORKSPACE, budget or WORKSPACE),
     }
     # The builder's host memory is not the budget's, which is for the card.
-    worker = Worker(task, None, name=model.spec.name, patience=PATIENCE)
+    worker = Worker(BuildTask, settings, name=model.spec.name, patience=PATIENCE)
     try:
         about = worker.start(_reporting(progress, host))
     finally:

@@ -62,15 +62,15 @@ class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
 @lru_cache(maxsize=1)
 def registry() -> spandrel.ArchRegistry:
     """spandrel's architectures, the extra ones where the user has installed them, and ours."""
-    known = spandrel.MAIN_REGISTRY.copy()
+    architectures = spandrel.MAIN_REGISTRY.copy()
     try:
         from spandrel_extra_arches import EXTRA_REGISTRY
     except ImportError:
         pass
     else:
-        known.add(*EXTRA_REGISTRY, ignore_duplicates=True)
-    known.add(spandrel.ArchSupport.from_architecture(SlimUnetArchitecture()))
-    return known
+        architectures.add(*EXTRA_REGISTRY, ignore_duplicates=True)
+    architectures.add(spandrel.ArchSupport.from_architecture(SlimUnetArchitecture()))
+    return architectures
 
 
 class TorchNetwork(Network):
@@ -114,7 +114,7 @@ class TorchModel(CountedModel):
 
     def meta_model(self, dtype: torch.dtype) -> MetaModel:
         forward, mode, _ = meta_forward(self.layout, dtype)
-        return lambda inputs, fidelity: forward(inputs[0], fidelity), mode
+        return lambda inputs, fidelity: (forward(inputs[0], fidelity),), mode
 
     def load(self, device: torch.device, precision: str, limit: int) -> TorchNetwork:
         dtype = PRECISIONS[precision]
@@ -193,7 +193,7 @@ def _descriptor(weights: StateDict, name: str) -> Any:
         descriptor = registry().load(weights)
     except spandrel.UnsupportedModelError as error:
         raise ModelFileError(
-            f"{name} is a model, but of an architecture that is not known here ({len(weights)} tensors). "
+            f"{name} is a model, but of an architecture that is not supported ({len(weights)} tensors). "
             "Face restorers such as GFPGAN, RestoreFormer and CodeFormer and most upscalers are known; "
             "checkpoints, LoRAs and detectors are not restorers."
         ) from error
@@ -210,7 +210,7 @@ def _descriptor(weights: StateDict, name: str) -> Any:
 def _misfit(name: str) -> ModelFileError:
     return ModelFileError(
         f"{name} looks like a known architecture but tensors are missing or of another size or type; "
-        "the file is damaged or a variant that is not known here. Get it from its maker again."
+        "the file is damaged or a variant that is not supported. Download it again from its author."
     )
 
 
@@ -246,8 +246,8 @@ def forward_of(descriptor: Any, device: torch.device, dtype: torch.dtype) -> For
     if low_memory is None:
         return lambda batch, fidelity: descriptor(batch.to(dtype))
     prepared = low_memory.prepare(descriptor.model, device, dtype)
-    kept = torch.float32 if low_memory.takes_float32 else dtype
-    return lambda batch, fidelity: low_memory.forward(prepared, batch.to(kept), fidelity)
+    taken = torch.float32 if low_memory.takes_float32 else dtype
+    return lambda batch, fidelity: low_memory.forward(prepared, batch.to(taken), fidelity)
 
 
 def spec_of(descriptor: Any, layout: Layout, path: Path | None) -> ModelSpec:

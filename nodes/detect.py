@@ -1,4 +1,4 @@
-"""Detect Faces: find them once, for every node behind."""
+"""Detect Faces: finds faces once, for all later nodes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
-from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, schema, ui
+from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, rare, schema, ui
 from .networks import library, network_inputs
 
 DETECTORS = ["mtcnn", "scrfd", "yoloface", "yunet"]
 
 
-def _size_input(name: str, tooltip: str) -> io.Input:
-    return io.Int.Input(name, default=0, min=0, max=16384, optional=True, tooltip=tooltip)
+def _size_input(name: str, label: str, tooltip: str) -> io.Input:
+    return io.Int.Input(name, label, default=0, min=0, max=16384, optional=True, tooltip=tooltip)
 
 
 class DetectFaces(io.ComfyNode):
@@ -25,52 +25,90 @@ class DetectFaces(io.ComfyNode):
             node_id="SlimFusionDetectFaces",
             display_name="Detect Faces",
             category="SlimFusion",
-            description="Finds faces with their five points, numbered from left to right. Detect once and feed all "
+            description="Finds faces and numbers them from left to right. Detect once, and connect the result to all "
             "face nodes.",
-            search_aliases=["face detection", "mtcnn", "scrfd", "retinaface", "yunet", "find faces"],
+            search_aliases=[
+                "face detection",
+                "face detector",
+                "find faces",
+                "face bbox",
+                "mtcnn",
+                "scrfd",
+                "retinaface",
+                "yunet",
+                "yoloface",
+                "insightface",
+                "人脸检测",
+                "人脸识别",
+            ],
             # The host shows the preview again when the node was cached.
             has_intermediate_output=True,
             inputs=[
-                io.Image.Input("image"),
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
                 io.Combo.Input(
                     "detector",
                     options=DETECTORS,
                     default="mtcnn",
-                    tooltip="MTCNN is always there. The others need an ONNX file, told by its content: scrfd is also "
-                    "det_10g and RetinaFace 10g.",
+                    tooltip="mtcnn comes with SlimFusion. The others need an ONNX file in a model folder. scrfd also "
+                    "stands for det_10g and RetinaFace 10g.",
                 ),
-                io.Float.Input("score", default=0.8, min=0.0, max=1.0, step=0.01, tooltip="Minimum confidence."),
+                io.Float.Input(
+                    "score",
+                    display_name="min confidence",
+                    default=0.8,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Lower it if faces are missed. Raise it if something else is taken for a face.",
+                ),
                 io.Int.Input(
                     "max_faces",
+                    display_name="max faces",
                     default=0,
                     min=0,
                     max=1000,
-                    tooltip="Maximum faces per frame, best first. 0: all.",
+                    tooltip="Maximum faces per frame, best first. 0 = no limit.",
                 ),
-                BoundingBox.Input(
-                    "bboxes", optional=True, tooltip="Boxes from another detector: only points are looked for."
-                ),
-                FaceLandmarks.Input(
-                    "landmarks", optional=True, tooltip="From core's MediaPipe node: nothing is detected here."
-                ),
-                _size_input("min_face", "Smallest face in px. 0: no limit, but a 36th of the frame with MTCNN."),
-                _size_input("max_face", "Largest face in px. 0: no limit."),
-                io.Boolean.Input(
-                    "turned",
-                    default=False,
-                    optional=True,
-                    tooltip="Look at each frame turned by 90, 180 and 270 degrees too. Off: only where "
-                    "no face is found upright.",
-                ),
-                io.Boolean.Input(
-                    "tiled", default=True, optional=True, tooltip="Look at large frames in tiles too, for small faces."
+                *rare(
+                    BoundingBox.Input(
+                        "bboxes",
+                        optional=True,
+                        tooltip="Optional, from another detector. Then only the landmarks are searched, inside the "
+                        "boxes.",
+                    ),
+                    FaceLandmarks.Input(
+                        "landmarks",
+                        optional=True,
+                        tooltip="Optional, from MediaPipe Face Landmarker. Then no detection runs here.",
+                    ),
+                    _size_input(
+                        "min_face",
+                        "min face (px)",
+                        "Ignore smaller faces. 0 = no limit, but mtcnn finds none below 1/36 of the short side.",
+                    ),
+                    _size_input("max_face", "max face (px)", "Ignore larger faces. 0 = no limit."),
+                    io.Boolean.Input(
+                        "turned",
+                        display_name="rotated faces",
+                        default=False,
+                        optional=True,
+                        tooltip="Also search every frame rotated by 90, 180 and 270 degrees. If off, only frames "
+                        "without an upright face are rotated.",
+                    ),
+                    io.Boolean.Input(
+                        "tiled",
+                        display_name="tiled search",
+                        default=True,
+                        optional=True,
+                        tooltip="Also search large frames in tiles, to find small faces. Not used by mtcnn.",
+                    ),
                 ),
                 *network_inputs(),
             ],
             outputs=[
-                FaceList.Output(display_name="faces"),
-                BoundingBox.Output(display_name="bboxes"),
-                io.Image.Output(display_name="preview"),
+                FaceList.Output(display_name="faces", tooltip="Connect it to all face nodes."),
+                BoundingBox.Output(display_name="bboxes", tooltip="The boxes of the faces, for nodes of other packs."),
+                io.Image.Output(display_name="preview", tooltip="The frames with boxes, landmarks and face numbers."),
             ],
         )
 

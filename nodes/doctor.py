@@ -1,4 +1,4 @@
-"""Doctor: what works on this machine, what does not, and the command that mends it."""
+"""Doctor: checks what works on this machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ class Doctor(io.ComfyNode):
             node_id="SlimFusionDoctor",
             display_name="SlimFusion Doctor",
             category="SlimFusion",
-            description="Looks at torch, onnxruntime and its providers, the memory and the models, and says what "
-            "does not work, with the command that mends it. Installs and changes nothing.",
-            search_aliases=["diagnose", "onnxruntime", "cuda not found", "check installation"],
+            description="Checks torch, onnxruntime and its providers, memory and models. Says what does not work and "
+            "which command repairs it. Installs and changes nothing.",
+            search_aliases=["diagnose", "troubleshoot", "onnxruntime", "cuda not found", "check installation", "诊断"],
             inputs=[
                 io.Boolean.Input(
-                    "hash_models", default=False, tooltip="Also read every model whole and give its SHA-256."
+                    "hash_models",
+                    display_name="hash models",
+                    default=False,
+                    tooltip="Also compute the SHA-256 of every model file. Reads whole files, which takes a while.",
                 )
             ],
-            outputs=[io.String.Output(display_name="text")],
+            outputs=[io.String.Output(display_name="text", tooltip="The findings as text.")],
             is_output_node=True,
             not_idempotent=True,
         )
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> float:
-        return float("nan")  # never equal to itself: a machine may have changed since
+        return float("nan")  # never equal to itself, because the machine may have changed
 
     @classmethod
     def execute(cls, hash_models: bool) -> io.NodeOutput:

@@ -54,8 +54,8 @@ def socket_type(name: str) -> Any:
     plain: Any = kind.Input
 
     class Socket(plain):
-        def __init__(self, id: str, **settings: Any) -> None:
-            super().__init__(id, extra_dict={"forceInput": True}, **settings)
+        def __init__(self, id: str, display_name: str | None = None, **settings: Any) -> None:
+            super().__init__(id, display_name, extra_dict={"forceInput": True}, **settings)
 
     kind.Input = Socket
     return kind
@@ -79,6 +79,16 @@ def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
     return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+
+
+def rare(*inputs: io.Input) -> list[io.Input]:
+    """Marks inputs that few people change: pages that know of it show them on request only.
+
+    Written into the input's own dictionary, because hosts before 0.10 have no keyword for it.
+    """
+    for each in inputs:
+        each.extra_dict = {**(each.extra_dict or {}), "advanced": True}
+    return list(inputs)
 
 
 def register_model_folders() -> None:
@@ -362,6 +372,7 @@ __all__ = [
     "model_folders",
     "model_names",
     "offer_example_pictures",
+    "rare",
     "register_model_folders",
     "said",
     "schema",

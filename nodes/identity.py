@@ -1,4 +1,4 @@
-"""Face Identity and its kin: who somebody is, made from pictures, kept as a file, blended, compared."""
+"""The nodes of identities: make, save, load, blend and compare them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..faces.identity.identity import (
     save_identity,
     saved_identity,
 )
-from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, said, schema
+from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, rare, said, schema
 from .networks import detection_inputs, library, network_inputs
 
 NONE_SAVED = "none is saved yet"
@@ -37,23 +37,43 @@ class MakeIdentity(io.ComfyNode):
             node_id="SlimFusionIdentity",
             display_name="Face Identity",
             category="SlimFusion",
-            description="Makes an identity from one picture or several of the same person: the largest face of each "
-            "frame, or the faces that are connected. Needs a recogniser such as InsightFace's w600k_r50.onnx.",
-            search_aliases=["face model", "face embedding", "reactor face model", "arcface"],
+            description="Makes an identity from one or more pictures of the same person. Needs a face recognition "
+            "model such as w600k_r50.onnx of InsightFace.",
+            search_aliases=[
+                "face model",
+                "face embedding",
+                "build face model",
+                "reactor",
+                "insightface",
+                "arcface",
+                "人物",
+            ],
             inputs=[
-                io.Image.Input("image"),
-                io.String.Input("name", default="somebody", tooltip="What reports and files call the person."),
-                io.Combo.Input(
-                    "combine",
-                    options=list(COMBINE),
-                    default="mean",
-                    tooltip="Of several faces: mean uses all alike, median forgets those that do not belong.",
+                io.Image.Input("image", tooltip="Pictures of one person. The largest face of each is used."),
+                io.String.Input("name", default="somebody", tooltip="Name of the person in reports and files."),
+                *rare(
+                    io.Combo.Input(
+                        "combine",
+                        options=list(COMBINE),
+                        default="mean",
+                        tooltip="For several pictures. mean: the average of all faces. median: ignores faces that do "
+                        "not fit.",
+                    )
                 ),
-                FaceList.Input("faces", optional=True, tooltip="All of them are used; detected here without."),
+                FaceList.Input(
+                    "faces",
+                    optional=True,
+                    tooltip="Optional, from Detect Faces or Select Faces; all of them are used. If not connected, "
+                    "faces are detected here.",
+                ),
                 *network_inputs(),
                 *detection_inputs(),
             ],
-            outputs=[IdentityType.Output(display_name="identity")],
+            outputs=[
+                IdentityType.Output(
+                    display_name="identity", tooltip="Connect it to Swap Faces, Select Faces or Save Face Identity."
+                )
+            ],
         )
 
     @classmethod
@@ -92,20 +112,28 @@ class SaveIdentity(io.ComfyNode):
             node_id="SlimFusionSaveIdentity",
             display_name="Save Face Identity",
             category="SlimFusion",
-            description="Keeps an identity in models/reactor/faces, where ReActor reads it too.",
-            search_aliases=["save face model"],
+            description="Saves an identity to models/reactor/faces, where ReActor can read it too.",
+            search_aliases=["save face model", "reactor", "人物"],
             inputs=[
-                IdentityType.Input("identity"),
-                io.String.Input("name", default="", tooltip="The file's name without ending; the identity's if empty."),
-                io.Boolean.Input("overwrite", default=False, tooltip="Replace a file of the same name."),
+                IdentityType.Input("identity", tooltip="From Face Identity or Blend Face Identities."),
+                io.String.Input(
+                    "name",
+                    display_name="file name",
+                    default="",
+                    tooltip="File name without extension. Empty = the name of the identity.",
+                ),
+                io.Boolean.Input("overwrite", default=False, tooltip="Replace an existing file of the same name."),
             ],
-            outputs=[IdentityType.Output(display_name="identity"), io.String.Output(display_name="path")],
+            outputs=[
+                IdentityType.Output(display_name="identity", tooltip="The input, unchanged."),
+                io.String.Output(display_name="path", tooltip="The path of the saved file."),
+            ],
             is_output_node=True,
         )
 
     @classmethod
     def validate_inputs(cls, name: str | None = None) -> bool | str:
-        """Before the identity is made. None: the name comes from another node and is not there yet."""
+        """Before the identity is made. None: the name comes from another node, later."""
         return said(lambda: identity_path(name, identity_folders()[0])) if name and name.strip() else True
 
     @classmethod
@@ -123,15 +151,15 @@ class LoadIdentity(io.ComfyNode):
             node_id="SlimFusionLoadIdentity",
             display_name="Load Face Identity",
             category="SlimFusion",
-            description="Loads an identity that was saved here or by ReActor.",
-            search_aliases=["load face model", "reactor face model"],
-            inputs=[io.Combo.Input("name", options=names, default=names[0], tooltip="From models/reactor/faces.")],
-            outputs=[IdentityType.Output(display_name="identity")],
+            description="Loads an identity that was saved by Save Face Identity or by ReActor.",
+            search_aliases=["load face model", "reactor face model", "reactor", "人物"],
+            inputs=[io.Combo.Input("name", options=names, default=names[0], tooltip="File in models/reactor/faces.")],
+            outputs=[IdentityType.Output(display_name="identity", tooltip="Connect it to Swap Faces or Select Faces.")],
         )
 
     @classmethod
     def validate_inputs(cls, name: str | None = None) -> bool | str:
-        """Older hosts do not hold a value against the list. None: it comes from another node and is not there yet."""
+        """Older hosts do not check a value against the list. None: the value comes from another node, later."""
         return True if name is None else said(lambda: saved_identity(name, identity_folders()))
 
     @classmethod
@@ -147,29 +175,36 @@ class LoadIdentity(io.ComfyNode):
 class BlendIdentities(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        inputs: list[io.Input] = [io.String.Input("name", default="blend", tooltip="What the result is called.")]
+        inputs: list[io.Input] = [io.String.Input("name", default="blend", tooltip="Name of the new identity.")]
         for number in range(1, MOST_BLENDED + 1):
-            inputs.append(IdentityType.Input(f"identity_{number}", optional=number > 2))
-            tooltip = "How much of it there is, against the other weights."
-            inputs.append(
-                io.Float.Input(
-                    f"weight_{number}",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.05,
-                    tooltip=tooltip,
-                    optional=number > 2,
-                )
+            optional, note = number > 2, "Optional, a" if number > 2 else "A"
+            label, tooltip = f"identity {number}", f"{note} face identity to blend."
+            weight = io.Float.Input(
+                f"weight_{number}",
+                f"weight {number}",
+                default=1.0,
+                min=0.0,
+                max=100.0,
+                step=0.05,
+                optional=optional,
+                tooltip=f"Share of identity {number}, relative to the other weights. 0 leaves it out.",
             )
+            inputs += [IdentityType.Input(f"identity_{number}", label, optional=optional, tooltip=tooltip), weight]
         return schema(
             node_id="SlimFusionBlendIdentities",
             display_name="Blend Face Identities",
             category="SlimFusion",
-            description="Makes one identity from up to four, more of some than of others.",
-            search_aliases=["merge face models", "blend faces", "build face model"],
+            description="Blends two to four identities into a new one, each with its own weight.",
+            search_aliases=[
+                "merge face models",
+                "blend faces",
+                "mix faces",
+                "build blended face model",
+                "reactor",
+                "人物",
+            ],
             inputs=inputs,
-            outputs=[IdentityType.Output(display_name="identity")],
+            outputs=[IdentityType.Output(display_name="identity", tooltip="The new identity.")],
         )
 
     @classmethod
@@ -187,10 +222,16 @@ class Likeness(io.ComfyNode):
             node_id="SlimFusionLikeness",
             display_name="Face Likeness",
             category="SlimFusion",
-            description="How alike two identities are: 1 is the same, 0 has nothing in common (cosine).",
-            search_aliases=["face similarity", "compare faces"],
-            inputs=[IdentityType.Input("identity_1"), IdentityType.Input("identity_2")],
-            outputs=[io.Float.Output(display_name="likeness"), io.String.Output(display_name="text")],
+            description="Compares two identities (cosine): 1 = the same, 0 = nothing in common.",
+            search_aliases=["face similarity", "compare faces", "face distance", "相似度"],
+            inputs=[
+                IdentityType.Input("identity_1", "identity 1", tooltip="From Face Identity or Load Face Identity."),
+                IdentityType.Input("identity_2", "identity 2", tooltip="From Face Identity or Load Face Identity."),
+            ],
+            outputs=[
+                io.Float.Output(display_name="likeness", tooltip="The cosine, from -1 to 1."),
+                io.String.Output(display_name="text", tooltip="Both names and the likeness."),
+            ],
             is_output_node=True,
         )
 

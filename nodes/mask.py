@@ -8,14 +8,14 @@ import torch
 
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
-from .host import FaceList, frames_in, frames_out, io, schema
+from .host import FaceList, frames_in, frames_out, io, rare, schema
 from .networks import library, network_inputs
 
-SIDES = ("top", "right", "bottom", "left")
+SIDES = {"top": "at the top", "right": "on the right", "bottom": "at the bottom", "left": "on the left"}
 
 
 def names(text: str) -> tuple[str, ...]:
-    """The words of a list that is separated by commas."""
+    """The words of a list with commas."""
     return tuple(part.strip().lower() for part in text.split(",") if part.strip())
 
 
@@ -25,49 +25,70 @@ class FaceMask(io.ComfyNode):
         margins = [
             io.Float.Input(
                 f"{side}_margin",
+                f"{side} margin",
                 default=0.0,
                 min=0.0,
                 max=0.9,
                 step=0.01,
-                tooltip=f"Left out at the face's {side}, as a part of its square.",
+                tooltip=f"Left out {at}, as a fraction of the face's square.",
             )
-            for side in SIDES
+            for side, at in SIDES.items()
         ]
         return schema(
             node_id="SlimFusionFaceMask",
             display_name="Face Mask",
             category="SlimFusion",
-            description="The mask of all faces: a soft square each, limited by areas, regions, what stands before "
-            "the face, and your own mask. Connect it to Tiled Face Restore.",
-            search_aliases=["occlusion mask", "xseg", "bisenet", "face parsing", "mouth mask"],
+            description="Makes a mask of all faces: one soft square per face, which can be limited to parts of the "
+            "face and can exclude hands or hair. Connect it to a restore or swap node.",
+            search_aliases=[
+                "occlusion mask",
+                "xseg",
+                "bisenet",
+                "face parsing",
+                "mouth mask",
+                "face segmentation",
+                "reactor",
+                "遮罩",
+                "蒙版",
+            ],
             inputs=[
-                FaceList.Input("faces"),
+                FaceList.Input("faces", tooltip="From Detect Faces or Select Faces."),
                 io.Float.Input(
                     "feather",
                     default=0.05,
                     min=0.0,
                     max=0.5,
                     step=0.01,
-                    tooltip="Width of the soft edge as a part of the face's square: the same look at every size.",
+                    tooltip="Width of the soft edge, as a fraction of the face's square.",
                 ),
-                *margins,
+                *rare(*margins),
                 io.String.Input(
-                    "areas", default="", tooltip="Only these, from 68 points: upper, lower, mouth; empty for all."
+                    "areas",
+                    default="",
+                    tooltip="Only these parts, from 68 landmarks: upper, lower, mouth. Separate them with commas. "
+                    "Empty = the whole face.",
                 ),
                 io.String.Input(
                     "regions",
                     default="",
-                    tooltip="Only these, from a face parser (BiSeNet): skin, brows, eyes, glasses, ears, nose, mouth, "
-                    "lips, neck, hair, hat; empty for all.",
+                    tooltip="Only these parts, from a face parser (BiSeNet): skin, brows, eyes, glasses, ears, nose, "
+                    "mouth, lips, neck, hair, hat. Separate them with commas. Empty = the whole face.",
                 ),
                 io.Boolean.Input(
-                    "occlusion", default=False, tooltip="Leave out what stands before the face; needs XSeg."
+                    "occlusion",
+                    display_name="occlusion",
+                    default=False,
+                    tooltip="Exclude anything that covers the face (hands, hair). Needs an XSeg model.",
                 ),
-                io.Image.Input("image", optional=True, tooltip="The image the faces were found in, for networks."),
-                io.Mask.Input("mask", optional=True, tooltip="Only where it is white."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The image in which the faces were detected. Needed for areas, regions and occlusion.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="Optional. The result is black where this mask is black."),
                 *network_inputs(),
             ],
-            outputs=[io.Mask.Output(display_name="mask")],
+            outputs=[io.Mask.Output(display_name="mask", tooltip="White where faces may be changed.")],
         )
 
     @classmethod
@@ -86,7 +107,7 @@ class FaceMask(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..faces.frames import checked_frames
         from ..faces.identity.library import OCCLUDERS, PARSERS, add_landmarks68, mask_network
-        from ..faces.masks.face_masks import MaskChoice, face_masks
+        from ..faces.masks.face_masks import MaskChoice, MaskNetworks, face_masks
 
         top, right, bottom, left = (margins[f"{side}_margin"] for side in SIDES)
         choice = MaskChoice((top, right, bottom, left), names(areas), names(regions), occlusion, feather)
@@ -100,4 +121,4 @@ class FaceMask(io.ComfyNode):
                 asked["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:
                 asked["parser"] = mask_network(networks, "parser", PARSERS, faces.count)
-        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, user=mask, **asked)))
+        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, MaskNetworks(**asked), mask)))

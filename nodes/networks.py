@@ -1,4 +1,4 @@
-"""What nodes share that ask networks about faces: the user's files, the budget, and the inputs for both."""
+"""Inputs and networks that several nodes share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..engines.memory.budget import MemoryBudget
 from ..faces.detect.settings import TURNED
-from .host import Budget, ComfyHost, catalogue_folders, io
+from .host import Budget, ComfyHost, catalogue_folders, io, rare
 
 if TYPE_CHECKING:
     from ..faces.identity.library import ModelLibrary
@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 def network_inputs() -> list[io.Input]:
     """Appended to a node's own inputs."""
     return [
-        Budget.Input("budget", optional=True, tooltip="From the Memory Budget Guard; automatic without."),
-        io.Boolean.Input(
-            "commercial_only",
-            default=False,
-            optional=True,
-            tooltip="Use only networks whose licence is known to allow commercial use.",
+        Budget.Input(
+            "budget", optional=True, tooltip="Optional, from Memory Budget Guard. If not connected, it is automatic."
+        ),
+        *rare(
+            io.Boolean.Input(
+                "commercial_only",
+                display_name="commercial only",
+                default=False,
+                optional=True,
+                tooltip="Use only models whose licence is known to allow commercial use.",
+            )
         ),
     ]
 
 
 def library(budget: MemoryBudget | None, commercial_only: bool) -> ModelLibrary:
-    """The networks that lie in the user's folders; they are looked for when one is needed."""
+    """The models in the user's folders. They are searched when one is needed."""
     from ..faces.identity.library import ModelLibrary
     from ..models.library import search
 
@@ -35,21 +40,24 @@ def library(budget: MemoryBudget | None, commercial_only: bool) -> ModelLibrary:
 
 
 def detection_inputs() -> list[io.Input]:
-    """Appended to the inputs of a node that looks for faces itself; values of `DetectionSettings`."""
-    return [
+    """Appended to the inputs of a node that can detect faces itself; values of `DetectionSettings`."""
+    return rare(
         io.Combo.Input(
             "turned",
+            display_name="rotated faces",
             options=list(TURNED),
             default=TURNED[0],
             optional=True,
-            tooltip="Faces that lie or are upside down. auto: turned frames are tried where no face is found upright.",
+            tooltip="How faces that lie on their side or upside down are found. auto: rotate a frame only if no "
+            "upright face is found in it. Unused if faces is connected.",
         ),
         io.Int.Input(
             "min_face",
+            display_name="min face (px)",
             default=0,
             min=0,
             max=16384,
             optional=True,
-            tooltip="Smallest face in px; smaller ones stay as they are. 0: automatic.",
+            tooltip="Ignore smaller faces. 0 = automatic. Unused if faces is connected.",
         ),
-    ]
+    )

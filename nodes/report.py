@@ -1,11 +1,11 @@
-"""Memory Report and Release Models: what the memory was used for, and giving it back."""
+"""Memory Report and Release Models."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..engines.memory.report import Report
-from .host import ReportType, io, schema, ui
+from .host import ComfyHost, ReportType, io, rare, schema, ui
 
 
 class MemoryReport(io.ComfyNode):
@@ -15,10 +15,14 @@ class MemoryReport(io.ComfyNode):
             node_id="SlimFusionMemoryReport",
             display_name="Memory Report",
             category="SlimFusion",
-            description="Draws a run's memory over time against its budget, and says what was given up.",
-            search_aliases=["vram usage", "memory chart"],
-            inputs=[ReportType.Input("report")],
-            outputs=[io.Image.Output(display_name="picture"), io.String.Output(display_name="text")],
+            description="Draws the memory that a node used over time, with its budget, and lists what was reduced to "
+            "keep the budget.",
+            search_aliases=["vram usage", "memory chart", "memory profile", "peak memory", "显存"],
+            inputs=[ReportType.Input("report", tooltip="The report of a restore or swap node.")],
+            outputs=[
+                io.Image.Output(display_name="picture", tooltip="The chart as an image."),
+                io.String.Output(display_name="text", tooltip="The report as text."),
+            ],
             is_output_node=True,
         )
 
@@ -37,23 +41,40 @@ class ReleaseModels(io.ComfyNode):
             node_id="SlimFusionReleaseModels",
             display_name="Release Models",
             category="SlimFusion",
-            description="Gives back the memory of all SlimFusion networks when its input has arrived, and passes "
-            "the input on.",
-            search_aliases=["free memory", "unload models", "free vram"],
-            inputs=[io.AnyType.Input("anything", tooltip="What is to be done first.")],
-            outputs=[io.AnyType.Output(display_name="anything"), io.String.Output(display_name="text")],
+            description="Unloads all SlimFusion models once its input has arrived, and passes the input on unchanged.",
+            search_aliases=["free memory", "unload models", "free vram", "clear vram", "purge", "显存"],
+            inputs=[
+                io.AnyType.Input("anything", tooltip="Models are released after this input has arrived."),
+                *rare(
+                    io.Boolean.Input(
+                        "forget_measurements",
+                        display_name="forget measurements",
+                        default=False,
+                        optional=True,
+                        tooltip="Also forget the memory that earlier runs measured. Use it once after a new driver.",
+                    )
+                ),
+            ],
+            outputs=[
+                io.AnyType.Output(display_name="anything", tooltip="The input, unchanged."),
+                io.String.Output(display_name="text", tooltip="How much memory was released."),
+            ],
             is_output_node=True,
             not_idempotent=True,
         )
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> float:
-        return float("nan")  # never equal to itself: releasing is done anew in every run
+        return float("nan")  # never equal to itself, so the models are released in every run
 
     @classmethod
-    def execute(cls, anything: Any) -> io.NodeOutput:
+    def execute(cls, anything: Any, forget_measurements: bool = False) -> io.NodeOutput:
         from ..engines.cache import SESSIONS
         from ..engines.memory.budget import format_bytes
+        from ..engines.memory.costs import COSTS
 
         text = f"released {format_bytes(SESSIONS.release())}"
+        if forget_measurements:
+            count = COSTS.forget(ComfyHost().state_folder())
+            text += f", forgot {count} {'measurement' if count == 1 else 'measurements'} of memory"
         return io.NodeOutput(anything, text, ui={"text": [text]})

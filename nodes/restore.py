@@ -6,12 +6,27 @@ from typing import Any
 
 import torch
 
+from ..catalog.files import BUNDLED, offered_model
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
-from .host import Budget, ComfyHost, FaceList, Model, ReportType, frames_in, frames_out, io, schema
-from .load import model_from
+from .host import (
+    Budget,
+    ComfyHost,
+    FaceList,
+    Model,
+    ReportType,
+    frames_in,
+    frames_out,
+    io,
+    model_folders,
+    model_names,
+    rare,
+    said,
+    schema,
+)
+from .load import model_from, model_stamp
 from .networks import detection_inputs
 
 
@@ -19,18 +34,60 @@ def model_input() -> io.Input:
     return io.MultiType.Input(
         "model",
         types=[Model, io.UpscaleModel],
-        tooltip="From Load Fusion Model, or core's Load Upscale Model.",
+        optional=True,
+        tooltip="Optional, from Load Fusion Model or Load Upscale Model. If not connected, restorer is used.",
         extra_dict={"forceInput": True},
     )
+
+
+def restorer_input() -> io.Input:
+    """Appended last: workflows that were saved before it existed have no value for it."""
+    return io.Combo.Input(
+        "restorer",
+        options=model_names(),
+        default=BUNDLED,
+        optional=True,
+        tooltip="Model file to use if model is not connected. The first one comes with SlimFusion.",
+    )
+
+
+class UsesRestorer(io.ComfyNode):
+    """What both restore nodes tell the host about the file that is chosen in them.
+
+    Where `model` is connected, the host calls these with model=None, and the file does not matter.
+    """
+
+    @classmethod
+    def validate_inputs(cls, restorer: str | None = BUNDLED, model: Any = "not connected") -> bool | str:
+        if restorer is None or model is None:
+            return True
+        return said(lambda: offered_model(restorer, model_folders()))
+
+    @classmethod
+    def fingerprint_inputs(cls, restorer: str | None = BUNDLED, **others: Any) -> str:
+        return "connected" if restorer is None or "model" in others else model_stamp(restorer)
 
 
 def tile_inputs() -> list[io.Input]:
     return [
         io.Int.Input(
-            "tile", default=0, min=0, max=4096, step=64, tooltip="Side of a tile in px. 0: as the budget allows."
+            "tile",
+            display_name="tile (px)",
+            default=0,
+            min=0,
+            max=4096,
+            step=64,
+            tooltip="Side of a tile. 0 = automatic: as large as the budget allows. Face models such as GFPGAN need no "
+            "tiles.",
         ),
         io.Int.Input(
-            "overlap", default=32, min=0, max=512, step=8, tooltip="px over which neighbouring tiles crossfade."
+            "overlap",
+            display_name="overlap (px)",
+            default=32,
+            min=0,
+            max=512,
+            step=8,
+            tooltip="Width over which neighbouring tiles are blended.",
         ),
     ]
 
@@ -43,46 +100,81 @@ def fidelity_input(optional: bool = False) -> io.Input:
         max=1.0,
         step=0.01,
         optional=optional,
-        tooltip="0 sharp, 1 faithful: bundled network, CodeFormer. Others ignore it.",
+        tooltip="0 = sharper, 1 = closer to the input. For the bundled model and CodeFormer; others ignore it.",
     )
 
 
 def budget_input() -> io.Input:
-    return Budget.Input("budget", optional=True, tooltip="Instead of the one that the model was loaded with.")
+    return Budget.Input(
+        "budget",
+        optional=True,
+        tooltip="Optional, from Memory Budget Guard. Used instead of the budget that the model was loaded with.",
+    )
+
+
+def report_output() -> io.Output:
+    return ReportType.Output(display_name="report", tooltip="What the run used and did. Connect it to Memory Report.")
 
 
 def report_ui(report: Report) -> dict[str, list[str]]:
-    """What the node sends to whoever queued it: the figures for programs, the same as text for people."""
+    """What the node sends to the page: the figures as JSON, and the same as text."""
     return {"slimfusion_report": [report.as_json()], "text": [report.as_text()]}
 
 
-class RestoreFaces(io.ComfyNode):
+class RestoreFaces(UsesRestorer):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="SlimFusionRestoreFaces",
             display_name="Tiled Face Restore",
             category="SlimFusion",
-            description="Restores every face in a batch of frames and blends it back. Pixels outside the faces "
-            "stay exactly as they were; frames without a face pass through.",
-            search_aliases=["gfpgan", "codeformer", "face restoration", "face enhance"],
+            description="Restores all faces in an image or a batch of frames. Pixels outside the faces do not change. "
+            "Frames without a face pass through.",
+            search_aliases=[
+                "face restore",
+                "restore face",
+                "face restoration",
+                "face enhance",
+                "face enhancer",
+                "fix face",
+                "face detailer",
+                "upscale face",
+                "gfpgan",
+                "codeformer",
+                "restoreformer",
+                "gpen",
+                "facerestore",
+                "reactor",
+                "人脸修复",
+                "面部修复",
+            ],
             inputs=[
-                io.Image.Input("image"),
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
                 model_input(),
-                FaceList.Input("faces", optional=True, tooltip="From Detect Faces; detected here without."),
-                io.Mask.Input("mask", optional=True, tooltip="Restore only where it is white."),
+                FaceList.Input(
+                    "faces",
+                    optional=True,
+                    tooltip="Optional, from Detect Faces. If not connected, faces are detected here.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="Optional. Restore only where the mask is white."),
                 budget_input(),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="How much of the restored face."
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="0 = original face, 1 = restored face.",
                 ),
                 fidelity_input(),
-                *tile_inputs(),
+                *rare(*tile_inputs()),
                 *detection_inputs(),
+                restorer_input(),
             ],
             outputs=[
-                io.Image.Output(display_name="image"),
-                io.Mask.Output(display_name="mask"),
-                ReportType.Output(display_name="report"),
+                io.Image.Output(display_name="image", tooltip="The frames with restored faces."),
+                io.Mask.Output(display_name="mask", tooltip="Where pixels were replaced."),
+                report_output(),
             ],
         )
 
@@ -90,21 +182,22 @@ class RestoreFaces(io.ComfyNode):
     def execute(
         cls,
         image: torch.Tensor,
-        model: Any,
         strength: float,
         fidelity: float,
         tile: int,
         overlap: int,
+        model: Any = None,
         faces: Faces | None = None,
         mask: torch.Tensor | None = None,
         budget: MemoryBudget | None = None,
         turned: Turned = "auto",
         min_face: int = 0,
+        restorer: str = BUNDLED,
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring, restore_faces
 
-        chosen = model_from(model)
+        chosen = model_from(model, restorer)
         restored = restore_faces(
             frames_in(image),
             chosen.model,
@@ -123,34 +216,55 @@ class RestoreFaces(io.ComfyNode):
         )
 
 
-class RestoreImage(io.ComfyNode):
+class RestoreImage(UsesRestorer):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             node_id="SlimFusionRestoreImage",
             display_name="Tiled Image Restore",
             category="SlimFusion",
-            description="Runs a restorer or upscaler over whole frames in tiles without seams.",
-            search_aliases=["upscale", "tiled upscale", "denoise", "deblur"],
-            # The fidelity came last: what was saved before has no value for it.
-            inputs=[io.Image.Input("image"), model_input(), budget_input(), *tile_inputs(), fidelity_input(True)],
-            outputs=[io.Image.Output(display_name="image"), ReportType.Output(display_name="report")],
+            description="Restores or upscales whole images in tiles, without seams.",
+            search_aliases=[
+                "upscale",
+                "upscaler",
+                "tiled upscale",
+                "image restore",
+                "denoise",
+                "deblur",
+                "jpeg artifacts",
+                "esrgan",
+                "放大",
+                "图像修复",
+            ],
+            inputs=[
+                io.Image.Input("image", tooltip="One image or a batch of frames."),
+                model_input(),
+                budget_input(),
+                *rare(*tile_inputs()),
+                fidelity_input(optional=True),  # appended: workflows that were saved before have no value for it
+                restorer_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The restored or enlarged frames."),
+                report_output(),
+            ],
         )
 
     @classmethod
     def execute(
         cls,
         image: torch.Tensor,
-        model: Any,
         tile: int,
         overlap: int,
+        model: Any = None,
         fidelity: float = 0.5,
         budget: MemoryBudget | None = None,
+        restorer: str = BUNDLED,
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import restore_image
 
-        chosen = model_from(model)
+        chosen = model_from(model, restorer)
         frames, report = restore_image(
             frames_in(image),
             chosen.model,

@@ -1,4 +1,4 @@
-"""Select Faces: those that are meant, for the nodes behind."""
+"""Select Faces: keeps only some of the faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
 from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
-from .host import FaceList, IdentityType, frames_in, io, schema
+from .host import FaceList, IdentityType, frames_in, io, rare, schema
 from .networks import library, network_inputs
 
 IF_NONE = ("pass on", "stop")
@@ -23,51 +23,108 @@ class SelectFaces(io.ComfyNode):
             node_id="SlimFusionSelectFaces",
             display_name="Select Faces",
             category="SlimFusion",
-            description="Keeps the faces that are meant, in every frame: by the numbers in the preview of Detect "
-            "Faces, order, score, gender, age, or likeness to an identity.",
-            search_aliases=["face index", "filter faces", "face by gender", "reference face"],
+            description="Keeps only some faces of every frame: by number, position, size, confidence, gender, age or "
+            "likeness to a person.",
+            search_aliases=[
+                "face index",
+                "filter faces",
+                "choose face",
+                "pick face",
+                "face by gender",
+                "reference face",
+                "reactor",
+                "选择人脸",
+            ],
             inputs=[
-                FaceList.Input("faces"),
+                FaceList.Input("faces", tooltip="From Detect Faces."),
                 io.String.Input(
-                    "numbers", default="", tooltip="As Detect Faces shows them, such as 0, 2-4; empty for all."
+                    "numbers",
+                    display_name="face numbers",
+                    default="",
+                    tooltip="Numbers as Detect Faces shows them, such as 0, 2-4. Empty = all faces.",
                 ),
                 io.Combo.Input(
                     "order",
                     options=list(ORDERS),
                     default="as found",
-                    tooltip="By the box's middle, its area, or the detector's score.",
+                    tooltip="Sort the faces by position, by size (large, small) or by confidence (best).",
                 ),
-                io.Int.Input("count", default=0, min=0, max=1000, tooltip="The first so many in that order; 0: all."),
-                io.Float.Input("score", default=0.0, min=0.0, max=1.0, step=0.01, tooltip="Least certainty."),
+                io.Int.Input(
+                    "count",
+                    display_name="max faces",
+                    default=0,
+                    min=0,
+                    max=1000,
+                    tooltip="Keep only the first faces in this order. 0 = no limit.",
+                ),
+                *rare(
+                    io.Float.Input(
+                        "score",
+                        display_name="min confidence",
+                        default=0.0,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        tooltip="Minimum confidence of the detector.",
+                    )
+                ),
                 io.Combo.Input(
                     "gender",
                     options=list(GENDERS),
                     default="any",
-                    tooltip="Anything but any runs a network, for which image must be connected.",
+                    tooltip='Other than "any", this needs the image input: a model is run.',
                 ),
-                io.Int.Input("youngest", default=0, min=0, max=OLDEST, tooltip="Years; above 0 runs a network."),
-                io.Int.Input(
-                    "oldest", default=OLDEST, min=0, max=OLDEST, tooltip=f"Years; below {OLDEST} runs a network."
+                *rare(
+                    io.Int.Input(
+                        "youngest",
+                        display_name="min age",
+                        default=0,
+                        min=0,
+                        max=OLDEST,
+                        tooltip="Above 0, this needs the image input: a model is run.",
+                    ),
+                    io.Int.Input(
+                        "oldest",
+                        display_name="max age",
+                        default=OLDEST,
+                        min=0,
+                        max=OLDEST,
+                        tooltip=f"Below {OLDEST}, this needs the image input: a model is run.",
+                    ),
                 ),
                 io.Float.Input(
                     "likeness",
+                    display_name="min likeness",
                     default=0.3,
                     min=-1.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Least likeness (cosine) to the identity, if one is connected. Higher is stricter.",
+                    tooltip="Minimum likeness (cosine) to the identity. Higher is stricter. Unused if identity is not "
+                    "connected.",
                 ),
-                io.Combo.Input(
-                    "if_none",
-                    options=list(IF_NONE),
-                    default=IF_NONE[0],
-                    tooltip="When no face is left in any frame: go on without faces, or stop with a message.",
+                *rare(
+                    io.Combo.Input(
+                        "if_none",
+                        display_name="if no face",
+                        options=list(IF_NONE),
+                        default=IF_NONE[0],
+                        tooltip="pass on: continue without faces. stop: end the run with a message.",
+                    )
                 ),
-                io.Image.Input("image", optional=True, tooltip="The image the faces were found in, for networks."),
-                IdentityType.Input("identity", optional=True, tooltip="Whom the faces must be like."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The image in which the faces were detected. Needed for gender, age and likeness.",
+                ),
+                IdentityType.Input(
+                    "identity", optional=True, tooltip="Optional. Keep only faces that look like this person."
+                ),
                 *network_inputs(),
             ],
-            outputs=[FaceList.Output(display_name="faces"), io.Int.Output(display_name="count")],
+            outputs=[
+                FaceList.Output(display_name="faces", tooltip="The faces that are left."),
+                io.Int.Output(display_name="count", tooltip="How many faces are left, in all frames together."),
+            ],
         )
 
     @classmethod

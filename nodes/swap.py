@@ -1,26 +1,22 @@
-"""Swap Faces: put people into pictures, through a swap model or without any."""
+"""Swap Faces: puts a person's face into images, with a swap model or without one."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
 import torch
 
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import Report
 from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
-from ..version import __version__
-from .host import ComfyHost, FaceList, IdentityType, Model, ReportType, frames_in, frames_out, io, schema
+from .host import ComfyHost, FaceList, IdentityType, Model, frames_in, frames_out, io, rare, schema
 from .load import FusionModel
 from .networks import detection_inputs, library, network_inputs
-from .restore import report_ui
+from .restore import report_output, report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
-PROVENANCE = "slimfusion"  # the name under which a note goes into saved pictures
 
 
 class SwapFaces(io.ComfyNode):
@@ -30,40 +26,81 @@ class SwapFaces(io.ComfyNode):
             node_id="SlimFusionSwapFaces",
             display_name="Swap Faces",
             category="SlimFusion",
-            description="Puts a person's face into every face of a batch of frames, or into those that are named. "
-            "Without a model two faces are fused by their shape and texture. For people who agreed to it.",
-            search_aliases=["face swap", "faceswap", "inswapper", "hyperswap", "reactor", "face fusion", "morph"],
+            description="Puts a person's face into the faces of an image or a batch of frames. Without a swap model, "
+            "two faces are blended by shape and texture. Use it only for people who agreed to it.",
+            search_aliases=[
+                "face swap",
+                "swap face",
+                "faceswap",
+                "face swapper",
+                "deepfake",
+                "reactor",
+                "roop",
+                "insightface",
+                "inswapper",
+                "hyperswap",
+                "simswap",
+                "facefusion",
+                "face fusion",
+                "face morph",
+                "换脸",
+                "人脸替换",
+            ],
             inputs=[
-                io.Image.Input("image"),
-                FaceList.Input("faces", optional=True, tooltip="From Detect Faces; detected here without."),
+                io.Image.Input("image", tooltip="One image or a batch of frames, in which faces are replaced."),
+                FaceList.Input(
+                    "faces",
+                    optional=True,
+                    tooltip="Optional, from Detect Faces or Select Faces. If not connected, faces are detected here.",
+                ),
                 IdentityType.Input("identity", optional=True, tooltip="Person A, from Face Identity."),
                 io.Image.Input(
-                    "source_image", optional=True, tooltip="One face a frame: the first is person A, then B, C ..."
+                    "source_image",
+                    display_name="source image",
+                    optional=True,
+                    tooltip="Pictures with one face each. The first is person A, the next ones are B, C and D.",
                 ),
-                FaceList.Input(
-                    "source_faces", optional=True, tooltip="Of the source image, one a frame; detected here without."
+                *rare(
+                    FaceList.Input(
+                        "source_faces",
+                        display_name="source faces",
+                        optional=True,
+                        tooltip="Optional, the faces of source image, one per picture. If not connected, they are "
+                        "detected here.",
+                    )
                 ),
-                Model.Input("model", optional=True, tooltip="A swap model; without one faces are fused without."),
-                io.Mask.Input("mask", optional=True, tooltip="Swap only where it is white."),
+                Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="Swap model, from Load Fusion Model. Leave empty to blend the two faces without a model.",
+                ),
+                io.Mask.Input("mask", optional=True, tooltip="Optional. Swap only where the mask is white."),
                 *weight_inputs(),
                 boost_input(),
                 io.String.Input(
-                    "people", default="", tooltip="Which face becomes whom: 0:A, 1:B. Empty: all become A."
+                    "people",
+                    default="",
+                    tooltip="Which face becomes which person, by face number: 0:A, 1:B. Empty = every face becomes A.",
                 ),
-                io.Boolean.Input(
-                    "provenance", default=True, tooltip="Note in saved PNG files that faces were swapped, how and when."
+                *rare(
+                    io.Boolean.Input(
+                        "provenance",
+                        display_name="PNG note",
+                        default=True,
+                        tooltip="Write into saved PNG files that faces were swapped, with which model and when.",
+                    ),
+                    *further_people(),
                 ),
-                IdentityType.Input("identity_b", optional=True, tooltip="Person B."),
-                IdentityType.Input("identity_c", optional=True, tooltip="Person C."),
-                IdentityType.Input("identity_d", optional=True, tooltip="Person D."),
                 *network_inputs(),
                 *detection_inputs(),
             ],
             outputs=[
-                io.Image.Output(display_name="image"),
-                io.Mask.Output(display_name="mask"),
-                FaceList.Output(display_name="faces"),
-                ReportType.Output(display_name="report"),
+                io.Image.Output(display_name="image", tooltip="The frames with swapped faces."),
+                io.Mask.Output(display_name="mask", tooltip="Where pixels were replaced."),
+                FaceList.Output(
+                    display_name="faces", tooltip="The faces, for Tiled Face Restore: it then detects none itself."
+                ),
+                report_output(),
             ],
             hidden=[io.Hidden.extra_pnginfo],
         )
@@ -95,7 +132,9 @@ class SwapFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
-        from ..faces.swap.swap import Swapping, swap_faces
+        from ..faces.swap.provenance import provenance_note
+        from ..faces.swap.swap import swap_faces
+        from ..faces.swap.task import Swapping
 
         budget = budget or (MemoryBudget() if model is None else model.budget)
         files, detection = library(budget, commercial_only), DetectionSettings(turned=turned, min_face=min_face)
@@ -116,42 +155,57 @@ class SwapFaces(io.ComfyNode):
             people=people,
         )
         done = swap_faces(frames_in(image), everybody, networks, budget, ComfyHost(), swapping)
-        if provenance and done.report.faces:
-            leave_note(cls.hidden, provenance_note(done.report))
+        note = provenance_note(done.report) if provenance else None
+        if note is not None:
+            leave_note(cls.hidden, note)
         results = frames_out(done.frames), frames_out(done.mask), done.faces, done.report
         return io.NodeOutput(*results, ui=report_ui(done.report))
 
 
 def weight_inputs() -> list[io.Input]:
-    said = {
-        "strength": (1.0, "How much of the new face."),
-        "colour": (1.0, "How far the new face takes the colours of the frame."),
-        "shape": (0.5, "Without a model: 0 keeps the frame's shape of the face, 1 takes the source's."),
-        "texture": (1.0, "Without a model: 0 keeps the frame's skin and features, 1 takes the source's."),
+    weights = {
+        "strength": (1.0, "0 = original face, 1 = new face."),
+        "colour": (1.0, "0 = colours of the source, 1 = colours of the frame."),
+        "shape": (0.5, "Only without a model. 0 = face shape of the frame, 1 = face shape of the source."),
+        "texture": (1.0, "Only without a model. 0 = skin and features of the frame, 1 = of the source."),
     }
     return [
         io.Float.Input(name, default=value, min=0.0, max=1.0, step=0.01, tooltip=tooltip)
-        for name, (value, tooltip) in said.items()
+        for name, (value, tooltip) in weights.items()
+    ]
+
+
+def further_people() -> list[io.Input]:
+    """Persons B to D, a socket each.
+
+    `io.Autogrow` would name them `people.identity_b`: the links of saved workflows and prompts would be lost.
+    """
+    return [
+        IdentityType.Input(
+            f"identity_{letter.lower()}",
+            f"identity {letter}",
+            optional=True,
+            tooltip=f"Optional, person {letter}. Enter in people which faces become {letter}.",
+        )
+        for letter in "BCD"
     ]
 
 
 def boost_input() -> io.Input:
     return io.Combo.Input(
-        "boost", options=list(BOOSTS), default="off", tooltip="px that a model swaps a face at, in samples."
+        "boost",
+        display_name="pixel boost",
+        options=list(BOOSTS),
+        default="off",
+        tooltip="Swap at this resolution (px) instead of the model's own. Sharper and slower.",
     )
 
 
 def boost_px(boost: str) -> int:
-    """px of the widget's value. Raises SettingError for one that is not offered."""
+    """The resolution in px; 0 for off. Raises SettingError for a value that is not offered."""
     if boost not in BOOSTS:
-        raise SettingError(f"There is no boost {boost!r}; there are {', '.join(BOOSTS)}.")
+        raise SettingError(f"There is no pixel boost {boost!r}. Choose one of {', '.join(BOOSTS)}.")
     return 0 if boost == "off" else int(boost)
-
-
-def provenance_note(report: Report) -> dict[str, Any]:
-    """What was done to the picture, for those who see it later."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"tool": f"SlimFusion {__version__}", "done": "faces swapped", "model": report.model, "time": now}
 
 
 def leave_note(hidden: Any, note: dict[str, Any]) -> None:
@@ -160,9 +214,8 @@ def leave_note(hidden: Any, note: dict[str, Any]) -> None:
     The host hands one dictionary to all nodes of a run; without it, as for a client that sends none, there is nowhere
     to write to.
     """
+    from ..faces.pictures import notes
+
     info = getattr(hidden, "extra_pnginfo", None)
     if isinstance(info, dict):
-        left = info.get(PROVENANCE)
-        # Something else of that name came with a workflow: it is kept, as the first of the notes.
-        notes = left if isinstance(left, list) else [] if left is None else [left]
-        info[PROVENANCE] = [*notes, note]
+        info[notes.NAME] = notes.notes_with(info.get(notes.NAME), note)

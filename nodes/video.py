@@ -94,7 +94,7 @@ class RestoreStepNode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: Any, strength: float, fidelity: float, tracks: str, steps: tuple[Any, ...] = ()
+        cls, strength: float, fidelity: float, tracks: str, model: Any = None, steps: tuple[Any, ...] = ()
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring
@@ -186,7 +186,7 @@ class ImageStepNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model: Any, tile: int, overlap: int, steps: tuple[Any, ...] = ()) -> io.NodeOutput:
+    def execute(cls, tile: int, overlap: int, model: Any = None, steps: tuple[Any, ...] = ()) -> io.NodeOutput:
         from ..engines.job import Options
         from ..video.steps import ImageStep
 

@@ -56,6 +56,7 @@ class MemoryBudget:
         return f"{amount}, {self.mode}, {self.on_low_memory} on low memory"
 
 
+# What holds where the user says nothing.
 AUTOMATIC = MemoryBudget()
 
 
@@ -72,7 +73,7 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", text)
     unit = _UNITS.get(match.group(2).lower()) if match else None
     if match is None or unit is None:
-        raise SettingError(f"{text!r} is no amount of memory. Write it like 1GiB, 700MB or 1.5g.")
+        raise SettingError(f"{text!r} is not an amount of memory. Write it like 1GiB, 700MB or 1.5g.")
     if float(match.group(1)) * unit > MOST_GIB * GIB:
         raise SettingError(f"{text[:40]!r} is more memory than any machine has.")
     return int(float(match.group(1)) * unit)

@@ -82,6 +82,10 @@ class CostStore:
         of_network = measured - LEFT_BEHIND.get(place.device.type, 0)
         self._factors.measured(place.factor_key, of_network / counted, place.folder)
 
+    def forget(self, folder: Path | None) -> int:
+        """Forgets what runs have measured of all networks; returns of how many. Raises OutputError."""
+        return self._factors.forget(folder)
+
     def _scaled(self, place: Place, factor: float) -> Cost:
         return self._count(place).scaled(factor).plus(LEFT_BEHIND.get(place.device.type, 0))
 

@@ -16,7 +16,8 @@ import torch
 
 from . import meter
 
-Enforcement = Literal["enforced", "watched"]
+# By an allocator that refuses; by measuring while it runs; or not at all, where nobody tells what is taken.
+Enforcement = Literal["enforced", "watched", "predicted"]
 
 _LOCK = threading.RLock()
 

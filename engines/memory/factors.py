@@ -7,9 +7,11 @@ The rule, all of it:
 - A refusal that only a factor causes is doubted once: the work is tried as predicted without it (`Factors.doubt`).
   If that run measures clearly less, what it measured replaces the factor and doubt is possible again; if not, the
   refusal stands until the factor has aged.
+- Whoever uses the program may have all of it forgotten (`Factors.forget`).
 
-The file is shared by processes: it is read again and merged, newest measurement first, under a lock before it is
-replaced. A file that is damaged, too large or somebody else's is ignored and written anew.
+The file is shared by processes: it is read again where it has changed, and merged, newest measurement first, under a
+lock before it is replaced. It keeps the moment when all was forgotten, so that no process brings back what it measured
+before. A file that is damaged, too large or somebody else's is ignored and written anew.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from ...errors import OutputError
 
 # Convolutions' workspaces and layouts took 0.95 to 1.8 of what was probed; beyond that a measurement is wrong.
 BOUNDS = (0.9, 2.0)
@@ -60,17 +64,26 @@ class Factor:
             raise ValueError(f"no factor: {self.value!r}, {self.at!r}, {self.doubted!r}")
 
 
+@dataclass(frozen=True)
+class Stored:
+    """factors: by key. forgotten: what was measured before this moment, seconds since 1970, is not known any more."""
+
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    forgotten: float = 0.0
+
+
 class Factors:
     """The factors of all networks, by key. clock: seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._known: dict[str, Factor] = {}
-        self._read_from: Path | None = None
+        self._known: Mapping[str, Factor] = {}
+        self._forgotten = 0.0
+        self._read_state: object = None
 
     def value(self, key: str, without: float, folder: Path | None) -> float:
         """The factor of today. without: the one where nothing was learnt, which all return to."""
-        self._read_once(folder)
+        self._read_changes(folder)
         known = self._known.get(key)
         if known is None:
             return without
@@ -81,7 +94,7 @@ class Factors:
 
     def measured(self, key: str, ratio: float, folder: Path | None) -> None:
         """Takes in that a run took `ratio` of what was probed."""
-        self._read_once(folder)
+        self._read_changes(folder)
         before, ratio = self._known.get(key), _bounded(ratio)
         if before is None:
             after = Factor(ratio, self._clock())
@@ -94,7 +107,7 @@ class Factors:
 
     def may_doubt(self, key: str, folder: Path | None) -> bool:
         """Whether there is a factor that was not yet tried without."""
-        self._read_once(folder)
+        self._read_changes(folder)
         known = self._known.get(key)
         return known is not None and not known.doubted
 
@@ -103,18 +116,42 @@ class Factors:
         if self.may_doubt(key, folder):
             self._keep(key, replace(self._known[key], doubted=True), folder)
 
+    def forget(self, folder: Path | None) -> int:
+        """Forgets every factor, for the other processes that share the folder too; returns how many there were.
+
+        Raises OutputError where the folder cannot be written to.
+        """
+        self._read_changes(folder)
+        count, self._known, self._forgotten = len(self._known), {}, self._clock()
+        if folder is not None and (folder / FILE).exists():
+            try:
+                with _lock(folder):
+                    _write(folder / FILE, Stored({}, self._forgotten))
+            except (OSError, Timeout, NotImplementedError) as error:
+                raise OutputError(f"{folder / FILE} cannot be written ({error}). Delete it instead.") from error
+        return count
+
     def _keep(self, key: str, factor: Factor, folder: Path | None) -> None:
-        self._known[key[:LONGEST_KEY]] = factor
+        self._known = {**self._known, key[:LONGEST_KEY]: factor}
         if folder is not None:
             # Measurements are a help, not a result: a full disk or a lock that is held must cost nobody a picture.
             with contextlib.suppress(OSError, Timeout, NotImplementedError), _lock(folder):
-                self._known = _merged(_read(folder / FILE), self._known, self._clock())
-                _write(folder / FILE, self._known)
+                self._merge(_read(folder / FILE))
+                _write(folder / FILE, Stored(self._known, self._forgotten))
 
-    def _read_once(self, folder: Path | None) -> None:
-        if folder is not None and folder != self._read_from:
-            self._read_from = folder
-            self._known = _merged(_read(folder / FILE), self._known, self._clock())
+    def _read_changes(self, folder: Path | None) -> None:
+        """Reads the file where it is another than when it was read last."""
+        if folder is None:
+            return
+        state = folder, _state_of(folder / FILE)
+        if state != self._read_state:
+            self._read_state = state
+            self._merge(_read(folder / FILE))
+
+    def _merge(self, stored: Stored) -> None:
+        now = self._clock()
+        self._forgotten = max(self._forgotten, min(stored.forgotten, now))
+        self._known = _merged(stored.factors, self._known, now, self._forgotten)
 
 
 def _bounded(value: float) -> float:
@@ -125,40 +162,52 @@ def _lock(folder: Path) -> FileLock:
     return FileLock(folder / f"{FILE}.lock", timeout=LOCK_SECONDS)
 
 
-def _merged(stored: Mapping[str, Factor], ours: Mapping[str, Factor], now: float) -> dict[str, Factor]:
-    """Of each key what was measured last, newest first, without what is too old or too much."""
+def _state_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file is replaced; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _merged(
+    stored: Mapping[str, Factor], ours: Mapping[str, Factor], now: float, forgotten: float
+) -> dict[str, Factor]:
+    """Of each key what was measured last, newest first, without what is too old, too much or forgotten."""
     newest = {key: replace(each, at=min(each.at, now)) for key, each in stored.items()}
     for key, each in ours.items():
         if key not in newest or each.at >= newest[key].at:
             newest[key] = each
-    alive = [(key, each) for key, each in newest.items() if now - each.at <= LIFETIME]
+    alive = [(key, each) for key, each in newest.items() if each.at >= max(forgotten, now - LIFETIME)]
     return dict(sorted(alive, key=lambda pair: pair[1].at, reverse=True)[:MOST_FACTORS])
 
 
-def _read(path: Path) -> dict[str, Factor]:
+def _read(path: Path) -> Stored:
     """What a file says that is ours and whole; entries that make no sense are left out."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
-            return {}
+            return Stored()
         content = json.loads(raw)
         entries: dict[str, Any] = content["factors"] if content["format"] == FORMAT else {}
-        pairs = list(entries.items())
+        pairs, forgotten = list(entries.items()), float(content.get("forgotten", 0.0))
     except _DAMAGED:
-        return {}
+        return Stored()
     factors = {}
     for key, entry in pairs:
         with contextlib.suppress(*_DAMAGED):
             if len(key) <= LONGEST_KEY:
                 factors[key] = Factor(**entry)
-    return factors
+    return Stored(factors, forgotten if math.isfinite(forgotten) else 0.0)
 
 
-def _write(path: Path, factors: Mapping[str, Factor]) -> None:
+def _write(path: Path, stored: Stored) -> None:
     """Replaces the file at once, so that nobody reads half of it."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    content = {"format": FORMAT, "factors": {key: asdict(each) for key, each in factors.items()}}
+    factors = {key: asdict(each) for key, each in stored.factors.items()}
+    content = {"format": FORMAT, "forgotten": stored.forgotten, "factors": factors}
     try:
         temporary.write_text(json.dumps(content, indent=1))
         temporary.replace(path)

@@ -1,8 +1,7 @@
 """How much memory a device has, how much is free, and how much a piece of work took.
 
 CUDA and XPU answer through torch's allocator and driver; MPS through torch; for the CPU the resident set of
-this process is what counts, since that is what a small machine runs out of. What torch does not know of, such as
-its libraries' own memory on a card, the driver is asked for.
+this process is what counts, since that is what a small machine runs out of.
 """
 
 from __future__ import annotations
@@ -10,26 +9,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import itertools
-import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import psutil
 import torch
 
-from . import nvml, resident
+from . import resident
 from .cgroup import container_memory
 from .samples import MOST_SAMPLES, Sample, thinned
 
 # Short enough to see the peaks of single layers (a convolution of a 512 px face takes about 20 ms on a
 # laptop's core), long enough not to slow the work down.
 SAMPLE_SECONDS = 0.005
-SAMPLES_PER_DRIVER_CALL = 10  # such a call takes longer, and what it counts grows and stays
 
 # Of glibc's mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -39,14 +35,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 class Measured:
     """What a `peak` block took: bytes above the level at its start, and the course of it.
 
-    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many. driver_peak: as the
-    device's driver counts, libraries included: of this process, or of all where it does not tell it apart; None
-    without such a driver.
+    samples: (time as perf_counter gives it, bytes above the start), thinned where there are many.
     """
 
     base: int
     peak: int = 0
-    driver_peak: int | None = None
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -96,7 +89,7 @@ def half_precisions(device: torch.device) -> tuple[tuple[str, ...], tuple[str, .
     """
     if device.type == "cpu":
         good = ("bf16",) if _cpu_has_bf16() else ()
-        return good, good or (("bf16",) if _cpu_convolves_bf16() else ())
+        return good, good or (("bf16",) if cpu_convolves(torch.bfloat16) else ())
     if device.type == "cuda":
         half = ("fp16",) if torch.cuda.get_device_capability(device) >= (7, 0) else ()
         bf16 = ("bf16",) if torch.cuda.is_bf16_supported(including_emulation=False) else ()
@@ -112,9 +105,14 @@ def _cpu_has_bf16() -> bool:
     return any(ask() for ask in asks if ask is not None)
 
 
-def _cpu_convolves_bf16() -> bool:
-    """Whether oneDNN does, which needs AVX-512."""
-    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+def cpu_convolves(dtype: torch.dtype) -> bool:
+    """Whether oneDNN convolves a type on this CPU; where not, torch unfolds the input. bf16 needs AVX-512."""
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    names = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+    if dtype not in names:
+        return True
+    ask = getattr(torch.ops.mkldnn, names[dtype], None)
     return bool(ask is not None and ask())
 
 
@@ -186,10 +184,8 @@ def peak(device: torch.device) -> Iterator[Measured]:
     exact_kernel_peak = device.type == "cpu" and resident.reset_high_water()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    gauge = driver_gauge(device)
-    driver = None if gauge is None else (gauge, gauge())
     stop = threading.Event()
-    sampler = threading.Thread(target=_sample, args=(device, measured, stop, driver), daemon=True)
+    sampler = threading.Thread(target=_sample, args=(device, measured, stop), daemon=True)
     sampler.start()
     try:
         yield measured
@@ -204,34 +200,13 @@ def peak(device: torch.device) -> Iterator[Measured]:
         measured.peak = max(0, highest - measured.base)
 
 
-def _sample(
-    device: torch.device, measured: Measured, stop: threading.Event, driver: tuple[Callable[[], int], int] | None
-) -> None:
-    """Until it is told to stop, and once after that. driver: its gauge and what that said at the start."""
+def _sample(device: torch.device, measured: Measured, stop: threading.Event) -> None:
+    """Until it is told to stop, and once after that."""
     stopped = False
-    for taken in itertools.count(1):
+    while True:
         measured.samples.append((perf_counter(), used_bytes(device) - measured.base))
         if len(measured.samples) >= 2 * MOST_SAMPLES:
             measured.samples = thinned(measured.samples)
-        if driver is not None and (stopped or taken % SAMPLES_PER_DRIVER_CALL == 0):
-            measured.driver_peak = max(measured.driver_peak or 0, driver[0]() - driver[1])
         if stopped:
             return
         stopped = stop.wait(SAMPLE_SECONDS)
-
-
-def driver_gauge(device: torch.device) -> Callable[[], int] | None:
-    """What tells the bytes that are used on a CUDA device, torch's and its libraries', or None.
-
-    Of this process where the driver tells it apart, else of all: what others do meanwhile is then counted too.
-    """
-    if device.type != "cuda":
-        return None
-    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))  # torch 2.5 and later
-    index = next((each.index for each in nvml.devices() if uuid and each.uuid == uuid), None)
-    if index is None:
-        return None
-    pid = os.getpid()
-    if nvml.process_bytes(index, pid) is not None:
-        return lambda: nvml.process_bytes(index, pid) or 0
-    return lambda: (nvml.device_bytes(index) or (0, 0))[1]

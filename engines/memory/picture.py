@@ -22,7 +22,7 @@ ROWS = 9  # lines of text that fit
 PAPER, INK, GREY = (24, 26, 30), (226, 228, 232), (110, 116, 126)
 CURVE, ALLOWED, PREDICTED = (86, 180, 233), (240, 110, 90), (240, 190, 70)
 BANDS = ((44, 62, 80), (58, 78, 58), (80, 62, 44), (70, 50, 80), (36, 76, 76), (84, 48, 56))
-FONT, TEXT_SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+TEXT_SIZE = 0.45
 
 # A budget up to so many times the use is inside the chart; one beyond it would press the curve into the ground.
 BUDGET_SHOWN = 4
@@ -124,11 +124,11 @@ def _write_level(canvas: np.ndarray, level: int, highest: int, color: Color, nam
 
 
 def _text_width(text: str) -> int:
-    return int(cv2.getTextSize(text, FONT, TEXT_SIZE, 1)[0][0])
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, TEXT_SIZE, 1)[0][0])
 
 
 def _write(canvas: np.ndarray, text: str, x: int, y: int, color: Color) -> None:
-    cv2.putText(canvas, text, (x, y), FONT, TEXT_SIZE, color, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, TEXT_SIZE, color, 1, cv2.LINE_AA)
 
 
 def _x(moment: float, seconds: float) -> int:

@@ -33,8 +33,9 @@ class Report:
     """Filled while the work goes on. Bytes are on the device, above its level at the start.
 
     budget: what the user set, None for automatic. allowed: what that meant when the work was planned.
-    enforcement: "enforced" where the allocator refuses more than allowed, "watched" where the use is
-    predicted and measured. planning_bytes: what planning and detection took in RAM and keep, part of both peaks.
+    enforcement: "enforced" where the allocator refuses more than allowed, "watched" where the use is predicted and
+    measured, "predicted" where the device does not tell its use. planning_bytes: what planning and detection took in
+    RAM and keep, part of both peaks.
     sessions_built: networks that had to be loaded. timeline: what was done when. samples: (seconds since the start,
     bytes), thinned where there are many.
     """
@@ -159,7 +160,9 @@ class Report:
             parts.append(f"allowed {format_bytes(self.allowed)} ({self.enforcement})")
         if self._has_run or self.predicted_peak:
             parts.append(f"predicted {format_bytes(self.predicted_peak)}")
-        if self._has_run or self.measured_peak:
+        if self.enforcement == "predicted":
+            parts.append("not measured")
+        elif self._has_run or self.measured_peak:
             parts.append(f"measured {format_bytes(self.measured_peak)}")
         return f"memory: {', '.join(parts)}"
 

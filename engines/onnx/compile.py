@@ -18,7 +18,7 @@ from .fusions import fused
 from .limits import FOLDED_BYTES, FOLDED_TO_STORED, HOST_BYTES, Allowance
 from .operators import Call, Operator, find
 from .operators.numpy_shapes import shape_of
-from .operators.registry import Array, TooLargeError, UnsupportedError
+from .operators.registry import OTHER_ENGINE, Array, TooLargeError, UnsupportedError
 from .precision import summed_in_float32
 from .steps import Lives, Plan, Step, Weight
 from .tensors import OnnxTensor
@@ -42,8 +42,8 @@ def unsupported(graph: OnnxGraph) -> tuple[str, ...]:
     """The operators of a graph that torch cannot run here, each once, in order."""
     missing: dict[str, None] = {}
     for node in graph.everything():
-        known = find(node.kind)
-        if node.kind not in _INLINED and (known is None or (known.run is None and known.on_host is None)):
+        operator = find(node.kind)
+        if node.kind not in _INLINED and (operator is None or (operator.run is None and operator.on_host is None)):
             missing[node.kind] = None
     return tuple(missing)
 
@@ -57,13 +57,12 @@ def plan(graph: OnnxGraph, device: torch.device, dtype: torch.dtype, frugal: boo
     missing = unsupported(graph)
     if missing:
         raise UnsupportedError(
-            f"{name} uses operators that torch cannot run here: {', '.join(missing)}. onnxruntime may run this file: "
-            "choose it as the engine."
+            f"{name} uses operators that torch cannot run here: {', '.join(missing)}. {OTHER_ENGINE}"
         )
     if graph.opset > NEWEST_OPSET:
         raise UnsupportedError(
-            f"{name} uses ONNX's operator set {graph.opset}; the newest that is known here is {NEWEST_OPSET}. "
-            "Export it with an older one, or choose onnxruntime as the engine."
+            f"{name} uses ONNX's operator set {graph.opset}; the newest that is supported is {NEWEST_OPSET}. "
+            f"Export it with an older one. {OTHER_ENGINE}"
         )
     try:
         return _Planner(graph, device, dtype, frugal).plan()
@@ -82,7 +81,7 @@ def broken(graph: OnnxGraph, error: Exception, node: str = "") -> ModelFileError
 def too_much_on_host(name: str) -> ModelFileError:
     return ModelFileError(
         f"{name} computes more than {HOST_BYTES >> 20} MiB of sizes and indices, which no model does. The file is "
-        "damaged or not what it is said to be: get another export of the model."
+        "damaged or not what it claims to be: use another export of the model."
     )
 
 
@@ -107,7 +106,7 @@ class _Planner:
         plan.inputs = [self._slot(value.name) for value in self._graph.inputs]
         self._body(self._graph.nodes)
         for value in self._graph.outputs:
-            if value.name in self._slots and value.name not in plan.known:
+            if value.name in self._slots and value.name not in plan.constants:
                 plan.outputs.append(self._slots[value.name])
             else:
                 plan.outputs.append(self._constant(value.name, False, False, False))
@@ -136,11 +135,11 @@ class _Planner:
     def _know(self, name: str, array: Array) -> None:
         if not self._host_bytes.take(array.nbytes):
             raise too_much_on_host(self._graph.path.name)
-        self._plan.known[name] = array
+        self._plan.constants[name] = array
         self._host.add(name)
 
     def _is_constant(self, name: str) -> bool:
-        return name == "" or name in self._plan.known or name in self._shapes
+        return name == "" or name in self._plan.constants or name in self._shapes
 
     def _add(self, node: Node) -> None:
         if node.kind == "Constant":
@@ -150,20 +149,20 @@ class _Planner:
         elif node.kind in ("Shape", "Size") and not self._is_host(node):
             self._add_sizes(node)
         else:
-            known = find(node.kind)
-            assert known is not None
+            operator = find(node.kind)
+            assert operator is not None
             call = self._call(node)
             if (
-                known.on_host is not None
+                operator.on_host is not None
                 and self._is_host(node)
                 and not _makes_data(node)
-                and self._add_host(node, known, call)
+                and self._add_host(node, operator, call)
             ):
                 return
-            if known.run is None:
+            if operator.run is None:
                 raise call.refused("what it works on is no size and no index")
-            elif not self._fold(node, known, call):
-                self._add_step(node, known, call)
+            elif not self._fold(node, operator, call):
+                self._add_step(node, operator, call)
 
     def _is_host(self, node: Node) -> bool:
         return all(name == "" or name in self._host for name in node.inputs) and bool(node.inputs)
@@ -189,7 +188,7 @@ class _Planner:
 
     def _add_branch(self, node: Node) -> None:
         """An If whose condition is known is the branch that it takes."""
-        condition = self._plan.known.get(node.inputs[0])
+        condition = self._plan.constants.get(node.inputs[0])
         if condition is None:
             raise self._call(node).refused("which branch it takes depends on the picture")
         branch = node.attributes["then_branch" if condition.reshape(-1)[0] else "else_branch"]
@@ -212,14 +211,14 @@ class _Planner:
         outputs = (self._slot(node.outputs[0]),)
         self._plan.steps.append(Step(Operator(on_host=_sizes), call, (self._slots[name],), outputs, True))
 
-    def _add_host(self, node: Node, known: Operator, call: Call) -> bool:
+    def _add_host(self, node: Node, operator: Operator, call: Call) -> bool:
         """Whether a node works on the host: large tables of real numbers are data, and are left to tensors."""
-        assert known.on_host is not None
-        if all(name == "" or name in self._plan.known for name in node.inputs):
-            arrays = [self._plan.known.get(name) for name in node.inputs]
-            is_data = known.run is not None and any(x is not None and x.dtype.kind == "f" for x in arrays)
+        assert operator.on_host is not None
+        if all(name == "" or name in self._plan.constants for name in node.inputs):
+            arrays = [self._plan.constants.get(name) for name in node.inputs]
+            is_data = operator.run is not None and any(x is not None and x.dtype.kind == "f" for x in arrays)
             try:
-                result = known.on_host(call, *arrays)
+                result = operator.on_host(call, *arrays)
             except TooLargeError:
                 if is_data:
                     return False
@@ -232,16 +231,16 @@ class _Planner:
             return True
         inputs = tuple(self._host_slot(name) for name in node.inputs)
         self._host.update(node.outputs)
-        self._plan.steps.append(Step(known, call, inputs, tuple(map(self._slot, node.outputs)), True))
+        self._plan.steps.append(Step(operator, call, inputs, tuple(map(self._slot, node.outputs)), True))
         return True
 
-    def _fold(self, node: Node, known: Operator, call: Call) -> bool:
+    def _fold(self, node: Node, operator: Operator, call: Call) -> bool:
         """Notes a node on constants alone; tries it on tensors without data to know what it gives."""
         if not node.inputs or not all(self._is_constant(name) for name in node.inputs) or "Random" in node.op:
             return False
         exact = replace(call, dtype=torch.float32, device=torch.device("meta"))
-        inputs = [self._without_data(name, known, k) for k, name in enumerate(node.inputs)]
-        result = known.run(exact, *inputs) if known.run else ()
+        inputs = [self._without_data(name, operator, k) for k, name in enumerate(node.inputs)]
+        result = operator.run(exact, *inputs) if operator.run else ()
         made = result if isinstance(result, (tuple, list)) else (result,)
         if not self._folded_bytes.take(sum(part.nbytes for part in made)):
             return False
@@ -250,30 +249,30 @@ class _Planner:
             self._shapes[name] = part
         return True
 
-    def _without_data(self, name: str, known: Operator, position: int) -> Any:
-        array = self._plan.known.get(name)
-        if name == "" or (array is not None and position in known.host_inputs):
+    def _without_data(self, name: str, operator: Operator, position: int) -> Any:
+        array = self._plan.constants.get(name)
+        if name == "" or (array is not None and position in operator.host_inputs):
             return array
-        if array is not None and array.ndim == 0 and known.scalars:
+        if array is not None and array.ndim == 0 and operator.scalars:
             return array.item()
         if array is not None:
             return torch.from_numpy(np.ascontiguousarray(array)).to("meta")
         return self._shapes[name]
 
-    def _add_step(self, node: Node, known: Operator, call: Call) -> None:
+    def _add_step(self, node: Node, operator: Operator, call: Call) -> None:
         inputs: list[int] = []
         to_host: list[int] = []
         to_tensor: list[int] = []
         casts: list[int] = []
         summed = node in self._summed
         for position, name in enumerate(node.inputs):
-            on_host = position in known.host_inputs
+            on_host = position in operator.host_inputs
             if name and self._is_constant(name):
                 kernel = node.op == "Conv" and position == 1
                 inputs.append(
                     self._host_slot(name)
-                    if on_host and name in self._plan.known
-                    else self._constant(name, known.scalars, summed or position in known.exact, kernel)
+                    if on_host and name in self._plan.constants
+                    else self._constant(name, operator.scalars, summed or position in operator.exact, kernel)
                 )
                 continue
             inputs.append(self._slots[name] if name else -1)
@@ -285,11 +284,11 @@ class _Planner:
             self._in_float32.update(node.outputs)
         outputs = tuple(self._slot(name) for name in node.outputs)
         lists = (tuple(positions) for positions in (to_host, to_tensor, casts))
-        self._plan.steps.append(Step(known, call, tuple(inputs), outputs, False, *lists))
+        self._plan.steps.append(Step(operator, call, tuple(inputs), outputs, False, *lists))
 
     def _constant(self, name: str, scalars: bool, exact: bool, kernel: bool) -> int:
         """The slot of a constant as a tensor, or as a number where those will do."""
-        array = self._plan.known.get(name)
+        array = self._plan.constants.get(name)
         if array is not None and array.ndim == 0 and scalars:
             self._plan.values.append(array.item())
             return len(self._plan.values) - 1
@@ -304,8 +303,8 @@ class _Planner:
     def _host_slot(self, name: str) -> int:
         if name == "":
             return -1
-        if name in self._plan.known and name not in self._slots:
-            self._plan.values[self._slot(name)] = self._plan.known[name]
+        if name in self._plan.constants and name not in self._slots:
+            self._plan.values[self._slot(name)] = self._plan.constants[name]
         return self._slots[name]
 
     def _slot(self, name: str) -> int:

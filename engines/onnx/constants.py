@@ -68,7 +68,7 @@ class _Maker:
 
     def _enter(self, name: str, node: Node | None) -> None:
         if node is None:
-            array = self._plan.known.get(name)
+            array = self._plan.constants.get(name)
             value = self._load(self._plan.stored[name]) if array is None else torch.from_numpy(np.array(array))
             self._keep(name, value)
             return
@@ -90,32 +90,32 @@ class _Maker:
         return _tensor_sources(self._plan, node)
 
     def _run(self, node: Node) -> tuple[torch.Tensor, ...]:
-        plan, known = self._plan, find(node.kind)
-        assert known is not None and known.run is not None
+        plan, operator = self._plan, find(node.kind)
+        assert operator is not None and operator.run is not None
         opset = plan.graph.opsets.get(node.domain, plan.graph.opset)
         call = Call(node.op, node.name, opset, len(node.outputs), node.attributes, torch.device("cpu"), torch.float32)
         arguments: list[Any] = []
         for position, source in enumerate(node.inputs):
-            array = plan.known.get(source)
-            if source == "" or (array is not None and position in known.host_inputs):
+            array = plan.constants.get(source)
+            if source == "" or (array is not None and position in operator.host_inputs):
                 arguments.append(array)
-            elif array is not None and known.scalars and array.ndim == 0:
+            elif array is not None and operator.scalars and array.ndim == 0:
                 arguments.append(array.item())
             else:
                 value = self._made[source]
                 arguments.append(value.float() if value.is_floating_point() else value)
-        result = known.run(call, *arguments)
+        result = operator.run(call, *arguments)
         return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
 def _tensor_sources(plan: Plan, node: Node) -> list[str]:
     """The inputs that a folded node takes as tensors, each as often as it takes it."""
-    known = find(node.kind)
-    assert known is not None
+    operator = find(node.kind)
+    assert operator is not None
     names = []
     for position, source in enumerate(node.inputs):
-        array = plan.known.get(source)
-        is_other = array is not None and (position in known.host_inputs or (known.scalars and array.ndim == 0))
+        array = plan.constants.get(source)
+        is_other = array is not None and (position in operator.host_inputs or (operator.scalars and array.ndim == 0))
         if source and not is_other:
             names.append(source)
     return names

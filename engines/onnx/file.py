@@ -163,7 +163,7 @@ class _Reader:
                 domain, version = self._opset(field.message())
                 opsets["" if domain in _STANDARD_DOMAINS else domain] = version
             elif field.number == 14:
-                note = {each.number: each.text() for each in field.message()}
+                note = {entry.number: entry.text() for entry in field.message()}
                 metadata[note.get(1, "")] = note.get(2, "")
         if body is None or not opsets:
             raise protobuf.DamagedError("it has no graph" if body is None else "it does not name its operator set")
@@ -200,7 +200,7 @@ class _Reader:
                 outputs.append(self._value(field.message()))
             elif field.number == 15:
                 raise ModelFileError(
-                    f"{self._path.name} has sparse weights, which are not read here. Export it with dense ones."
+                    f"{self._path.name} has sparse weights, which are not supported. Export it with dense ones."
                 )
         return Graph(tuple(v for v in inputs if v.name not in tensors), tuple(outputs), tuple(nodes), tensors)
 
@@ -220,20 +220,20 @@ class _Reader:
 
     def _attribute(self, message: Message, depth: int) -> tuple[str, Any]:
         name, kind = "", 0
-        found: dict[int, list[Field]] = {}
+        fields: dict[int, list[Field]] = {}
         for field in message:
             if field.number == 1:
                 name = field.text(LONGEST_NAME)
             elif field.number == 20:
                 kind = field.integer()
             else:
-                found.setdefault(field.number, []).append(field)
+                fields.setdefault(field.number, []).append(field)
         if kind == 0:  # files of before 2017 do not say
-            kind = next((k for k, held in _HELD_IN.items() if _NUMBER_OF[held] in found), 0)
+            kind = next((k for k, held in _HELD_IN.items() if _NUMBER_OF[held] in fields), 0)
         held = _HELD_IN.get(kind)
         if held is None:  # sparse tensors and types: no operator that is run here has them
             return name, None
-        values = self._attribute_values(held, found.get(_NUMBER_OF[held], []), depth)
+        values = self._attribute_values(held, fields.get(_NUMBER_OF[held], []), depth)
         if kind > 5:
             return name, tuple(values)
         # A number that is zero and a text that is empty need not be written.
@@ -321,7 +321,9 @@ class _Reader:
         self, name: str, kind_name: str, kind: int, dims: list[int], entries: dict[str, str]
     ) -> tuple[Path, tuple[tuple[int, int, int, int], ...]]:
         if DTYPES.get(kind) is None:
-            raise ModelFileError(f"{self._path.name} keeps {name!r} of type {kind_name} outside, which is not read.")
+            raise ModelFileError(
+                f"{self._path.name} keeps {name!r} of type {kind_name} in another file, which is not supported."
+            )
         location = entries.get("location", "")
         if location not in self._external:
             self._external[location] = External.beside(self._path, location)

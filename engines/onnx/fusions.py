@@ -56,15 +56,15 @@ def _group_norm(links: _Links) -> list[Node]:
     new: dict[Node, Node] = {}
     gone: set[Node] = set()
     for added in links.nodes:
-        found = _two_of(links, added, "Add", "Mul")
-        scaled = found and _two_of(links, found[0], "Mul", "Reshape")
+        behind = _two_of(links, added, "Add", "Mul")
+        scaled = behind and _two_of(links, behind[0], "Mul", "Reshape")
         norm = scaled and links.behind(scaled[0].inputs[0], "InstanceNormalization")
         split = norm and links.behind(norm.inputs[0], "Reshape")
-        if not (found and scaled and norm and split) or len(split.inputs) != 2 or len(scaled[0].inputs) != 2:
+        if not (behind and scaled and norm and split) or len(split.inputs) != 2 or len(scaled[0].inputs) != 2:
             continue
-        inputs = (*split.inputs, *norm.inputs[1:], scaled[0].inputs[1], scaled[1], found[1])
+        inputs = (*split.inputs, *norm.inputs[1:], scaled[0].inputs[1], scaled[1], behind[1])
         new[added] = Node("GroupNorm", "slimfusion", norm.name, inputs, added.outputs, norm.attributes)
-        gone |= {found[0], scaled[0], norm, split}
+        gone |= {behind[0], scaled[0], norm, split}
     return links.replaced(new, gone)
 
 
@@ -73,7 +73,7 @@ def _two_of(links: _Links, node: Node, op: str, first: str) -> tuple[Node, str] 
     if node.kind != op or len(node.inputs) != 2:
         return None
     for name, other in (node.inputs, node.inputs[::-1]):
-        found = links.behind(name, first)
-        if found is not None:
-            return found, other
+        behind = links.behind(name, first)
+        if behind is not None:
+            return behind, other
     return None

@@ -78,9 +78,9 @@ class OnnxModule(torch.nn.Module):
         return tuple(x if x.dim() and x.shape[0] == count else x.unsqueeze(0) for x in results)
 
     def _many(self, count: int, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        each = [x.unsqueeze(1) if x.dim() else x.reshape(1, 1) for x in inputs]
-        each = [x.expand(count, *x.shape[1:]) if x.shape[0] == 1 else x for x in each]
-        results = torch.func.vmap(lambda *sample: self._run(sample))(*each)
+        samples = [x.unsqueeze(1) if x.dim() else x.reshape(1, 1) for x in inputs]
+        samples = [x.expand(count, *x.shape[1:]) if x.shape[0] == 1 else x for x in samples]
+        results = torch.func.vmap(lambda *sample: self._run(sample))(*samples)
         return tuple(x.flatten(0, 1) if x.dim() > 1 and x.shape[1] == 1 else x for x in results)
 
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

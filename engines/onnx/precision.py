@@ -22,11 +22,11 @@ _LIGHT = frozenset({
 def summed_in_float32(nodes: Sequence[Node], outputs: Iterable[str]) -> frozenset[Node]:
     """The nodes between the last convolutions or matrices and the graph's `outputs`."""
     maker = {name: node for node in nodes for name in node.outputs}
-    found: set[Node] = set()
+    last: set[Node] = set()
     waiting = list(outputs)
     while waiting:
         node = maker.get(waiting.pop())
-        if node is not None and node.kind in _LIGHT and node not in found:
-            found.add(node)
+        if node is not None and node.kind in _LIGHT and node not in last:
+            last.add(node)
             waiting += node.inputs
-    return frozenset(found)
+    return frozenset(last)

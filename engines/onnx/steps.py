@@ -55,7 +55,7 @@ class Plan:
     values: list[Any] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     folded: dict[str, Node] = field(default_factory=dict)
-    known: dict[str, Array] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
     stored: dict[str, OnnxTensor] = field(default_factory=dict)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Plan:
     @property
     def host_bytes(self) -> int:
         """Of the host values that are known from the start."""
-        return sum(array.nbytes for array in self.known.values())
+        return sum(array.nbytes for array in self.constants.values())
 
 
 class Lives:
@@ -89,8 +89,8 @@ class Lives:
         for index, step in enumerate(steps):
             if not step.on_host:
                 self._mark_step(index, step)
-            kept = {*self._plan.outputs, *(w.slot for w in self._plan.weights), -1}
-            gone = {s for s in (*step.inputs, *step.outputs) if self._last[s] == index} - kept
+            lasting = {*self._plan.outputs, *(w.slot for w in self._plan.weights), -1}
+            gone = {s for s in (*step.inputs, *step.outputs) if self._last[s] == index} - lasting
             step.frees = tuple(slot for slot in gone if self._plan.values[slot] is None)
 
     def _mark_step(self, index: int, step: Step) -> None:

@@ -79,7 +79,7 @@ class OnnxTensor:
         """A copy on the CPU, in the type it is stored in. Raises ModelFileError."""
         if self.dtype is None:
             kind = TYPE_NAMES.get(self.kind, str(self.kind))
-            raise ModelFileError(f"{self.file.name} holds {self.name!r} as {kind}, which is not read here.")
+            raise ModelFileError(f"{self.file.name} holds {self.name!r} as {kind}, which is not supported.")
         try:
             with open_file(self.file) as file:
                 return self._read(file)

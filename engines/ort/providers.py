@@ -13,7 +13,7 @@ import platform
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 Options = dict[str, str]
 
@@ -29,17 +29,15 @@ class Request:
     """What a session is wanted for.
 
     budget: bytes that the session's own memory may take, the device context not counted; None for no limit.
-    precision: fp32, fp16 or bf16. stream: address of the CUDA stream to work on; 0, which is also torch's default
-    stream, lets onnxruntime make one of its own, and the caller must then synchronise. cache_folder: where
-    compiled engines may be kept; "" for nowhere. as_plugin: the provider comes from a plugin wheel. on_cpu: OpenVINO
-    on the processor instead of its graphics. system_refuses: the system keeps the whole process within the budget.
+    stream: address of the CUDA stream to work on; 0, which is also torch's default stream, lets onnxruntime make one
+    of its own, and the caller must then synchronise. as_plugin: the provider comes from a plugin wheel. on_cpu:
+    OpenVINO on the processor instead of its graphics. system_refuses: the system keeps the whole process within the
+    budget.
     """
 
     budget: int | None = None
     device_id: int = 0
-    precision: str = "fp32"
     stream: int = 0
-    cache_folder: str = ""
     as_plugin: bool = False
     on_cpu: bool = False
     system_refuses: bool = False
@@ -65,8 +63,9 @@ class Settings:
 class Provider:
     """A provider, and how far its memory can be kept.
 
-    enforced: an allocator refuses what goes beyond the budget; otherwise it is predicted and watched. limit says
-    what exactly is bounded. plugin: the module of the wheel that brings it beside another onnxruntime.
+    enforced: an allocator refuses what goes beyond the budget; otherwise it is predicted, and watched where the memory
+    can be read. limit: what exactly is bounded. plugin: the module of the wheel that brings it beside another
+    onnxruntime.
     """
 
     key: str
@@ -77,72 +76,31 @@ class Provider:
     settings: Callable[[Request], Settings]
     plugin: str = ""
 
-    @property
-    def enforcement(self) -> Literal["enforced", "watched"]:
-        return "enforced" if self.enforced else "watched"
+    def uses_gpu(self, request: Request) -> bool:
+        """Whether it computes on a card, whose memory counts instead of this machine's RAM."""
+        return self.key != "cpu" and not request.on_cpu
 
     @property
     def plugin_wheel(self) -> str:
         return self.plugin.replace("_", "-")
 
 
-def _on_stream(request: Request) -> Options:
-    return {"user_compute_stream": str(request.stream)} if request.stream else {}
-
-
-def _cuda_options(request: Request) -> Options:
+def _cuda(request: Request) -> Settings:
     options = {
         "device_id": str(request.device_id),
         "arena_extend_strategy": "kSameAsRequested",  # doubling takes what nobody asked for
         # DEFAULT means cuDNN's fallback since 1.20, several times slower; EXHAUSTIVE tries with memory past the limit.
         "cudnn_conv_algo_search": "HEURISTIC",
-        "cudnn_conv_use_max_workspace": "0",
-        "do_copy_in_default_stream": "1",
-        **_on_stream(request),
     }
+    if request.stream:
+        options["user_compute_stream"] = str(request.stream)
     if request.budget is not None:
         options["gpu_mem_limit"] = str(request.budget)
-    return options
-
-
-def _cuda(request: Request) -> Settings:
     return Settings(
-        (("CUDAExecutionProvider", _cuda_options(request)), (CPU_NAME, {})),
+        (("CUDAExecutionProvider", options), (CPU_NAME, {})),
         {"enable_mem_pattern": False},  # its one large block comes on top of what the arena has
         last_run={SHRINK: f"gpu:{request.device_id}"},
     )
-
-
-def _tensorrt(request: Request) -> Settings:
-    """The provider of the GPU wheel, for TensorRT 10; nodes that it leaves go to CUDA."""
-    options = {
-        "device_id": str(request.device_id),
-        "trt_context_memory_sharing_enable": "1",
-        **_on_stream(request),
-    }
-    if request.precision in ("fp16", "bf16"):
-        options[f"trt_{request.precision}_enable"] = "1"
-    if request.budget is not None:
-        options["trt_max_workspace_size"] = str(request.budget)  # a filter of tactics, no budget
-    if request.cache_folder:
-        for kind in ("engine", "timing"):
-            options |= {f"trt_{kind}_cache_enable": "1", f"trt_{kind}_cache_path": request.cache_folder}
-    cuda = _cuda(request)
-    return Settings(
-        (("TensorrtExecutionProvider", options), *cuda.providers), cuda.attributes, cuda.entries, cuda.last_run
-    )
-
-
-def _tensorrt_rtx(request: Request) -> Settings:
-    """Compiles on the device in seconds; needs an RTX 30 or newer. A plugin's device is chosen, not numbered."""
-    options = {} if request.as_plugin else {"device_id": str(request.device_id)}
-    if request.stream:
-        options |= {"has_user_compute_stream": "1", **_on_stream(request)}
-    if request.budget is not None:
-        options["nv_max_workspace_size"] = str(request.budget)  # of the build, no budget either
-    if request.cache_folder:
-        options["nv_runtime_cache_path"] = request.cache_folder
-    return Settings((("NvTensorRTRTXExecutionProvider", options), (CPU_NAME, {})), {"enable_mem_pattern": False})
 
 
 def _directml(request: Request) -> Settings:
@@ -155,24 +113,14 @@ def _directml(request: Request) -> Settings:
 
 
 def _openvino(request: Request) -> Settings:
-    """Its GPU computes in half precision unless told otherwise. A plugin takes its settings as OpenVINO's own."""
+    """Computes in half precision unless told otherwise, on graphics and on newer processors alike.
+
+    A plugin's device is chosen, and its settings are OpenVINO's own; the wheel takes both as options.
+    """
     device = "CPU" if request.on_cpu else "GPU"
+    options = {"device_type": device, "precision": "FP32"}
     if request.as_plugin:
-        config = {
-            "NUM_STREAMS": "1",
-            "INFERENCE_PRECISION_HINT": {"fp16": "f16", "bf16": "bf16"}.get(request.precision, "f32"),
-        }
-        if request.cache_folder:
-            config["CACHE_DIR"] = request.cache_folder
-        options = {"load_config": json.dumps({device: config})}
-    else:
-        options = {
-            "device_type": device if request.device_id == 0 else f"{device}.{request.device_id}",
-            "precision": "FP16" if request.precision == "fp16" else "FP32",
-            "num_streams": "1",
-        }
-        if request.cache_folder:
-            options["cache_dir"] = request.cache_folder
+        options = {"load_config": json.dumps({device: {"INFERENCE_PRECISION_HINT": "f32"}})}
     return Settings((("OpenVINOExecutionProvider", options), (CPU_NAME, {})), {"enable_mem_pattern": False})
 
 
@@ -183,27 +131,9 @@ def _webgpu(request: Request) -> Settings:
     return Settings((("WebGpuExecutionProvider", options), (CPU_NAME, {})), {"enable_mem_pattern": False})
 
 
-def _migraphx(request: Request) -> Settings:
-    options = {"device_id": str(request.device_id), "migraphx_arena_extend_strategy": "kSameAsRequested"}
-    if request.precision in ("fp16", "bf16"):
-        options[f"migraphx_{request.precision}_enable"] = "1"
-    if request.budget is not None:
-        options["migraphx_mem_limit"] = str(request.budget)
-    return Settings(
-        (("MIGraphXExecutionProvider", options), (CPU_NAME, {})),
-        {"enable_mem_pattern": False},
-        last_run={SHRINK: f"gpu:{request.device_id}"},
-    )
-
-
 def _coreml(request: Request) -> Settings:
-    """The Neural Engine computes in half precision only, so fp32 keeps to the CPU and the GPU."""
-    options = {
-        "ModelFormat": "MLProgram",
-        "MLComputeUnits": "CPUAndGPU" if request.precision == "fp32" else "ALL",
-        "RequireStaticInputShapes": "1",
-    }
-    return Settings((("CoreMLExecutionProvider", options), (CPU_NAME, {})), {"enable_mem_pattern": False})
+    """The Neural Engine computes in half precision only, so it is left out."""
+    return Settings((("CoreMLExecutionProvider", {"MLComputeUnits": "CPUAndGPU"}), (CPU_NAME, {})))
 
 
 def _cpu(request: Request) -> Settings:
@@ -227,7 +157,7 @@ def _cpu(request: Request) -> Settings:
     )
 
 
-_NO_LIMIT = "it has no limit of its own: predicted, watched from outside and backed off from"
+_NO_LIMIT = "it has no limit of its own; a run that is seen to pass the budget is ended"
 
 PROVIDERS: dict[str, Provider] = {
     provider.key: provider
@@ -236,16 +166,10 @@ PROVIDERS: dict[str, Provider] = {
             "cuda", "CUDAExecutionProvider", "CUDA", True,
             "the session's arena refuses more; the CUDA context and the libraries' handles are outside of it", _cuda,
         ),
-        Provider("tensorrt", "TensorrtExecutionProvider", "TensorRT", False,
-                 "the workspace size only filters tactics; weights and activations are outside of it", _tensorrt),
-        Provider("tensorrt_rtx", "NvTensorRTRTXExecutionProvider", "TensorRT for RTX", False,
-                 "the workspace size bounds the build alone", _tensorrt_rtx, "onnxruntime_ep_nv_tensorrt_rtx"),
         Provider("directml", "DmlExecutionProvider", "DirectML", False, _NO_LIMIT, _directml),
         Provider("openvino", "OpenVINOExecutionProvider", "OpenVINO", False, _NO_LIMIT, _openvino,
                  "onnxruntime_ep_openvino"),
         Provider("webgpu", "WebGpuExecutionProvider", "WebGPU", False, _NO_LIMIT, _webgpu, "onnxruntime_ep_webgpu"),
-        Provider("migraphx", "MIGraphXExecutionProvider", "MIGraphX", False,
-                 "its limit holds for the arena alone, not for what MIGraphX takes itself", _migraphx),
         Provider("coreml", "CoreMLExecutionProvider", "CoreML", False, _NO_LIMIT, _coreml),
         Provider("cpu", CPU_NAME, "CPU", True,
                  "the system or an arena refuses more; weights that are packed anew count", _cpu),
@@ -272,11 +196,9 @@ def order(mode: str, machine: Machine, offered: Collection[str]) -> list[Provide
     """The providers to try, best first, the CPU always last.
 
     mode: compatibility goes to what runs on any card first; all others to the card's own. offered: keys of the
-    providers that are installed. TensorRT stands behind CUDA, because no option bounds what its builder takes: it
-    runs when it is asked for by name.
+    providers that are installed.
     """
-    own = ["cuda", "tensorrt_rtx", "tensorrt", "migraphx"]
     common = ["openvino", "webgpu"] if machine.intel else ["webgpu", "openvino"]
     first = {"Windows": ["directml"], "Darwin": ["coreml"]}.get(machine.system, [])
-    keys = [*first, *common, *own] if mode == "compatibility" else [*own, *first, *common]
+    keys = [*first, *common, "cuda"] if mode == "compatibility" else ["cuda", *first, *common]
     return [PROVIDERS[key] for key in [*(key for key in keys if key in offered), "cpu"]]

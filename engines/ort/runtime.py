@@ -8,23 +8,21 @@ that mends it; nothing is ever installed from here.
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
+import pkgutil
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from ...environment import forbid_telemetry, pip
 from ...errors import DependencyError, DeviceError
 from .providers import PROVIDERS, Provider, Request, Settings
 
 State = Literal["usable", "old", "doubled", "empty", "broken", "missing"]
 
 WHEELS_BEGIN_WITH = ("onnxruntime", "ort")
-CUDA_KEYS = ("cuda", "tensorrt", "tensorrt_rtx")
 FATAL = 4  # of onnxruntime's severities of what it prints
 # Windows has no runtime of Visual C++ of its own, and an old one does not load what newer compilers made.
 VISUAL_C = "winget install --exact --id Microsoft.VCRedist.2015+.x64"
@@ -126,7 +124,7 @@ def loaded() -> Any:
 
 
 def _imported() -> tuple[Any, Exception | None]:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.32 it reports to its maker; read at the first import
+    forbid_telemetry()
     try:
         import onnxruntime
     except Exception as error:  # native libraries, other versions of numpy: there is no end to what comes here
@@ -151,12 +149,6 @@ def _owns(distribution: metadata.Distribution) -> bool:
 
 def plugin_keys() -> tuple[str, ...]:
     return tuple(key for key, provider in PROVIDERS.items() if provider.plugin and find_spec(provider.plugin))
-
-
-def pip(words: str) -> str:
-    """A pip command for the Python that runs now, which is often not the one that `pip` alone would mean."""
-    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable or "python"
-    return f"{python} -m pip {words}"
 
 
 def reinstall(wheels: tuple[Wheel, ...]) -> str:
@@ -211,22 +203,20 @@ def open_session(
     model: bytes | str,
     provider: Provider,
     request: Request,
-    also: Mapping[str, str] | None = None,
     alone: bool = False,
 ) -> Any:
     """An InferenceSession whose first provider is `provider`, with its settings.
 
-    model: the file's bytes or its path. also: further session entries. alone: no other provider may take a part of
-    the network. Raises DependencyError where onnxruntime, the provider or its plugin is not there, DeviceError where
-    another provider was taken in its place, and onnxruntime's own errors.
+    model: the file's bytes or its path. alone: no other provider may take a part of the network. Raises DependencyError
+    where onnxruntime, the provider or its plugin is not there, DeviceError where another provider was taken in its
+    place, and onnxruntime's own errors.
     """
     ort = loaded()
     settings = provider.settings(request)
-    entries = dict(also or {})
     if alone and provider.key != "cpu":
-        settings = replace(settings, providers=settings.providers[:1])
-        entries["session.disable_cpu_ep_fallback"] = "1"
-    options = session_options(ort, settings, entries)
+        entries = settings.entries | {"session.disable_cpu_ep_fallback": "1"}
+        settings = replace(settings, providers=settings.providers[:1], entries=entries)
+    options = session_options(ort, settings)
     if request.as_plugin:
         options.add_provider_for_devices([plugin_device(ort, provider, request)], settings.providers[0][1])
         session = ort.InferenceSession(model, options)
@@ -235,7 +225,7 @@ def open_session(
         # Without this switch a provider that fails is replaced, and the error goes to the console.
         session = ort.InferenceSession(model, options, providers=list(settings.providers), enable_fallback=0)
     if provider.name not in session.get_providers():
-        raise DeviceError(f"onnxruntime took {', '.join(session.get_providers())} in place of {provider.title}")
+        raise DeviceError(f"onnxruntime took {', '.join(session.get_providers())} instead of {provider.title}")
     return session
 
 
@@ -244,18 +234,18 @@ def _check_built_in(ort: Any, provider: Provider) -> None:
     if provider.name not in ort.get_available_providers():
         built = " and ".join(map(str, owners())) or f"onnxruntime {ort.__version__}"
         raise DependencyError(f"{provider.title} is not part of {built}")
-    if provider.key in CUDA_KEYS:
+    if provider.key == "cuda":
         _load_cuda(ort)
 
 
-def session_options(ort: Any, settings: Settings, also: Mapping[str, str]) -> Any:
+def session_options(ort: Any, settings: Settings) -> Any:
     """The SessionOptions of settings; registers the CPU's arena where one is asked for."""
     options = ort.SessionOptions()
     options.log_severity_level = FATAL  # errors are raised; printed too, they frighten where a smaller step mends them
     enums = {"execution_mode": ort.ExecutionMode, "graph_optimization_level": ort.GraphOptimizationLevel}
     for name, value in settings.attributes.items():
         setattr(options, name, getattr(enums[name], value) if name in enums else value)
-    for name, value in {**settings.entries, **also}.items():
+    for name, value in settings.entries.items():
         options.add_session_config_entry(name, value)
     if settings.cpu_arena is not None:
         place = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
@@ -281,7 +271,7 @@ def plugin_device(ort: Any, provider: Provider, request: Request) -> Any:
     devices = _plugin_devices(ort, provider)
     if not devices:
         try:
-            ort.register_execution_provider_library(name, importlib.import_module(provider.plugin).get_library_path())
+            ort.register_execution_provider_library(name, pkgutil.resolve_name(f"{provider.plugin}:get_library_path")())
         except Exception as error:  # onnxruntime's errors have no common base
             if "already registered" not in str(error):
                 raise DependencyError(f"The {provider.title} plugin does not load: {error}") from error

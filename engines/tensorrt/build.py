@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DependencyError, ModelFileError, OutputError
+from ..worker.child import RAM, Meter
 
 # Scratch memory of one layer while tactics are compared, where the user's budget does not say less.
 WORKSPACE = 512 << 20
@@ -47,7 +48,7 @@ def loaded() -> Any:
 
 
 class BuildTask:
-    """A worker's task whose loading is the whole work.
+    """A worker's task whose loading is the whole work. What it takes is measured in RAM and bounded by nothing.
 
     settings: {"model": ONNX file, "engine": file to write, "timing": file of timings, shared by all engines,
     "progress": file to write the progress to, "workspace": bytes, "device": the card's index}.
@@ -56,6 +57,10 @@ class BuildTask:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
         self._trt = loaded()
+
+    @property
+    def meter(self) -> Meter:
+        return RAM
 
     def load(self) -> dict[str, int]:
         plan, facts = built(self._trt, self._settings)

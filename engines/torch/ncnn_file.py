@@ -42,7 +42,7 @@ def read(param: Path) -> StoredTensors:
     try:
         text = param.read_text(encoding="ascii")
     except UnicodeDecodeError as error:
-        raise ModelFileError(f"{param.name} is no text, as ncnn's {SUFFIX} files are.") from error
+        raise ModelFileError(f"{param.name} is not a text file, as ncnn's {SUFFIX} files are.") from error
     except OSError as error:
         raise ModelFileError(f"{param} cannot be read ({error.strerror}).") from error
     if not weights.exists():
@@ -57,12 +57,12 @@ def read(param: Path) -> StoredTensors:
 
 def named_tensors(text: str, content: bytes, name: str) -> dict[str, torch.Tensor]:
     """text, content: of the two files. name: of the first, for sentences. Raises ModelFileError."""
-    found = {}
+    tensors = {}
     for tensor, place in layout(text, io.BytesIO(content), name).items():
         kind = np.float16 if place.dtype == torch.float16 else np.float32
         values = np.frombuffer(content, kind, math.prod(place.shape), place.offset)
-        found[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
-    return found
+        tensors[tensor] = torch.from_numpy(values.astype(np.float32).reshape(place.shape))
+    return tensors
 
 
 def layout(text: str, weights: BinaryIO, name: str) -> dict[str, Place]:
@@ -70,11 +70,11 @@ def layout(text: str, weights: BinaryIO, name: str) -> dict[str, Place]:
     try:
         layers = _layers(text, weights, name)
     except (KeyError, ValueError, struct.error) as error:
-        raise ModelFileError(f"{name} or its .bin is damaged, or of another kind than is known ({error}).") from error
+        raise ModelFileError(f"{name} or its .bin is damaged, or of a kind that is not supported ({error}).") from error
     convolutions = sum(len(layer["weight"].shape) == 4 for layer in layers)
     names = _rrdb_names(len(layers)) if convolutions == len(layers) else [f"body.{i}" for i in range(len(layers))]
     if len(names) != len(layers):
-        raise ModelFileError(f"{name} has {len(layers)} convolutions, which no upscaler that is known here has.")
+        raise ModelFileError(f"{name} has {len(layers)} convolutions, which no supported upscaler has.")
     named = zip(names, layers, strict=True)
     return {f"{layer_name}.{key}": place for layer_name, layer in named for key, place in layer.items()}
 
@@ -100,7 +100,7 @@ def _layers(text: str, weights: BinaryIO, name: str) -> list[dict[str, Place]]:
             weights.seek(offset)
             (flag,) = struct.unpack("<I", weights.read(4))
             if flag != HALVES:
-                raise ModelFileError(f"{name} holds weights of another kind than fp16 (flag {flag:#x}).")
+                raise ModelFileError(f"{name} holds weights of another type than fp16 (flag {flag:#x}).")
             offset += 4
             outputs, side, count = (int(sizes[key]) for key in ("0", "1", "6"))
             inputs = count // max(1, outputs * side**2)

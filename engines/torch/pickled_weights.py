@@ -15,15 +15,20 @@ import zipfile
 from typing import Any, BinaryIO
 
 import torch
-from torch._weights_only_unpickler import Unpickler
+from torch._weights_only_unpickler import Unpickler, UnpicklingError
 
 from .stored_tensors import DamagedError, Start, UnsupportedError, extent, identity
 
 LARGEST_PICKLE = 64 << 20  # bytes that describe tensors: those of large models take one or two MiB
 
+FIRST_BYTE = b"\x80"  # of a pickle: its protocol follows
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _QUANTISED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4)
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name
+
+
+class RefusedError(Exception):
+    """The pickle asks for something that is no weights, or is none."""
 
 
 class _Storages:
@@ -167,7 +172,10 @@ def _unpickled(file: Any, storages: _Storages) -> Any:
     unpickler.persistent_load = storages  # type: ignore[method-assign]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of protocols that torch itself does not write
-        return unpickler.load()
+        try:
+            return unpickler.load()
+        except UnpicklingError as error:
+            raise RefusedError(str(error)) from error
 
 
 def _small(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], name: str) -> bytes:

@@ -57,13 +57,13 @@ def _tensor(name: str, entry: Any, available: int) -> tuple[torch.Tensor, int, i
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"what it says of its tensor {name[:80]!r} is incomplete") from error
     numbers = [*shape, begin, end] if isinstance(shape, list) else [None]
-    if not all(type(each) is int and 0 <= each < 1 << 48 for each in numbers):
+    if not all(type(number) is int and 0 <= number < 1 << 48 for number in numbers):
         raise DamagedError(f"its tensor {name[:80]!r} has an impossible shape or place")
     if not isinstance(kind, str):
         raise DamagedError(f"its tensor {name[:80]!r} has no type")
     dtype = _DTYPES.get(kind)
     if dtype is None:
-        raise UnsupportedError(f"holds {name[:80]!r} as {kind[:20]}, which is not read here; convert it to fp16")
+        raise UnsupportedError(f"holds {name[:80]!r} as {kind[:20]}, which is not supported; convert it to fp16")
     if end > available or end - begin != math.prod(shape) * dtype.itemsize or len(shape) > 32:
         raise DamagedError(f"its tensor {name[:80]!r} of shape {shape[:8]} does not fit its {end - begin} bytes")
     return torch.empty(shape, dtype=dtype, device="meta"), begin, end

@@ -6,7 +6,6 @@ allocated; `StoredTensors.load` reads tensors into memory of our own.
 
 from __future__ import annotations
 
-import pickle
 import struct
 import zlib
 from collections.abc import Iterator
@@ -50,7 +49,7 @@ def read(path: Path) -> StoredTensors:
                 _check_scaled(tensors)
                 return StoredTensors(path, stamp, tensors, starts, notes)
             return _pickled(file, path, stamp)
-        except pickle.UnpicklingError as error:
+        except pickled_weights.RefusedError as error:
             if _is_pickle(file, str(error)):
                 raise ModelFileError(
                     f"{path.name} contains Python code beside its weights and was not opened, because such a file "
@@ -92,10 +91,10 @@ def _pickled(file: BinaryIO, path: Path, stamp: Stamp) -> StoredTensors:
             f"{path.name} holds {type(content).__name__} instead of named weights. Save the model's "
             "state_dict and load that."
         )
-    found = dict(_named(content, DEPTH))
-    for name, value in found.items():
+    tensors = dict(_named(content, DEPTH))
+    for name, value in tensors.items():
         pickled_weights.check_tensor(name, value, starts)
-    _check_scaled(found)
+    _check_scaled(tensors)
     return StoredTensors(path, stamp, content, starts)
 
 
@@ -113,7 +112,7 @@ def _check_scaled(tensors: StateDict) -> None:
     scales = [name for name in tensors if name.endswith(("scale_weight", "weight_scale", "scaled_fp8"))]
     if small and scales:
         raise UnsupportedError(
-            f"holds FP8 weights with scales beside them ({scales[0][:80]!r}), which is not read here; convert it to "
+            f"holds FP8 weights with scales beside them ({scales[0][:80]!r}), which is not supported; convert it to "
             "fp16"
         )
 
@@ -131,4 +130,4 @@ def _is_pickle(file: BinaryIO, refusal: str) -> bool:
     if is_zipfile(file):
         return "unsupported operand" not in refusal.lower()  # torch writes none of these: the archive is spoilt
     file.seek(0)
-    return file.read(1) == pickle.PROTO
+    return file.read(1) == pickled_weights.FIRST_BYTE

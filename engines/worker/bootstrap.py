@@ -1,4 +1,4 @@
-"""The script that a child process is started with: it finds the package and hands over to one of its modules.
+"""The script that a child process is started with: it finds the package and the task, and hands over to `child`.
 
 The package's name in the parent is of no use here (ComfyUI loads the folder under one of its own), so it is loaded
 from its folder under a private name. Only Python's own modules are imported before the parent has said where the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import pkgutil
 import sys
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,27 +34,30 @@ def taken_pipes() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(inward, "rb"), os.fdopen(outward, "wb")
 
 
-def loaded(module: str) -> Any:
-    """A module of the package by its name inside it, such as "engines.worker.child"."""
+def load_package() -> None:
+    """Puts the package under its private name."""
     spec = importlib.util.spec_from_file_location(PACKAGE, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package
     spec.loader.exec_module(package)
-    return importlib.import_module(f"{PACKAGE}.{module}")
 
 
-def ready() -> tuple[Any, BinaryIO, BinaryIO]:
-    """The module that serves, worker_child unless the parent names another, and the two pipes."""
+def member(place: str) -> Any:
+    """Something of the package by its module and name, such as "engines.worker.child:serve"."""
+    return pkgutil.resolve_name(f"{PACKAGE}.{place}")
+
+
+def main() -> None:
     reader, writer = taken_pipes()
     first = reader.readline()
     if not first:  # the parent is gone already
         sys.exit()
     start = json.loads(first)
     sys.path[:] = start["path"]
-    return loaded(start.get("serves", "engines.worker.child")), reader, writer
+    load_package()
+    member("engines.worker.child:serve")(reader, writer, member(start["task"]))
 
 
 if __name__ == "__main__":
-    module, reader, writer = ready()
-    module.serve(reader, writer)
+    main()

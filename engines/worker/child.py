@@ -2,7 +2,8 @@
 
 Messages are lines of JSON. From the parent: one that sets up, then one for each run. From the child: "beat" while it
 works, "over" when it has passed the budget (its last word), and one of "ready", "done" and "error" as an answer.
-Torch is not imported here, nor by what is imported here.
+Which memory counts is the task's to say: the process's RAM, or what its driver says of a card. Torch is not imported
+here, nor by what is imported here.
 """
 
 from __future__ import annotations
@@ -17,19 +18,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import psutil
 
-from ...errors import ModelFileError, SlimFusionError
+from ...errors import SlimFusionError
 from ..memory import resident
 from .shared_frames import SharedFrames, placed
-
-if TYPE_CHECKING:
-    from ..ort.providers import Request
 
 SAMPLE_SECONDS = 0.005  # as the parent's own meter
 BEAT_SECONDS = 0.2
@@ -41,93 +37,25 @@ OUT_OF_MEMORY = (
     "e_outofmemory", "8007000e",
 )  # fmt: skip
 
-Meter = Callable[[], int]
+Meter = Callable[[], int]  # how many bytes this process has now
 
-# How much memory this process has now, in bytes, by name.
-METERS: dict[str, Meter] = {"resident": resident.resident_bytes}
+RAM: Meter = resident.resident_bytes
 
 
 class Task(Protocol):
-    """Something that a worker runs. Making one imports libraries; memory counts from `load` on.
+    """Something that a worker runs, made from settings that are JSON.
 
-    load returns what the parent may want to know, as JSON. MemoryError means that memory ran out.
+    Making one imports libraries and wakes the device; memory counts from `load` on. meter: of the memory that counts,
+    None where nobody can tell it. load returns what the parent may want to know, as JSON. MemoryError means that
+    memory ran out.
     """
+
+    @property
+    def meter(self) -> Meter | None: ...
 
     def load(self) -> Mapping[str, Any]: ...
 
     def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
-
-
-class OnnxTask:
-    """An onnxruntime session.
-
-    settings: {"model": path, "provider": key of PROVIDERS, "request": fields of its Request, "entries": further
-    session entries}.
-    """
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        from ..ort import runtime
-
-        self._settings = settings
-        self._open = runtime.open_session
-        runtime.loaded()
-
-    def load(self) -> dict[str, Any]:
-        from ..ort.providers import PROVIDERS, Request
-
-        provider = PROVIDERS[self._settings["provider"]]
-        request = kept_by_system(Request(**self._settings.get("request", {})), provider.key)
-        model = self._settings["model"]
-        try:
-            self._session = self._open(model, provider, request, self._settings.get("entries"))
-        except SlimFusionError:
-            raise
-        except Exception as error:  # onnxruntime's errors have no common base
-            reason = reason_of(error)
-            raise ModelFileError(
-                f"{Path(model).name} cannot be loaded by onnxruntime ({reason}). The file is damaged, or made for a "
-                "newer onnxruntime or another provider."
-            ) from error
-        return {
-            "providers": self._session.get_providers(),
-            "inputs": [[port.name, port.type, port.shape] for port in self._session.get_inputs()],
-            "outputs": [[port.name, port.type, port.shape] for port in self._session.get_outputs()],
-        }
-
-    def run(self, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        names = [port.name for port in self._session.get_inputs()]
-        model = Path(self._settings["model"]).name
-        if len(names) != len(inputs):
-            raise ModelFileError(
-                f"{model} takes {len(names)} arrays and was given {len(inputs)}: it is a model of another kind."
-            )
-        try:
-            return [np.asarray(value) for value in self._session.run(None, dict(zip(names, inputs, strict=True)))]
-        except Exception as error:  # as above
-            if type(error).__name__ == "InvalidArgument":
-                raise ModelFileError(
-                    f"{model} does not take what it was given ({reason_of(error)}): it is a model of another kind."
-                ) from error
-            raise
-
-
-def kept_by_system(request: Request, provider: str) -> Request:
-    """The request, its budget kept by the system where that is possible: on the processor, where all memory counts."""
-    from ..ort.providers import OUTSIDE_ARENA
-
-    if provider != "cpu" or request.budget is None:
-        return request
-    threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1  # as many as onnxruntime starts
-    return replace(request, system_refuses=resident.refused_beyond(max(0, request.budget - OUTSIDE_ARENA), threads))
-
-
-def tensorrt_task(settings: Mapping[str, Any]) -> Task:
-    from ..tensorrt.build import BuildTask
-
-    return BuildTask(settings)
-
-
-TASKS: dict[str, Callable[[Mapping[str, Any]], Task]] = {"onnx": OnnxTask, "tensorrt": tensorrt_task}
 
 
 def reason_of(error: Exception) -> str:
@@ -173,8 +101,9 @@ class Watch:
     process, should the parent not have done it.
     """
 
-    def __init__(self, meter: Meter, channel: Channel, silent_seconds: float) -> None:
-        self._meter, self._channel, self._silent_seconds = meter, channel, silent_seconds
+    def __init__(self, channel: Channel, silent_seconds: float) -> None:
+        self._channel, self._silent_seconds = channel, silent_seconds
+        self._meter: Meter | None = None
         self._parent = os.getppid()
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
         self._busy = threading.Event()
@@ -185,11 +114,14 @@ class Watch:
         self._exact = False
         threading.Thread(target=self._sample, daemon=True).start()
 
-    def count_from_here(self) -> None:
-        """What was there before belongs to Python and the libraries, not to the task."""
-        self._exact = self._meter is resident.resident_bytes and resident.reset_high_water()
-        self._base = self._meter()
-        self._channel.send({"beat": 0, "base": self._base})
+    def count_from_here(self, meter: Meter | None) -> None:
+        """What was there before belongs to Python, the libraries and the device's context, not to the task."""
+        if meter is None:
+            return
+        self._exact = meter is RAM and resident.reset_high_water()
+        self._meter, self._base = meter, meter()
+        if meter is RAM:  # which the parent can see too
+            self._channel.send({"beat": 0, "base": self._base})
 
     def figures(self) -> dict[str, int]:
         """Bytes above the base: the most since the work began, and now."""
@@ -213,7 +145,7 @@ class Watch:
                 self._peak = max(self._peak, resident.high_water() - self._base)
 
     def _level(self) -> int:
-        return 0 if self._base is None else self._meter() - self._base
+        return 0 if self._meter is None or self._base is None else self._meter() - self._base
 
     def _sample(self) -> None:
         next_beat = 0.0
@@ -235,10 +167,12 @@ class Watch:
 
     def _set_timer(self) -> None:
         with self._setting_timer:
-            if self._busy.is_set():
-                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
-            else:
+            if not self._busy.is_set():
                 faulthandler.cancel_dump_traceback_later()
+                return
+            # Under a limit of the system there may be no memory for its thread: then the parent alone watches.
+            with contextlib.suppress(RuntimeError):
+                faulthandler.dump_traceback_later(2.0 * self._silent_seconds, exit=True, file=self._nowhere)
 
     def _leave_with_parent(self) -> None:
         """Another parent has adopted us: a process forked from the first one may still hold its end of the pipe."""
@@ -249,19 +183,19 @@ class Watch:
 class Server:
     """One task and its answers."""
 
-    def __init__(self, channel: Channel, setup: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
-        self._channel, self._setup, self._tasks = channel, setup, tasks
+    def __init__(self, channel: Channel, setup: Mapping[str, Any], task: Callable[[Mapping[str, Any]], Task]) -> None:
+        self._channel, self._setup, self._make = channel, setup, task
         self._frames = SharedFrames(setup["frames"])
-        self._watch = Watch(METERS[setup["meter"]], channel, setup["silent_seconds"])
+        self._watch = Watch(channel, setup["silent_seconds"])
         self._task: Task | None = None
 
     def load(self) -> dict[str, Any]:
-        settings = self._setup["task"]
-        task = self._tasks[settings["kind"]](settings)
-        self._watch.count_from_here()
+        task = self._make(self._setup["settings"])
+        meter = task.meter
+        self._watch.count_from_here(meter)
         about = task.load()
         self._task = task
-        return {"ready": dict(about)}
+        return {"ready": dict(about), "watched": meter is not None}
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._task is not None
@@ -292,15 +226,15 @@ def described(error: Exception) -> dict[str, Any]:
     return {"error": "", "reason": f"{type(error).__name__}: {reason}"}
 
 
-def serve(reader: BinaryIO, writer: BinaryIO, tasks: Mapping[str, Callable[[Mapping[str, Any]], Task]] = TASKS) -> None:
-    """The child's whole life; it ends with the pipe."""
+def serve(reader: BinaryIO, writer: BinaryIO, task: Callable[[Mapping[str, Any]], Task]) -> None:
+    """The child's whole life; it ends with the pipe. task: makes the task from its settings."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     if sys.platform == "linux":  # when the system runs out of memory, it shall take this process and not the server
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("500")
     channel = Channel(reader, writer)
     setup = channel.receive()
-    server = Server(channel, setup, tasks)
+    server = Server(channel, setup, task)
     server.answer(server.load, setup["budget"])
     while True:
         request = channel.receive()

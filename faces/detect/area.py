@@ -131,7 +131,7 @@ def patches(source: Sums, boxes: np.ndarray, size: int) -> np.ndarray:
     if source.table is not None:
         result[from_table] = _means(source.table, np.floor_divide(boxes[from_table], source.shrink), size)
     for index in np.flatnonzero(~from_table):
-        shrink = max(1, int(sides[index]) // (size * FINE_ENOUGH)) if source.table is None else 1
+        shrink = max(1, int(sides[index]) // (size * FINE_ENOUGH))
         result[index] = _patch(source, boxes[index], size, shrink)
     return result
 

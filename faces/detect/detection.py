@@ -16,16 +16,19 @@ from ..face import Face, Faces
 from .area import TABLE_BYTES
 from .detectors import MTCNN, open_mtcnn, open_network_detector
 from .find import Detector, find_faces
-from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE
+from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE, STRIDE
 from .settings import DEFAULT_DETECTION, DetectionSettings
 
-# What detection takes on the CPU, whose first call makes its threads' memory, whatever the number of frames. Fitted to
-# 46 MiB at 512 px, 68 at 720p, 109 to 115 at 1080p, 85 at 4K, 149 to 159 at 8K, 192 at 8K down to faces of 12 px.
-BASE_BYTES = 33 << 20
-TABLE_PIXEL = 15  # bytes: a frame's table of sums, and its 8 bits
-PIECE_PIXEL = 150  # bytes of P-net's input, piece by piece
-LEVEL_PIXEL = 4  # bytes of the pyramid's largest level: candidates
-PATCH_PIXEL, PATCH_SIDE = 40, 192  # bytes, and px of the table: the largest patch that is read from the frame itself
+# What detection takes on the CPU, whatever the number of frames and faces; what is freed goes back at once meanwhile.
+# Measured in fresh processes: 33 MiB at 512 px (40 with 64 faces), 52 at 720p, 68 at 1080p (71 with 40 faces, 82 turned
+# as well), 55 to 58 at 4K (70 on noise), 61 down to faces of 24 px, 52 at 8K, 67 down to faces of 12 px, 51 at 12000 x
+# 8000.
+BASE_BYTES = 33 << 20  # the networks, and what their first run leaves: threads' memory, compiled kernels
+SUM_PIXEL = 12  # bytes of a table of sums
+PIECE_PIXEL = 75  # bytes of P-net for each pixel of a piece of its input
+LINE_PIXEL = 24  # bytes of the two lines of sums that are taken for each row of a level
+LEVEL_PIXEL = 0.5  # bytes of the pyramid's largest level: candidates
+PATCHES = 10 << 20  # bytes of the patches that R-net or O-net looks at together
 TURNED_BYTES = 8 << 20
 
 
@@ -33,12 +36,17 @@ def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int
     """Forecast bytes that looking at frames of a size takes on the CPU."""
     smallest = settings.min_face or max(24, min(height, width) // 36)
     shrink = max(1, smallest // BASE_FACE)
+    shrunk_to = smallest / (CELL * shrink)  # pixels of the table for each of the largest level's, along a side
+    across = int(width * CELL / max(CELL, smallest))
     level = int(height * width * (CELL / max(CELL, smallest)) ** 2)
-    table = min(height * width // shrink**2, TABLE_BYTES // 12)
-    patch = min(height, width, PATCH_SIDE * shrink) ** 2 if shrink > 1 else 0
+    piece = min(level, P_PIXELS_AT_ONCE + (CELL - STRIDE) * across)
+    table = SUM_PIXEL * (height // shrink) * (width // shrink)
+    cut = LINE_PIXEL * shrunk_to
+    if table > TABLE_BYTES:  # rows of the frame are read, in 8 bits, and summed for each piece
+        table, cut = 0, cut + SUM_PIXEL * shrunk_to**2
+    at_work = max(PATCHES, int(piece * max(PIECE_PIXEL, cut + SUM_PIXEL)))
     turned = TURNED_BYTES if settings.turned == "always" else 0
-    pieces = PIECE_PIXEL * min(level, P_PIXELS_AT_ONCE) + LEVEL_PIXEL * level
-    return BASE_BYTES + turned + TABLE_PIXEL * table + PATCH_PIXEL * patch + pieces
+    return BASE_BYTES + turned + table + at_work + int(LEVEL_PIXEL * level)
 
 
 def detect_faces(
@@ -63,7 +71,7 @@ def detect_faces(
         with opened as detector, report.stage("detect"):
             return find_faces(frames, host, detector, settings)
     except BudgetError as error:
-        raise BudgetError(f"Looking for faces: {error}", error.needed, error.given) from error
+        raise BudgetError(f"Face detection: {error}", error.needed, error.given) from error
 
 
 def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Face]:
@@ -73,8 +81,8 @@ def changeable(faces: Sequence[Face], smallest: int, report: Report) -> list[Fac
     """
     aligned = [face for face in faces if can_align(face.landmarks)]
     if left := len(faces) - len(aligned):
-        report.notes.append(f"faces whose points coincide or are no numbers, left as they were: {left}")
+        report.notes.append(f"faces with unusable landmarks, not changed: {left}")
     large = [face for face in aligned if face.side >= smallest]
     if small := len(aligned) - len(large):
-        report.notes.append(f"faces smaller than {smallest} px, left as they were: {small}")
+        report.notes.append(f"faces smaller than {smallest} px, not changed: {small}")
     return large

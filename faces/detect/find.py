@@ -58,33 +58,32 @@ def find_faces(frames: torch.Tensor, host: Host, detector: Detector, settings: D
 
 @dataclass(eq=False)
 class _Search:
-    """Looks at turned frames where nothing sure stands upright, as seldom as a clip without faces allows.
+    """Looks at turned frames where an upright look leaves doubt, as seldom as a clip without lying faces allows.
 
-    last: the turn that found the last face. empty: frames in a row in which no face was found.
+    last: the turn that found the last face. vain: frames in a row whose turned looks showed no face.
     """
 
     detector: Detector
     settings: DetectionSettings
     check: Check
     last: int = 0
-    empty: int = 0
+    vain: int = 0
 
     def turned(self, frame: torch.Tensor, look: Look) -> Detections:
         """The candidates of a frame (H, W, C) whose upright look is known."""
-        found = look.found
-        if len(found) and not look.dropped:
-            self.empty = 0
+        found, shown = look.found, False
+        if len(found) and not look.dropped and not look.doubtful:
+            self.vain = 0
             return found
-        everywhere = self.empty % EMPTY_FRAMES == 0 or look.dropped > 0
+        everywhere = self.vain % EMPTY_FRAMES == 0 or look.dropped > 0
         turns = ALL_TURNS[1:] if everywhere else (self.last,) if self.last else ()
         for turn in sorted(turns, key=lambda turn: turn != self.last):
-            seen = self._look(frame, turn)
-            if len(seen):
-                self.last = turn
-                found = merged(joined([found, seen]))
-            if len(found) and not look.dropped:
+            seen = merged(joined([found, self._look(frame, turn)]))
+            if len(seen) > len(found):
+                self.last, found, shown = turn, seen, True
+            if shown and not look.dropped:
                 break
-        self.empty = 0 if len(found) else self.empty + 1
+        self.vain = 0 if shown else self.vain + 1
         return found
 
     def _look(self, frame: torch.Tensor, turn: int) -> Detections:

@@ -47,7 +47,7 @@ def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_
     table = np.asarray(outputs[0], np.float32)
     table = table.reshape(table.shape[-2:]) if table.ndim > 2 else table
     if table.ndim != 2 or YOLO_NUMBERS not in table.shape:
-        raise ModelFileError(f"A YOLOface network gives {YOLO_NUMBERS} numbers a place, this one {table.shape}.")
+        raise ModelFileError(f"A YOLOface network outputs {YOLO_NUMBERS} numbers per anchor, this one {table.shape}.")
     rows = table.T if table.shape[0] == YOLO_NUMBERS else table
     rows = rows[rows[:, 4] >= least_score]
     centre, extent = rows[:, :2], rows[:, 2:4]
@@ -87,7 +87,7 @@ def _by_stride(outputs: Sequence[np.ndarray], width: int, times: int) -> list[li
         shapes = ", ".join(str(np.shape(each)) for each in outputs)
         raise ModelFileError(
             f"This detector's outputs ({shapes}) are not those of its kind: {times * len(STRIDES)} of {width} numbers "
-            "a place were looked for."
+            "per anchor were expected."
         )
     return [tables[index::times] for index in range(times)]
 

@@ -17,7 +17,7 @@ from .boxes import apply_deltas, nms, to_square
 from .mtcnn_networks import channels_last, phased, run_onet, run_pnet, run_rnet
 from .mtcnn_weights import load_weights
 from .rereading import checked
-from .views import Look, as_candidates, joined, merged, rank, turned_back
+from .views import DOUBTFUL_SCORE, Look, as_candidates, count_doubtful, joined, merged, rank, turned_back
 
 CELL, STRIDE = 12, 2  # P-net's window and the step of its output
 PYRAMID_STEP = 0.709
@@ -25,7 +25,10 @@ P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 BASE_FACE = 16  # px of the smallest face in the copy of a large frame that the pyramid is made of
 TABLE_PIXELS = 1 << 21  # of the frames looked at together, whose tables of sums take 12 bytes for each
 P_PIXELS_AT_ONCE = 1 << 18  # of one piece of P-net's input, whose first layer takes 80 bytes for each
-PATCHES_AT_ONCE = {24: 256, 48: 32}  # by their side: the first layer of a patch of 48 px takes half a MiB
+# By their side: 8 to 10 MiB together, no more than P-net takes of a small frame, so that a crowd takes no more than one
+# face does.
+PATCHES_AT_ONCE = {24: 64, 48: 16}
+MOST_CELLS = 1 << 17  # candidates of a pyramid level, best first: hundreds of bytes each, and noise has no end of them
 FOREIGN_BOX_SCALES = (1.0, 0.8, 1.25)  # other detectors draw their boxes tighter or looser
 
 Check = Callable[[], None]
@@ -90,17 +93,21 @@ class Mtcnn:
         smallest, call = smallest_face(frames, min_face), check or nothing
         shrink, looks = max(1, smallest // BASE_FACE), []
         for frame in frames:
-            picture, parts, dropped = frame.numpy(), [], 0
+            picture, parts, weak, dropped = frame.numpy(), [], [], 0
             gain = exposure_gain(picture)
             for turn in turns:
                 view = sums(picture, shrink, gain, turn)
                 shape = view.frame.shape[-2::-1] if turn % 2 else view.frame.shape[:2]
-                (faces,) = self._found([view], smallest, score, 0, call)
+                (seen,) = self._found([view], smallest, min(score, DOUBTFUL_SCORE), 0, call)
+                faces = [face for face in seen if face.score >= score]
                 right = [face for face in checked(self.onet, view, faces) if face is not None]
                 dropped += len(faces) - len(right)
                 parts.append(turned_back(as_candidates(right), shape, turn))
+                weak.append(turned_back(as_candidates(face for face in seen if face.score < score), shape, turn))
+                del view  # its table goes before the next one comes
             # Two candidates that were read again may have come to the same face.
-            looks.append(Look(merged(joined(parts)), dropped))
+            found = merged(joined(parts))
+            looks.append(Look(found, dropped, count_doubtful(joined(weak), found)))
         return looks
 
     def _found(self, views: list[Sums], smallest: int, score: float, first: int, check: Check) -> list[list[Face]]:
@@ -171,6 +178,8 @@ class Mtcnn:
                 cells = np.concatenate([cells, scores[owner, y, x, None], moves[owner, y, x]], 1)
                 for i in range(len(pieces)):
                     found[first + i].append(cells[owner == i])
+                    if sum(map(len, found[first + i])) > MOST_CELLS:
+                        found[first + i] = [best_cells(np.concatenate(found[first + i]))]
         return [np.concatenate(parts) for parts in found]
 
     def _refined(
@@ -266,6 +275,13 @@ def cell_boxes(x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
     """
     corner = np.stack([x, y], 1)
     return np.concatenate([np.floor((corner + 1) / scale), np.floor((corner + CELL) / scale)], 1)
+
+
+def best_cells(cells: np.ndarray, most: int = MOST_CELLS) -> np.ndarray:
+    """The cells (N, 9) of the highest scores, `most` at most, in the order given."""
+    if len(cells) <= most:
+        return cells
+    return cells[np.sort(np.argpartition(-cells[:, 4], most)[:most])]
 
 
 def apply_cell_deltas(cells: np.ndarray, moves: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ class DetectionSettings:
         if self.detector not in DETECTORS:
             raise SettingError(f"There is no detector {self.detector!r}. Choose one of {', '.join(DETECTORS)}.")
         if self.turned not in TURNED:
-            raise SettingError(f"Turned faces are looked for {', '.join(TURNED)}, not {self.turned!r}.")
+            raise SettingError(f"The setting turned must be one of {', '.join(TURNED)}, not {self.turned!r}.")
         if not 0 <= self.score <= 1:
             raise SettingError(f"The detection score must be between 0 and 1, not {self.score}.")
         for name in ("max_faces", "min_face", "max_face"):

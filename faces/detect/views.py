@@ -11,6 +11,9 @@ from ..face import Face
 from .boxes import iou, nms
 
 SAME_FACE = 0.4  # boxes that overlap more are one face
+# Least score of what may be a face that lies, and its least part of the largest face's side. Of 36 portraits that lay
+# beside an upright one 18 of the 23 missed were told by it, of 135 upright portraits 2: each costs three looks more.
+DOUBTFUL_SCORE, DOUBTFUL_SIDE = 0.2, 0.4
 FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
 
 
@@ -37,10 +40,14 @@ def joined(parts: Sequence[Detections]) -> Detections:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a detector has seen in one frame: faces whose points are right, and how many it dropped for theirs."""
+    """What a detector has seen in one frame: faces whose points are right, and how many it dropped for theirs.
+
+    doubtful: beside the faces, so many places of their size that look a little like one: a face that lies may be there.
+    """
 
     found: Detections
     dropped: int = 0
+    doubtful: int = 0
 
 
 def as_candidates(faces: Iterable[Face]) -> Detections:
@@ -79,6 +86,15 @@ def merged(found: Detections) -> Detections:
         better = (areas > areas[index]) & (found.scores > found.scores[index])
         inside[index] = (better & (iou(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
     return found[~inside]
+
+
+def count_doubtful(weak: Detections, found: Detections) -> int:
+    """How many of the weak candidates have about the size of the faces found, and lie beside them."""
+    if not len(found):
+        return 0
+    sides, largest = (np.ptp(each.boxes.reshape(-1, 2, 2), 1).max(1) for each in (weak, found))
+    large = np.flatnonzero(sides >= DOUBTFUL_SIDE * largest.max())
+    return sum(float(iou(weak.boxes[index], found.boxes, of_smaller=True).max()) < SAME_FACE for index in large)
 
 
 def as_faces(found: Detections, frame: int, shape: Sequence[int]) -> list[Face]:

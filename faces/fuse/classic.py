@@ -22,7 +22,7 @@ from ..masks.covers import MARGIN, OPENING_FEATHER, OUTER_FEATHER, Cover, cover_
 from ..masks.soft import depth_inside, hann_ramp
 from ..paste import Canvas, Region
 from . import light, pyramid
-from .colour import matched_colour
+from .colour import lab_of, matched, matched_colour, rgb_of, sampled, skin_of
 
 # Widths as parts of the distance between the eyes.
 INNER_FEATHER = 0.30  # over which fine detail changes from the one face to the other
@@ -62,7 +62,7 @@ class Weights:
             value = getattr(self, name)
             check_numbers(**{name: value})
             if not 0 <= value <= 1:
-                raise SettingError(f"The {name} weight goes from 0 to 1, not {value}.")
+                raise SettingError(f"The {name} weight must be between 0 and 1, not {value}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +152,7 @@ def painted_over(
         own_parts = np.maximum(own_parts, thing)
     # Hair and things are no skin, whose colours they would tint.
     bare = seen & (own_parts < 0.1)
-    face = matched_colour(face, here, bare if bare.any() else seen, weights.colour)
-    face = light.relit(face, here, bare, distance, weights.colour)
-    face = light.plain_lips(face, here, wanted, own_parts)
+    face = in_colours(face, here, bare if bare.any() else seen, wanted, own_parts, weights.colour)
     # Beyond the outline lies the source's hair and background, whose colours must not reach in.
     own_parts[depth <= 0] = 1
     face = pyramid.mixed(here, face, own_parts)
@@ -162,6 +160,22 @@ def painted_over(
     if thing is not None:
         mixed = pyramid.mixed(here, mixed, thing)  # coarse levels reach under its edge
     return mixed, hann_ramp(depth, OUTER_FEATHER * distance)
+
+
+def in_colours(
+    face: np.ndarray, here: np.ndarray, skin: np.ndarray, wanted: np.ndarray, own_parts: np.ndarray, amount: float
+) -> np.ndarray:
+    """The face with the skin colour, light and lips of `here`, as seen on skin (h, w) bool; all (h, w, ...).
+
+    wanted: the mesh of both. own_parts: (h, w) 0..1 of what is the frame's own. amount: 0 leaves the face's own.
+    """
+    if amount == 0 or not skin.any():
+        return face
+    lab, own = lab_of(face), lab_of(here)
+    where = sampled(skin)
+    lab = matched(lab, skin_of(lab[where]), skin_of(own[where]), amount)
+    lab = light.relit(lab, own, skin, warp.eye_distance(wanted), amount)
+    return rgb_of(light.like_lips(lab, own, wanted, own_parts, amount))
 
 
 def hair_mask(here: np.ndarray, face: np.ndarray, seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:

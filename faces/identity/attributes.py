@@ -29,19 +29,19 @@ def add_attributes(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     """
     if not faces:
         return []
-    found = library.file("attributes", ATTRIBUTE_NETWORKS)
-    assert found.card is not None
-    return with_attributes(frames, faces, found.card, library.infer(found, len(faces), "attributes"))
+    file = library.file("attributes", ATTRIBUTE_NETWORKS)
+    assert file.card is not None
+    return with_attributes(frames, faces, file.card, library.infer(file, len(faces), "attributes"))
 
 
 def with_attributes(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard, infer: Infer) -> list[Face]:
     """The faces with what a network says of each."""
     decode = decoded_fairface if card.name == "fairface" else decoded_genderage
-    known = []
+    described = []
     for face, outputs in zip(faces, infer(_inputs(frames, faces, card)), strict=True):
         gender, age = decode(outputs)
-        known.append(replace(face, gender=gender, age=age))
-    return known
+        described.append(replace(face, gender=gender, age=age))
+    return described
 
 
 def decoded_genderage(outputs: Tensors) -> tuple[str, tuple[int, int]]:
@@ -57,7 +57,7 @@ def decoded_fairface(outputs: Tensors) -> tuple[str, tuple[int, int]]:
     """Gender and age of fairface's three outputs: the numbers of the race, the gender and the age."""
     if len(outputs) != 3:
         raise ModelFileError(f"A fairface network gives race, gender and age, this one {len(outputs)} outputs.")
-    gender, age = (int(each.reshape(-1)[0]) for each in outputs[1:])
+    gender, age = (int(output.reshape(-1)[0]) for output in outputs[1:])
     if gender not in (0, 1) or not 0 <= age < len(AGES):
         raise ModelFileError(f"A fairface network gave gender {gender} and age {age}, which mean nothing.")
     return ("male", "female")[gender], AGES[age]

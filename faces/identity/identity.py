@@ -73,15 +73,15 @@ class Identity:
         if vector.shape != (DIMENSION,):
             raise FacesError(
                 f"The identity {self.name!r} is a vector of shape {vector.shape}, not of {DIMENSION} numbers: it comes "
-                "from another recogniser and cannot be used here. Make it anew."
+                "from another recogniser and cannot be used here. Make it again."
             )
         if not np.isfinite(vector).all() or not np.any(vector):
-            raise FacesError(f"The identity {self.name!r} is empty or has values that are no numbers: make it anew.")
+            raise FacesError(f"The identity {self.name!r} is empty or has values that are not numbers: make it again.")
         length = float(np.linalg.norm(vector.astype(np.float64)))
         if not SHORTEST_VECTOR <= length <= LONGEST_VECTOR:
             raise FacesError(
                 f"The identity {self.name!r} is a vector of length {length:.3g}, which no recogniser gives "
-                f"({RECOGNISER} about 20): it was changed or damaged. Make it anew."
+                f"({RECOGNISER} about 20): it was changed or damaged. Make it again."
             )
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class Identity:
         if self.recogniser != recogniser:
             raise FacesError(
                 f"The identity {self.name!r} was made by the recogniser {self.recogniser}, but {recogniser} is in "
-                "use, whose vectors mean something else. Make the identity anew."
+                "use, whose vectors mean something else. Make the identity again."
             )
 
 
@@ -106,7 +106,9 @@ def identity_from_faces(
 ) -> Identity:
     """One identity from faces of the same person, all of which have an embedding. Raises FacesError for none."""
     if not faces:
-        raise FacesError("There is no face to make an identity from. Lower the least score, or use other pictures.")
+        raise FacesError(
+            "There is no face to make an identity from. Lower the minimum confidence, or use other pictures."
+        )
     parts = [_of_face(name, face, recogniser) for face in faces]
     if len(parts) == 1:
         return parts[0]
@@ -169,12 +171,12 @@ def identity_path(name: str, folder: Path) -> Path:
 
 def saved_identities(folders: Iterable[Path]) -> dict[str, Path]:
     """The identities in the folders by name, whatever they are called; the first folder's come first."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if is_regular(path):
-                found.setdefault(path.stem, path)
-    return found
+                paths.setdefault(path.stem, path)
+    return paths
 
 
 def saved_identity(name: str, folders: Iterable[Path]) -> Path:
@@ -211,15 +213,17 @@ def save_identity(identity: Identity, path: Path, overwrite: bool = False) -> No
 def load_identity(path: Path) -> Identity:
     """Reads an identity of ours or a face model of ReActor's. Raises ModelFileError, FacesError."""
     if path.suffix.lower() != SUFFIX:
-        raise ModelFileError(f"{path.name} is no identity, which is kept as {SUFFIX}. Choose another file.")
+        raise ModelFileError(f"{path.name} is not an identity file ({SUFFIX}). Choose another file.")
     size = Stamp.of(path).size
     if size > LARGEST_FILE:
-        raise ModelFileError(f"{path.name} has {size} bytes and so is no identity, which has a few thousand.")
+        raise ModelFileError(f"{path.name} has {size} bytes, but an identity has a few thousand. Choose another file.")
     file = weights_file.read(path)
     notes, layout = file.metadata, file.content
     if "embedding" not in layout:
-        there = ", ".join(sorted(layout)[:5]) or "nothing"
-        raise ModelFileError(f"{path.name} holds no embedding, so it is no identity; it has {there}.")
+        names = ", ".join(sorted(layout)[:5]) or "nothing"
+        raise ModelFileError(
+            f"{path.name} is not an identity: it holds {names}, but no embedding. Choose another file."
+        )
     tensors = {name: _array(value) for name, value in file.load(layout, torch.device("cpu")).items()}
     vector = np.asarray(tensors.pop("embedding"), np.float32)
     if vector.ndim == 2 and len(vector) == 1:
@@ -239,7 +243,7 @@ def _array(value: torch.Tensor) -> np.ndarray:
 
 def _of_face(name: str, face: Face, recogniser: str) -> Identity:
     if face.embedding is None:
-        raise FacesError("A face has no embedding yet: it must be looked at by a recogniser first.")
+        raise FacesError("A face has no embedding yet. Run a recogniser on it first.")
     others: dict[str, np.ndarray] = {
         "bbox": np.asarray(face.box, np.float32),
         "kps": np.asarray(face.landmarks, np.float32),

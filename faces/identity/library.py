@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -36,9 +37,8 @@ PARSERS = ("bisenet",)
 class ModelLibrary:
     """The user's model files and the conditions under which they are run.
 
-    search: finds the files; it is not called before a network is needed, and finds none unless it is given.
-    commercial_only: take only files whose
-    licence is known to allow commercial use.
+    search: finds the files; it is called when the first network is needed, and finds none unless it is given.
+    commercial_only: take only files whose licence is known to allow commercial use.
     """
 
     search: Callable[[], Sequence[Found]] = tuple
@@ -49,13 +49,18 @@ class ModelLibrary:
 
     def file(self, kind: Kind, cards: Sequence[str]) -> Found:
         """The best file of a kind. Raises ModelFileError, which says where to get one."""
-        return best(self.search(), kind, cards, self.commercial_only)
+        return best(self._found, kind, cards, self.commercial_only)
+
+    @cached_property
+    def _found(self) -> Sequence[Found]:
+        """Looked for once, however many networks of however many pictures are asked for: every file is read."""
+        return self.search()
 
     def detector(self, name: str) -> Found:
         """The best file of a detector. Raises ModelFileError."""
         return self.file("detector", (name,))
 
-    def infer(self, found: Found, count: int, stage: str) -> Infer:
+    def infer(self, file: Found, count: int, stage: str) -> Infer:
         """Runs a file's network on `count` items; it is loaded when the first one is asked for.
 
         Networks that are asked one after the other are never in memory together. Raises, when it is iterated,
@@ -63,7 +68,7 @@ class ModelLibrary:
         """
 
         def run(items: Iterable[Tensors]) -> Iterator[Tensors]:
-            model = open_model(found.path, host=self.host, opening=Opening(mode=self.budget.mode))
+            model = open_model(file.path, host=self.host, opening=Opening(budget=self.budget))
             work = Work(*(model.spec.size or (1, 1)), count, tiled=False)
             job = Job(model, work, self.budget, self.host, stage=stage, is_main=False)
             with plan(job).open(self.report) as opened:
@@ -79,10 +84,10 @@ def add_embeddings(frames: torch.Tensor, faces: Sequence[Face], library: ModelLi
     """
     if not faces:
         return []
-    found = library.file("recogniser", RECOGNISERS)
-    assert found.card is not None
-    infer = library.infer(found, len(faces), "recognise")
-    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, found.card))]
+    file = library.file("recogniser", RECOGNISERS)
+    assert file.card is not None
+    infer = library.infer(file, len(faces), "recognise")
+    vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, file.card))]
     return [replace(face, embedding=vector) for face, vector in zip(faces, vectors, strict=True)]
 
 
@@ -94,14 +99,14 @@ def add_landmarks68(frames: torch.Tensor, faces: Sequence[Face], library: ModelL
     if not faces:
         return []
     try:
-        found = library.file("landmarker", LANDMARKERS)
+        file = library.file("landmarker", LANDMARKERS)
     except ModelFileError:  # none is there
         found_points = landmarks68(
             [(frames[face.frame].numpy(), face) for face in faces], library.budget, library.host, library.report
         )
         return [replace(face, landmarks68=points) for face, points in zip(faces, found_points, strict=True)]
-    assert found.card is not None
-    return with_landmarks(frames, faces, found.card, library.infer(found, len(faces), "landmarks"))
+    assert file.card is not None
+    return with_landmarks(frames, faces, file.card, library.infer(file, len(faces), "landmarks"))
 
 
 def aligned(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Iterator[Tensors]:
@@ -114,6 +119,6 @@ def aligned(frames: torch.Tensor, faces: Sequence[Face], card: ModelCard) -> Ite
 
 def mask_network(library: ModelLibrary, kind: Kind, cards: Sequence[str], count: int) -> MaskNetwork:
     """The best network of a kind for the masks of `count` faces. Raises ModelFileError when none is there."""
-    found = library.file(kind, cards)
-    assert found.card is not None
-    return MaskNetwork(found.card, library.infer(found, count, kind))
+    file = library.file(kind, cards)
+    assert file.card is not None
+    return MaskNetwork(file.card, library.infer(file, count, kind))

@@ -73,20 +73,22 @@ def parse_map(text: str) -> dict[int, str]:
     Raises SettingError.
     """
     check_text("people", text)
-    found: dict[int, str] = {}
+    by_number: dict[int, str] = {}
     for part in text.replace(";", ",").split(","):
         if not part.strip():
             continue
-        numbers, colon, name = (each.strip() for each in part.partition(":"))
+        numbers, colon, name = (text.strip() for text in part.partition(":"))
         if not colon or not name or not numbers:
             raise SettingError(
-                f"{part.strip()!r} says no face and person; write the face's number, a colon and the person, such as "
-                "0:A, 1:B."
+                f"{part.strip()!r} is not a face and a person; write the face's number, a colon and the person, "
+                "such as 0:A, 1:B."
             )
         for number in parse_indices(numbers):
-            if found.setdefault(number, name) != name:
-                raise SettingError(f"Face {number} is to become both {found[number]} and {name}: choose one of them.")
-    return found
+            if by_number.setdefault(number, name) != name:
+                raise SettingError(
+                    f"Face {number} is assigned to both {by_number[number]} and {name}. Choose one of them."
+                )
+    return by_number
 
 
 def named(people: Sequence[Person], name: str) -> int:
@@ -94,8 +96,8 @@ def named(people: Sequence[Person], name: str) -> int:
     for index, person in enumerate(people):
         if name.lower() in (LETTERS[index].lower(), person.name.lower()):
             return index
-    there = ", ".join(f"{LETTERS[index]} ({person.name})" for index, person in enumerate(people))
-    raise SettingError(f"There is no person {name!r} to put into a face; there are {there}.")
+    offered = ", ".join(f"{LETTERS[index]} ({person.name})" for index, person in enumerate(people))
+    raise SettingError(f"There is no person {name!r}; there are {offered}.")
 
 
 def assigned(
@@ -121,9 +123,9 @@ def assigned(
                 pairs.append((face, wanted[number]))
     notes = []
     if empty:
-        notes.append(f"no face was found in {_frames(empty)}: as it came in")
+        notes.append(f"no face was found in {_frames(empty)}: unchanged")
     if fewer:
-        notes.append(f"{_frames(fewer)} {'has' if len(fewer) == 1 else 'have'} fewer faces than the map names")
+        notes.append(f"{_frames(fewer)} {'has' if len(fewer) == 1 else 'have'} fewer faces than people assigns")
     return pairs, notes
 
 

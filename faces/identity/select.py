@@ -71,7 +71,7 @@ class Choice:
             )
         if not 0 <= self.score <= 1 or not -1 <= self.likeness <= 1 or self.count < 0:
             raise SettingError(
-                "The score goes from 0 to 1, the likeness from -1 to 1 and the count from 0; they are "
+                "The score must be between 0 and 1, the likeness between -1 and 1, and the count 0 or more; they are "
                 f"{self.score}, {self.likeness} and {self.count}."
             )
         if not 0 <= self.youngest <= self.oldest:
@@ -85,21 +85,22 @@ class Choice:
 
 def parse_indices(text: str) -> tuple[int, ...]:
     """Face numbers from text such as "0, 2-4"; () for an empty text. Raises SettingError."""
-    found: list[int] = []
+    indices: list[int] = []
     for part in text.replace(";", ",").split(","):
         if not part.strip():
             continue
         try:
-            first, _, last = (each.strip() for each in part.partition("-"))
+            first, _, last = (text.strip() for text in part.partition("-"))
             start, stop = int(first), int(last or first)
         except ValueError as error:
-            raise SettingError(f"{part.strip()[:40]!r} is no face number; write numbers such as 0, 2-4.") from error
+            raise SettingError(f"{part.strip()[:40]!r} is not a face number; write numbers such as 0, 2-4.") from error
         if not 0 <= start <= stop < MOST_FACES:
             raise SettingError(
-                f"{part.strip()[:40]!r} is no range of face numbers below {MOST_FACES}; write the smaller one first."
+                f"{part.strip()[:40]!r} is not a range of face numbers below {MOST_FACES}; write the smaller "
+                "number first."
             )
-        found += range(start, stop + 1)
-    return tuple(dict.fromkeys(found))
+        indices += range(start, stop + 1)
+    return tuple(dict.fromkeys(indices))
 
 
 def select(
@@ -133,8 +134,8 @@ def require_face(faces: Faces, what_for: str) -> None:
     """Raises FacesError when there is no face at all."""
     if not faces.count:
         raise FacesError(
-            f"There is no face in {len(faces.frames)} frames, but {what_for} needs one. Lower the least score, or "
-            "use another picture."
+            f"There is no face in {len(faces.frames)} frames, but {what_for} needs one. Lower the minimum confidence, "
+            "or use another picture."
         )
 
 
@@ -145,12 +146,12 @@ def likeness(first: np.ndarray | None, second: np.ndarray | None) -> float:
     if first.shape != second.shape or first.ndim != 1:
         raise FacesError(
             f"An embedding of {first.size} numbers cannot be compared with one of {second.size}: they come from "
-            "different recognisers. Make the identity anew with the recogniser in use."
+            "different recognisers. Make the identity again with the recogniser in use."
         )
     a, b = first.astype(np.float64), second.astype(np.float64)
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     if not np.isfinite(length) or length == 0:
-        raise FacesError("An embedding is empty or has values that are no numbers: make the identity anew.")
+        raise FacesError("An embedding is empty or has values that are not numbers: make the identity again.")
     return float(np.clip(a @ b / length, -1, 1))
 
 
@@ -167,19 +168,19 @@ def _by_index(frames: list[list[Face]], indices: tuple[int, ...]) -> list[list[F
 
 
 def _completed(
-    frames: list[list[Face]], ask: AddFacts | None, known: Callable[[Face], bool], what: str
+    frames: list[list[Face]], add_facts: AddFacts | None, is_known: Callable[[Face], bool], what: str
 ) -> list[list[Face]]:
     """The faces with what a network says about those that it has not seen yet."""
-    unknown = [face for of_frame in frames for face in of_frame if not known(face)]
+    unknown = [face for of_frame in frames for face in of_frame if not is_known(face)]
     if not unknown:
         return frames
-    if ask is None:
+    if add_facts is None:
         raise FacesError(
             f"Selecting by {what} needs the image and a network that looks at the faces: connect the image the "
             "faces were found in."
         )
-    answers = iter(ask(unknown))
-    return [[face if known(face) else next(answers) for face in of_frame] for of_frame in frames]
+    answers = iter(add_facts(unknown))
+    return [[face if is_known(face) else next(answers) for face in of_frame] for of_frame in frames]
 
 
 def _attributes_fit(face: Face, choice: Choice) -> bool:

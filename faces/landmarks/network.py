@@ -60,11 +60,11 @@ def decoded(outputs: Tensors, name: str) -> tuple[np.ndarray, float]:
     outputs: (68, 3) x, y and certainty in cells of 64 x 64, and for 2dfan4 heat maps (68, 64, 64). Raises
     ModelFileError for other shapes.
     """
-    arrays = [each.numpy() for each in outputs]
-    table = next((each for each in arrays if each.size == 68 * 3), None)
-    maps = next((each for each in arrays if each.size == 68 * GRID * GRID), None)
+    arrays = [array.numpy() for array in outputs]
+    table = next((array for array in arrays if array.size == 68 * 3), None)
+    maps = next((array for array in arrays if array.size == 68 * GRID * GRID), None)
     if table is None:
-        raise ModelFileError(f"A landmarker gives 68 points of three numbers, not {[each.shape for each in arrays]}.")
+        raise ModelFileError(f"A landmarker gives 68 points of three numbers, not {[array.shape for array in arrays]}.")
     table = table.reshape(68, 3)
     certainty = table[:, 2] if maps is None else maps.reshape(68, -1).max(1)
     sure = np.interp(certainty.mean(), [0.0, SURE.get(name, 1.0)], [0.0, 1.0])
@@ -82,21 +82,21 @@ def with_landmarks(
     if card.name == "fan_68_5":
         affines = [affine_for(face.landmarks, "ffhq_512", 1) for face in faces]
         results = infer(_normalised(faces, affines))
-        found = [outputs[0].numpy().reshape(68, 2) for outputs in results]
+        point_sets = [outputs[0].numpy().reshape(68, 2) for outputs in results]
         return [
             replace(face, landmarks68=_back(points, affine))
-            for face, points, affine in zip(faces, found, affines, strict=True)
+            for face, points, affine in zip(faces, point_sets, affines, strict=True)
         ]
     affines = [box_affine(face.box) for face in faces]
     results = infer(_crops(frames, faces, affines, card))
-    known = []
+    moved_faces = []
     for face, affine, outputs in zip(faces, affines, results, strict=True):
         points, sure = decoded(outputs, card.name)
         points = _back(points, affine)
         face = replace(face, landmarks68=points)
         five = five_from_68(points)
-        known.append(replace(face, landmarks=five) if sure >= least_score and can_align(five) else face)
-    return known
+        moved_faces.append(replace(face, landmarks=five) if sure >= least_score and can_align(five) else face)
+    return moved_faces
 
 
 def _back(points: np.ndarray, affine: np.ndarray) -> np.ndarray:

@@ -45,9 +45,9 @@ class MaskChoice:
     def __post_init__(self) -> None:
         check_numbers(feather=self.feather, **dict(zip(("top", "right", "bottom", "left"), self.padding, strict=True)))
         if not all(0 <= margin < 1 for margin in self.padding):
-            raise SettingError(f"The margins of a face mask go from 0 to below 1, not {self.padding}.")
+            raise SettingError(f"The margins of a face mask must be 0 or more and below 1, not {self.padding}.")
         if not 0 <= self.feather <= 0.5:
-            raise SettingError(f"The feather of a face mask goes from 0 to 0.5, not {self.feather}.")
+            raise SettingError(f"The feather of a face mask must be between 0 and 0.5, not {self.feather}.")
 
     @property
     def sees_pixels(self) -> bool:
@@ -62,21 +62,28 @@ class MaskNetwork:
     infer: Infer
 
 
+@dataclass(frozen=True)
+class MaskNetworks:
+    """occluder, parser: for `occlusion` and `regions`. landmarks: finds the 68 points of faces without, for `areas`."""
+
+    occluder: MaskNetwork | None = None
+    parser: MaskNetwork | None = None
+    landmarks: AddFacts | None = None
+
+
 def face_masks(
     faces: Faces,
     choice: MaskChoice,
     frames: torch.Tensor | None = None,
-    occluder: MaskNetwork | None = None,
-    parser: MaskNetwork | None = None,
-    landmarks: AddFacts | None = None,
+    networks: MaskNetworks | None = None,
     user: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The mask (B, H, W) float32 0..1 of all faces of a batch, 0 outside them.
 
-    frames: (B, H, W, C) as `checked_frames` gives them, for networks. occluder, parser: for `occlusion` and
-    `regions`. landmarks: finds the 68 points of faces without, for `areas`. user: a mask (H, W) or (1 or B, H, W)
+    frames: (B, H, W, C) as `checked_frames` gives them, for networks. user: a mask (H, W) or (1 or B, H, W)
     that limits all others. Raises FacesError for what is needed and missing, ImageError, SettingError.
     """
+    networks = networks or MaskNetworks()
     if frames is not None:
         faces.check_size(frames)
     faces.check_places()
@@ -86,10 +93,12 @@ def face_masks(
     if not every:
         return torch.zeros(shape)
     if choice.areas:
-        every = _with_points(every, landmarks)
+        every = _with_points(every, networks.landmarks)
     affines = [align.affine_for(face.landmarks, TEMPLATE, SIZE) for face in every]
-    hidden = _packed(occluded(every, affines, frames, occluder)) if choice.occlusion else [None] * len(every)
-    parsed = _packed(parsed_regions(every, affines, frames, parser, choice)) if choice.regions else [None] * len(every)
+    hidden = _packed(occluded(every, affines, frames, networks.occluder)) if choice.occlusion else [None] * len(every)
+    parsed: Sequence[np.ndarray | None] = [None] * len(every)
+    if choice.regions:
+        parsed = _packed(parsed_regions(every, affines, frames, networks.parser, choice))
     box = masks.box_mask(SIZE, choice.padding, choice.feather)
     result = torch.zeros(shape)
     for face, affine, seen, region in zip(every, affines, hidden, parsed, strict=True):
@@ -154,7 +163,7 @@ def crops(
 ) -> Iterator[Tensors]:
     """Each face's crop as a network wants it. Raises FacesError without the frames."""
     if frames is None:
-        raise FacesError("This mask looks at the faces' pixels: connect the image the faces were found in.")
+        raise FacesError("This mask needs the image: connect the image in which the faces were detected.")
     assert card.size is not None
     scale = card.size / SIZE
     for face, affine in zip(faces, affines, strict=True):
@@ -178,7 +187,7 @@ def network_input(crop: np.ndarray, card: ModelCard) -> torch.Tensor:
 
 def _needed(network: MaskNetwork | None, kind: str, what: str) -> MaskNetwork:
     if network is None or network.card.kind != kind:
-        raise SettingError(f"The {what} of a face are found by a {kind} network, and none is given: choose one.")
+        raise SettingError(f"The {what} of a face need a {kind} network: choose one.")
     return network
 
 

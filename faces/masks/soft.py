@@ -99,7 +99,9 @@ def box_mask(size: int, padding: tuple[float, float, float, float], feather: flo
     for margin in padding:
         check_numbers(padding=margin)
         if not 0 <= margin <= 1:
-            raise SettingError(f"A padding goes from 0 to below 1, as a part of the face's crop, not {margin}.")
+            raise SettingError(
+                f"A padding must be 0 or more and below 1, as a fraction of the face's crop, not {margin}."
+            )
     top, right, bottom, left = (round(each * size) for each in padding)
     height, width = size - top - bottom, size - left - right
     if min(height, width) < 3:
@@ -122,7 +124,7 @@ def area_inside(points: np.ndarray, areas: Iterable[str], size: int) -> np.ndarr
     inside = np.zeros((size, size), np.uint8)
     for area in areas:
         if area not in AREAS:
-            raise SettingError(f"There is no area {area!r} of a face; there are {', '.join(AREAS)}.")
+            raise SettingError(f"There is no face area {area!r}. Choose one of {', '.join(AREAS)}.")
         hull = cv2.convexHull(np.asarray(points, np.float32)[list(AREAS[area])])
         # Points far outside would overflow OpenCV's fixed point.
         fixed = np.round(hull.clip(-4 * size, 5 * size) * (1 << _FRACTION_BITS)).astype(np.int32)
@@ -135,7 +137,7 @@ def region_inside(classes: np.ndarray, regions: Iterable[str]) -> np.ndarray:
     wanted: list[int] = []
     for region in regions:
         if region not in REGIONS:
-            raise SettingError(f"There is no region {region!r} of a face; there are {', '.join(REGIONS)}.")
+            raise SettingError(f"There is no face region {region!r}. Choose one of {', '.join(REGIONS)}.")
         wanted += REGIONS[region]
     return np.isin(classes, wanted).astype(np.uint8)
 

@@ -62,8 +62,8 @@ def picture_paths(source: str) -> list[Path]:
     try:
         if path.is_file():
             return [path]
-        found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-        paths = [each for each in found if each.suffix.lower() in suffixes and each.is_file()]
+        candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+        paths = [path for path in candidates if path.suffix.lower() in suffixes and path.is_file()]
     except OSError as error:
         raise ImageError(f"{source} cannot be searched for pictures: {error.strerror}.") from error
     if not paths:

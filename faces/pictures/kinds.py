@@ -61,4 +61,6 @@ def _suffixes(kinds: tuple[str, ...], reading: bool) -> tuple[str, ...]:
     fitting = {suffix for suffix, kind in registered.items() if kind in kinds and kind in able}
     if not reading:
         fitting -= set(_FLOAT_OR_ONE_BIT)
-    return tuple(sorted(fitting, key=lambda each: (_FIRST.index(each) if each in _FIRST else len(_FIRST), each)))
+    return tuple(
+        sorted(fitting, key=lambda suffix: (_FIRST.index(suffix) if suffix in _FIRST else len(_FIRST), suffix))
+    )

@@ -69,7 +69,7 @@ def decoded(content: bytes, most_pixels: int) -> Decoded:
         if not deep:
             image.load()
         left = 1 if deep and is_tiff else orientation_of(image)  # OpenCV turns TIFF files itself
-        metadata = metadata_of(image, left > 4)
+        metadata = metadata_of(image, left > 4, content)
         if deep:
             pixels = _by_opencv(content, grey)
         else:

@@ -1,4 +1,4 @@
-"""From pixels to the bytes of a picture file, with its profile, EXIF, XMP and resolution."""
+"""From pixels to the bytes of a picture file, with its profile, EXIF, XMP, resolution and texts."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def encoded(kind: str, pixels: np.ndarray, metadata: Metadata) -> bytes:
     said = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
     if kind == "JPEG":
         said |= {name: None for name in ("exif", "xmp") if len(said[name] or b"") > _JPEG_SEGMENT}
-    given = {name: value for name, value in said.items() if value is not None}
+    stated = {name: value for name, value in said.items() if value is not None}
     file = io.BytesIO()
-    _image(pixels).save(file, kind, **_SETTINGS.get(kind, {}), **given)
+    _image(pixels).save(file, kind, **_SETTINGS.get(kind, {}), **stated)
     return file.getvalue()
 
 

@@ -23,7 +23,7 @@ def factor_for(size: int, wanted: int) -> int:
     """
     check_numbers(boost=wanted)
     if wanted != int(wanted) or not 0 <= wanted <= LARGEST:
-        raise SettingError(f"The boost goes from 0 to {LARGEST} px, not {wanted}.")
+        raise SettingError(f"The pixel boost must be between 0 and {LARGEST} px, not {wanted}.")
     return max(1, wanted // size)
 
 

@@ -24,8 +24,8 @@ from ..identity.people import LETTERS, Person, person_from_picture
 from ..landmarks.bundled import landmarks68
 from ..masks.covers import Hidden
 from ..masks.face_masks import SIZE, TEMPLATE, MaskChoice, occluded, parsed_regions
-from .swap import Landmarks, Networks
 from .swapper import missing_converter
+from .task import Landmarks, Networks
 
 # What a face parser calls a face, with clear glasses before it.
 FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "ears", "nose", "mouth", "lips", "neck")
@@ -40,8 +40,8 @@ def networks_for(swapper: Model | None, library: ModelLibrary, landmarks: Landma
     def recognise(person: Person, report: Report) -> Identity:
         assert person.picture is not None and person.face is not None
         picture = checked_frames(torch.from_numpy(np.ascontiguousarray(person.picture)))
-        known = add_embeddings(picture, [replace(person.face, frame=0)], replace(library, report=report))
-        return identity_from_faces(person.name, known)
+        recognised_faces = add_embeddings(picture, [replace(person.face, frame=0)], replace(library, report=report))
+        return identity_from_faces(person.name, recognised_faces)
 
     def bundled_landmarks(faces: Sequence[tuple[np.ndarray, Face]], report: Report) -> list[np.ndarray]:
         return landmarks68(faces, library.budget, library.host, report)
@@ -71,8 +71,8 @@ def occlusion(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary
             free = parsed_regions(faces, affines, frames, network, MaskChoice(regions=FACE_REGIONS))
         packed = [np.packbits(1 - inside) for inside in free]
         # A parser has one class for all glasses, of which clear ones hide nothing: colours must tell.
-        each = zip(packed, affines, strict=True)
-        return [Hidden(bits, SIZE, affine, told=kind == "parser") for bits, affine in each]
+        crops = zip(packed, affines, strict=True)
+        return [Hidden(bits, SIZE, affine, told=kind == "parser") for bits, affine in crops]
     return None
 
 
@@ -82,10 +82,10 @@ def converter_for(swapper: Model, library: ModelLibrary) -> Model | None:
     if card.kind != "swapper" or card.converter is None:
         return None
     try:
-        found = library.file("converter", (card.converter,))
+        file = library.file("converter", (card.converter,))
     except ModelFileError as error:
         raise ModelFileError(missing_converter(card)) from error
-    return open_model(found.path, host=library.host, opening=Opening(mode=library.budget.mode))
+    return open_model(file.path, host=library.host, opening=Opening(budget=library.budget))
 
 
 def people_from(

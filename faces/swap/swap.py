@@ -8,8 +8,8 @@ heavy networks are never at work together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -17,31 +17,27 @@ import torch
 
 from ...catalog.card import ModelCard
 from ...catalog.cards.readers import RECOGNISER
-from ...engines.checks import check_numbers
 from ...engines.host import Host, StandaloneHost
-from ...engines.job import DEFAULTS, Job, Options
+from ...engines.job import Job
 from ...engines.memory.budget import AUTOMATIC, MemoryBudget
 from ...engines.memory.planner import FLOAT_PIXEL, Work
 from ...engines.memory.report import Report
 from ...engines.network import Infer, Model, Tensors
 from ...engines.plan import plan
 from ...errors import BudgetError, FacesError, ModelFileError, SettingError
-from ...models.built_in import ON_CPU, BuiltInModel
 from .. import align, warp
 from ..detect.detection import changeable, detect_faces
-from ..detect.settings import DEFAULT_DETECTION, DetectionSettings
 from ..face import Face, Faces
 from ..frames import checked_frames, checked_mask, empty_mask_note
-from ..fuse import classic
 from ..fuse.colour import matched_colour
-from ..identity.identity import Identity
-from ..identity.people import Person, assigned, is_profile, parse_map
+from ..identity.people import Person, assigned, is_profile
 from ..masks import soft as masks
 from ..masks.covers import Cover, Hidden, cover_of
 from ..paste import BAND_PIXELS, Canvas
 from ..pictures.grey import is_grey, remove_colour
 from ..restore import PASTE_PIXEL
 from . import boost
+from .fusing import NO_MODEL, fuse_pairs
 from .swapper import (
     Swapper,
     affine_for,
@@ -52,76 +48,10 @@ from .swapper import (
     swapper_for,
     target_input,
 )
-
-# Finds the 68 points (68, 2) of faces, each with its frame (H, W, 3 or 4).
-Landmarks = Callable[[Sequence[tuple[np.ndarray, Face]], Report], Sequence[np.ndarray]]
-# What a network does not see of each face, in the order of the faces; None where the user has no such network.
-Occlude = Callable[[torch.Tensor, Sequence[Face], Report], Sequence[Hidden] | None]
-# Looks at the face of a person with a picture through the recogniser.
-Recognise = Callable[[Person, Report], Identity]
-
-Pairs = Sequence[tuple[Face, int]]
+from .task import Networks, Pairs, Recognise, Swapping, Task, find_hidden, with_points
 
 # What a crop is while its colours are matched: itself, its result with a mask, both as L*a*b*, what is pasted.
 COLOUR_PIXEL = 6 * FLOAT_PIXEL
-NO_MODEL = "no model (classic fusion)"
-
-
-@dataclass(frozen=True, eq=False)
-class Swapping:
-    """How faces are swapped.
-
-    faces: detected before, None to detect them.
-    mask: (B or 1, H, W) float32 0..1, where the user wants it.
-    options: for the swapper.
-    detection: how faces are looked for, and the smallest that is swapped.
-    strength: 0..1, 0 leaves the faces alone.
-    colour: 0..1, how far the new face takes the frame's colours.
-    boost: px that a face is swapped at, in samples of the network's own size; 0 for that size alone.
-    shape, texture: 0..1, the weights of a fusion without a network.
-    people: which face becomes whom, such as "0:A, 1:B"; empty for all A.
-    Raises SettingError.
-    """
-
-    faces: Faces | None = None
-    mask: torch.Tensor | None = None
-    options: Options = DEFAULTS
-    detection: DetectionSettings = DEFAULT_DETECTION
-    strength: float = 1.0
-    colour: float = 1.0
-    boost: int = 0
-    shape: float = 0.5
-    texture: float = 1.0
-    people: str = ""
-    mapping: dict[int, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        check_numbers(strength=self.strength)
-        if not 0 <= self.strength <= 1:
-            raise SettingError(f"The strength goes from 0 to 1, not {self.strength}.")
-        classic.Weights(self.shape, self.texture, self.colour)
-        boost.factor_for(1, self.boost)
-        object.__setattr__(self, "mapping", parse_map(self.people))
-
-    @property
-    def weights(self) -> classic.Weights:
-        """Of a fusion without a network: a weaker one is a smaller step towards the source, not a ghost of it."""
-        return classic.Weights(self.shape * self.strength, self.texture * self.strength, self.colour)
-
-
-@dataclass(frozen=True, eq=False)
-class Networks:
-    """What a swap may run. swapper: None to fuse without a network. converter: of those that need one.
-
-    recognise, landmarks: called for people and faces that lack a vector or 68 points, where those are needed.
-    occlude: looks for what stands before faces; without, and where it knows nothing, colours and edges tell.
-    """
-
-    swapper: Model | None = None
-    converter: Model | None = None
-    recognise: Recognise | None = None
-    landmarks: Landmarks | None = None
-    occlude: Occlude | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,22 +65,6 @@ class Swapped:
     mask: torch.Tensor
     faces: Faces
     report: Report
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What both ways of swapping need to know. mask: (1 or B, H, W) float32, or None."""
-
-    pairs: Pairs
-    people: Sequence[Person]
-    networks: Networks
-    swapping: Swapping
-    budget: MemoryBudget
-    host: Host
-    mask: torch.Tensor | None
-
-    def mask_of(self, face: Face) -> np.ndarray | None:
-        return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
 
 
 def swap_faces(
@@ -185,9 +99,9 @@ def swap_faces(
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])
     if pairs and swapping.strength > 0:
-        task = _Task(pairs, people, networks, swapping, budget, host, mask)
+        task = Task(pairs, people, networks, swapping, budget, host, mask)
         if networks.swapper is None:
-            _fuse(frames, result, painted, task, report)
+            fuse_pairs(frames, result, painted, task, report)
         else:
             _swap(networks.swapper, frames, result, painted, task, report)
         for index in sorted({face.frame for face, _ in pairs}):
@@ -196,85 +110,12 @@ def swap_faces(
     return Swapped(result, painted, faces, report)
 
 
-FUSION_MODEL = BuiltInModel(NO_MODEL, object, traits=replace(ON_CPU, engine="meshes and pyramids"))
-
-
-def _fuse(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report) -> None:
-    """Without a network, on the CPU."""
-    turned = [face for face, _ in task.pairs if is_profile(face.landmarks)]
-    if turned:
-        report.notes.append(f"{len(turned)} faces are seen from the side and were left as they came in")
-    pairs = [(face, person) for face, person in task.pairs if not is_profile(face.landmarks)]
-    if not pairs:
-        return
-    pairs = _with_points(frames, pairs, task.networks.landmarks, report)
-    people = [task.people[index] for index in sorted({person for _, person in pairs})]
-    sources = dict(zip(sorted({person for _, person in pairs}), _sources(people, task, report), strict=True))
-    hidden = _hidden(frames, pairs, task.networks, report)
-    faces = [face for face, _ in pairs]
-    nbytes = classic.fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
-    work = Work(1, 1, len(pairs), tiled=False, after_bytes=nbytes)
-    try:
-        with plan(Job(FUSION_MODEL, work, task.budget, task.host, stage="fuse")).open(report):
-            for done, ((face, person), unseen) in enumerate(zip(pairs, hidden, strict=True)):
-                task.host.check_interrupt()
-                with report.stage("fuse"):
-                    frame, points = result[face.frame].numpy(), face.landmarks68
-                    assert points is not None
-                    cover = None if unseen is None else unseen.cover(frame, warp.mesh_points(points))
-                    canvas = Canvas(frame, task.mask_of(face), painted[face.frame].numpy())
-                    classic.fuse(canvas, points, sources[person], task.swapping.weights, cover)
-                task.host.progress("fuse", done + 1, len(pairs))
-    except BudgetError as error:
-        largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)
-        raise BudgetError(
-            f"Fusing a face of {largest:.0f} px needs {error.needed} bytes, but the memory budget gives {error.given}. "
-            "Raise the budget, or use a smaller image.",
-            error.needed,
-            error.given,
-        ) from error
-
-
-def _with_points(
-    frames: torch.Tensor, pairs: Pairs, landmarks: Landmarks | None, report: Report
-) -> list[tuple[Face, int]]:
-    """The pairs with the 68 points of each face. Raises FacesError where nothing finds them."""
-    unknown = [face for face, _ in pairs if face.landmarks68 is None]
-    if unknown and landmarks is None:
-        raise FacesError("A face has no 68 points, which fusing without a model needs: detect them first.")
-    found: dict[int, np.ndarray] = {}
-    if unknown and landmarks is not None:
-        points = landmarks([(frames[face.frame].numpy(), face) for face in unknown], report)
-        found = {id(face): each for face, each in zip(unknown, points, strict=True)}
-    return [(replace(face, landmarks68=found.get(id(face), face.landmarks68)), person) for face, person in pairs]
-
-
-def _sources(people: Sequence[Person], task: _Task, report: Report) -> list[classic.Source]:
-    """What the people give to a fusion. Raises FacesError for one without a picture."""
-    shown: list[tuple[np.ndarray, Face]] = []
-    for person in people:
-        if person.picture is None or person.face is None:
-            raise FacesError(
-                f"{person.name} is an identity without a picture, and fusing without a model needs one: connect a "
-                "source picture, or load a swap model."
-            )
-        shown.append((person.picture, person.face))
-    if any(face.landmarks68 is None for _, face in shown) and task.networks.landmarks is None:
-        raise FacesError("A source has no 68 points, which fusing without a model needs: detect them first.")
-    unknown = [each for each in shown if each[1].landmarks68 is None]
-    found = iter(() if task.networks.landmarks is None else task.networks.landmarks(unknown, report))
-    return [
-        classic.Source(picture, next(found) if face.landmarks68 is None else face.landmarks68)
-        for picture, face in shown
-    ]
-
-
 def _swap(
     model: Model,
     frames: torch.Tensor,
     result: torch.Tensor,
     painted: torch.Tensor,
-    task: _Task,
+    task: Task,
     report: Report,
 ) -> None:
     """Through a network: identities first, then all crops in batches, each pasted as it comes."""
@@ -288,8 +129,8 @@ def _swap(
     after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL
     pairs = task.pairs
     if task.networks.landmarks is not None:
-        pairs = _with_points(frames, pairs, task.networks.landmarks, report)
-    hidden = iter(_hidden(frames, pairs, task.networks, report))
+        pairs = with_points(frames, pairs, task.networks.landmarks, report)
+    hidden = iter(find_hidden(frames, pairs, task.networks, report))
     work = Work(swapper.size, swapper.size, len(pairs) * factor**2, tiled=False, after_bytes=after)
     try:
         with plan(Job(model, work, task.budget, task.host, task.swapping.options, "swap")).open(report) as run:
@@ -304,16 +145,7 @@ def _swap(
                     canvas = Canvas(frame, task.mask_of(face), canvas_mask, task.swapping.strength)
                     canvas.paste(picture, affine, mask)
     except BudgetError as error:
-        raise BudgetError(f"{error} Without a model, faces are fused in less.", error.needed, error.given) from error
-
-
-def _hidden(frames: torch.Tensor, pairs: Pairs, networks: Networks, report: Report) -> Sequence[Hidden | None]:
-    """What a network says of each face, before another network is loaded; None where none is asked."""
-    if networks.occlude is None or not pairs:
-        return [None] * len(pairs)
-    with report.stage("occlusion"):
-        found = networks.occlude(frames, [face for face, _ in pairs], report)
-    return [None] * len(pairs) if found is None else found
+        raise BudgetError(f"{error} Swapping without a model needs less memory.", error.needed, error.given) from error
 
 
 def _cover(frame: np.ndarray, face: Face, hidden: Hidden | None) -> tuple[Cover, np.ndarray] | None:
@@ -362,7 +194,7 @@ def swapped_crops(
         yield face, affine, whole[..., :3], np.minimum(soft, whole[..., 3]), before
 
 
-def _source_inputs(swapper: Swapper, task: _Task, report: Report) -> list[torch.Tensor]:
+def _source_inputs(swapper: Swapper, task: Task, report: Report) -> list[torch.Tensor]:
     """Each person as the swapper wants it; those that no face becomes as zeros, so that places stay."""
     used = {person for _, person in task.pairs}
     card = swapper.card
@@ -404,7 +236,7 @@ def _picture_of(swapper: Swapper, person: Person) -> torch.Tensor:
     return picture_input(swapper, person.picture, person.face)
 
 
-def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: _Task, report: Report) -> dict[int, np.ndarray]:
+def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: Task, report: Report) -> dict[int, np.ndarray]:
     """The vectors after the swapper's converter, a small network of its own."""
     converter = task.networks.converter
     if converter is None:
@@ -415,5 +247,5 @@ def _converted(card: ModelCard, vectors: dict[int, np.ndarray], task: _Task, rep
     work = Work(1, vectors[next(iter(vectors))].size, len(vectors), tiled=False)
     with plan(Job(converter, work, task.budget, task.host, seen, "convert", is_main=False)).open(report) as run:
         items = ((torch.from_numpy(np.asarray(vector, np.float32)),) for vector in vectors.values())
-        found = [outputs[0].float().numpy() for outputs in run.infer(items)]
-    return dict(zip(vectors, found, strict=True))
+        converted = [outputs[0].float().numpy() for outputs in run.infer(items)]
+    return dict(zip(vectors, converted, strict=True))

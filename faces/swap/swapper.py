@@ -59,7 +59,8 @@ def swapper_for(model: Model) -> Swapper:
     card = spec.card
     if card.kind != "swapper":
         raise SettingError(
-            f"{spec.name} is no swap model but {spec.architecture}. Choose one, or leave the model out to fuse without."
+            f"{spec.name} is not a swap model but {spec.architecture}. Choose a swap model, or leave it out to "
+            "blend without one."
         )
     if not card.needs_matrix or spec.path is None:
         return Swapper(card)
@@ -71,8 +72,8 @@ def missing_converter(card: ModelCard) -> str:
     """What to say when the network that makes a swapper's identity is not there."""
     assert card.converter is not None
     converter = CARDS[card.converter]
-    known = next((file for file in KNOWN if file.card is converter), None)
-    source = "" if known is None else f" from {known.source}"
+    listed = next((file for file in KNOWN if file.card is converter), None)
+    source = "" if listed is None else f" from {listed.source}"
     return (
         f"{card.name} needs the converter {converter.name}.onnx (licence: {converter.licence}), which turns the "
         f"recogniser's vector into its own, and it was not found. Put it{source} into models/{converter.folder}."

@@ -53,6 +53,9 @@ class TestBoot:
         ]
         assert not silent
 
+    def test_rare_inputs_are_folded_away_where_the_page_can(self, lab):
+        assert lab.info["SlimFusionReleaseModels"]["input"]["optional"]["forget_measurements"][1]["advanced"] is True
+
     def test_every_input_of_a_custom_type_stays_a_socket(self, lab):
         """Frontends have widgets for more types with every release, and send what those hold."""
         loose = [

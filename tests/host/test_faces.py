@@ -119,3 +119,14 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(lab, portrait, networks)
     error = lab.failed(prompt)
     assert "SettingError" in error and "name of a file" in error
     assert not list(lab.host.base.rglob("escaped*"))
+
+
+def test_the_preview_of_detection_is_shown_again_when_it_was_cached(lab, portrait):
+    if "has_intermediate_output" not in lab.info["SlimFusionDetectFaces"]:
+        pytest.skip("this ComfyUI shows of what was cached only the output nodes")
+    assert lab.info["SlimFusionDetectFaces"]["has_intermediate_output"]
+    prompt = detecting(lab, portrait, out=lab.node("ProbeOut", file="boxes", value=["faces", 1]))
+    first, again = lab.run(prompt), lab.run(prompt)
+    assert "faces" in first.executed and "faces" not in again.executed
+    assert lab.host.view(again.outputs["faces"]["images"][0]) == lab.host.view(first.outputs["faces"]["images"][0])
+    assert "faces" in {event["data"]["node"] for event in again.events if event["type"] == "executed"}

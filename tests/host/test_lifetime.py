@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from slimfusion.engines.memory.factors import Factors
 
 pytestmark = pytest.mark.host
 
@@ -53,6 +54,22 @@ def test_the_release_node_gives_everything_back(lab, portrait):
     assert run.outputs["release"]["text"][0].startswith("released ")
     held = lab.loaded()
     assert held["sessions"] == held["host"] == []
+
+
+def test_the_release_node_forgets_what_was_measured_on_request(lab, portrait):
+    """Without the input nothing is forgotten: old workflows do not name it."""
+    folder = lab.host.base / "user" / "__slimfusion"
+    folder.mkdir(exist_ok=True)
+    Factors().measured("net", 1.7, folder)
+    prompt = {
+        "in": lab.node("ProbeIn", file=lab.put("d", portrait)),
+        "release": lab.node("SlimFusionReleaseModels", anything=["in", 0]),
+    }
+    assert "forgot" not in lab.run(prompt).outputs["release"]["text"][0]
+    assert Factors().value("net", 1.15, folder) == pytest.approx(1.7, abs=0.01)
+    prompt["release"]["inputs"]["forget_measurements"] = True
+    assert ", forgot " in lab.run(prompt).outputs["release"]["text"][0]
+    assert Factors().value("net", 1.15, folder) == 1.15
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])

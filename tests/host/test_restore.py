@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import slimfusion
 from networks import save_upscaler
+from slimfusion.bench.host_driver import HostError
 from slimfusion.bench.workflows import nodes_of_class, ui_to_api
+from slimfusion.catalog.files import BUNDLED
 
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
 PACK = Path(slimfusion.__file__).parent
@@ -122,6 +124,40 @@ def test_cores_own_upscale_model_takes_our_models_place(lab, portrait, node):
     lab.run(prompt)
     larger = 1 if node == "SlimFusionRestoreFaces" else 2
     assert lab.got("image").shape == (1, 200 * larger, 200 * larger, 3)
+
+
+@pytest.mark.parametrize("node", ["SlimFusionRestoreFaces", "SlimFusionRestoreImage"])
+def test_without_a_model_the_chosen_file_restores(lab, portrait, node):
+    """The bundled one unless another is chosen; a connected model counts whatever is chosen."""
+    prompt = lab.restoring(lab.put("portrait", portrait), node)
+    lab.run(prompt)
+    wanted = lab.got("image")
+    del prompt["model"], prompt["restore"]["inputs"]["model"]
+    run = lab.run(prompt)
+    np.testing.assert_array_equal(lab.got("image"), wanted)
+    assert run.report["model"] == BUNDLED
+
+
+def test_a_chosen_file_that_is_gone_is_named_before_anything_runs(lab, portrait):
+    prompt = lab.restoring(lab.put("portrait", portrait), restorer="gone.pth")
+    lab.run(prompt)  # a model is connected
+    del prompt["model"], prompt["restore"]["inputs"]["model"]
+    with pytest.raises(HostError, match=r"gone\.pth.* was not found"):
+        lab.host.run(prompt)
+
+
+def test_a_chosen_file_that_changes_is_read_again(lab, portrait):
+    """An upscaler of the same name, for twice and for four times the size."""
+    folder = lab.host.base / "models" / "upscale_models"
+    folder.mkdir(exist_ok=True)
+    prompt = lab.restoring(
+        lab.put("crop", portrait[:, :64, :64]), "SlimFusionRestoreImage", restorer="again.safetensors"
+    )
+    del prompt["model"], prompt["restore"]["inputs"]["model"]
+    for scale in (2, 4):
+        save_upscaler(folder / "again.safetensors", scale=scale)
+        lab.run(prompt)
+        assert lab.got("image").shape == (1, 64 * scale, 64 * scale, 3)
 
 
 def test_nothing_is_written_into_the_packs_folder(lab, portrait):

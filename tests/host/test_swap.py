@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indi
 @pytest.fixture
 def networks(lab):
     """A swapper, a recogniser and a landmarker of the user's."""
-    from slimfusion.bench.swap_twins import save_swapper
+    from slimfusion.bench.faces.swap_twins import save_swapper
     from slimfusion.catalog.cards import CARDS
 
     models = lab.host.base / "models"

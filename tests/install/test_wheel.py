@@ -1,4 +1,5 @@
-"""The package as a user installs it: a wheel, its declared requirements and nothing else, in an empty environment."""
+"""The package as a user installs it: from the published archive, with its declared requirements and nothing else, in an
+empty environment."""
 
 import importlib.metadata
 import json
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+from archive import unpack
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 900
 # The developers' environment may need these files for a torchvision that was built for another torch.
 CURE = ("slimfusion_torchvision.py", "slimfusion_torchvision.pth")
@@ -38,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an environment's programs; torch and torchvision are those of the developers' environment."""
     folder = tmp_path_factory.mktemp("install")
     source = folder / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "tests", "output", "build", "*.egg-info"))
+    unpack(source)
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source]
     called(wheel, folder)
     (file,) = folder.glob("slimfusion-*.whl")

@@ -1,6 +1,6 @@
 """Spoilt files end in success or in a sentence of ours, never in anything else."""
 
-from slimfusion.bench import attack_weights
+from slimfusion.bench.attack import weights as attack_weights
 from slimfusion.errors import SlimFusionError
 
 

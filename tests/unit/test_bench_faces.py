@@ -1,8 +1,8 @@
 """The measurement of faces measures what it says."""
 
 import numpy as np
-from slimfusion.bench import faces
-from slimfusion.bench.peers import paste_whole_frame
+from slimfusion.bench.faces import faces
+from slimfusion.bench.faces.peers import paste_whole_frame
 
 
 def test_alignment_is_compared_with_a_solver():

@@ -125,7 +125,7 @@ def test_the_five_points_of_cores_face_mesh():
         ({"frames": [[], []], "image_size": (80, 90)}, "detect faces in this image"),
         ({"frames": [[mesh_of(points=68)]], "image_size": (80, 90)}, "no face mesh"),
         ({"frames": [[{}]], "image_size": (80, 90)}, "bbox_xyxy|landmarks_xy"),
-        ([], "not of core's kind"),
+        ([], "not landmarks of ComfyUI's MediaPipe"),
     ],
 )
 def test_landmarks_of_other_frames_or_another_kind_are_refused(given, message):

@@ -15,7 +15,7 @@ from slimfusion.faces.frames import checked_frames
 from slimfusion.faces.identity.people import parse_map
 from slimfusion.faces.identity.select import Choice
 from slimfusion.faces.masks.face_masks import MaskChoice, face_masks
-from slimfusion.faces.swap.swap import Swapping
+from slimfusion.faces.swap.task import Swapping
 
 POINTS = np.array([[24, 28], [40, 28], [32, 36], [26, 44], [38, 44]], np.float32)
 BOX = np.array([8, 8, 56, 56], np.float32)

@@ -126,7 +126,7 @@ def test_a_report_that_cannot_be_written_is_named_before_the_work(tmp_path, caps
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--budget", "lots"], "'lots' is no amount of memory. Write it like 1GiB"),
+        (["--budget", "lots"], "'lots' is not an amount of memory. Write it like 1GiB"),
         (["--budget", "0"], "must be more than zero, not 0 bytes"),
         (["--budget", "1KiB", "--whole"], "but the memory budget gives 0 MiB (1024 bytes)"),
         (["--mode", "turbo"], "There is no mode 'turbo'"),
@@ -134,7 +134,7 @@ def test_a_report_that_cannot_be_written_is_named_before_the_work(tmp_path, caps
         (["--device", "banana"], "The device 'banana' cannot be used"),
         (["--device", "cuda:77"], "The device 'cuda:77' cannot be used"),
         (["--precision", "fp8"], "There is no precision 'fp8'"),
-        (["--strength", "nan"], "The strength goes from 0 to 1, not nan"),
+        (["--strength", "nan"], "The strength must be between 0 and 1, not nan"),
         (["--overlap", "-4"], "0 px or more, not 0 and -4"),
         (["--model", "nowhere.pth"], "The model 'nowhere.pth' was not found"),
     ],

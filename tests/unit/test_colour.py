@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from slimfusion.faces.fuse.colour import matched_colour
 from slimfusion.faces.fuse.pyramid import blended
+from slimfusion.opencv import cv2
 
 
 def skin(red: float, green: float, blue: float, seed: int = 0, size: int = 64) -> np.ndarray:
@@ -29,6 +30,40 @@ def test_half_the_amount_lies_between():
 def test_nothing_asked_nothing_changed():
     assert matched_colour(PALE, DARK, ALL, 0.0) is PALE
     assert matched_colour(PALE, DARK, 0 * ALL) is PALE
+
+
+def lab(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.asarray(picture, np.float32).reshape(1, -1, 3), cv2.COLOR_RGB2Lab)[0]
+
+
+@pytest.mark.parametrize("first, then", [(DARK, PALE), (PALE, DARK)])
+def test_grey_stays_grey_and_brows_are_as_dark_beside_the_other_skin(first, then):
+    picture = first.copy()
+    picture[:4], picture[4:8] = 0.12, 0.5 * first[4:8]
+    mask = ALL.copy()
+    mask[:8] = 0
+    changed = matched_colour(picture, then, mask)
+    greyish = lab(changed[:4])[:, 1:]
+    assert greyish.min() > -1 and greyish.max() < 5, "never blue or green"
+    before, after = (
+        (lab(each[4:8])[:, 0].mean() + 16) / (lab(each[8:])[:, 0].mean() + 16) for each in (picture, changed)
+    )
+    assert after == pytest.approx(before, rel=0.03)
+
+
+def test_gloss_of_dark_skin_is_no_white_spot_on_pale_skin():
+    picture = DARK.copy()
+    picture[:, :6] += 0.35
+    changed = matched_colour(picture, PALE, ALL)
+    assert lab(changed[:, :6])[:, 0].max() < lab(PALE)[:, 0].max() + 5
+    redness = lab(changed[:, :6])[:, 1:].mean(0) / lab(changed[:, 6:])[:, 1:].mean(0)
+    assert redness.min() > 0.6, "no grey patch either"
+
+
+def test_a_picture_without_colour_takes_the_references_all_over():
+    grey = np.repeat(DARK.mean(-1, keepdims=True), 3, -1)
+    changed = lab(matched_colour(grey, PALE, ALL))
+    assert np.abs(changed[:, 1:].mean(0) - lab(PALE)[:, 1:].mean(0)).max() < 1.5
 
 
 def test_a_few_odd_pixels_and_what_lies_outside_the_mask_do_not_count():

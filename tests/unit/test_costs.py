@@ -1,12 +1,15 @@
 """Predicted bytes against what the graph holds."""
 
 import contextlib
+import subprocess
+import sys
 
 import pytest
 import torch
 from networks import face_model, save_upscaler
 from slimfusion.bench import twins
 from slimfusion.engines.live_peak import BLOCK, LivePeak, copied_by_convolution, live_cost, live_peak
+from slimfusion.engines.memory import meter
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.engines.memory.cost import Cost
 from slimfusion.engines.memory.costs import LEFT_BEHIND, SCRATCH, CostStore, Place
@@ -60,6 +63,57 @@ def test_a_slice_of_channels_is_copied_whatever_its_layout():
     given = torch.ones(1, 32, 8, 8).contiguous(memory_format=torch.channels_last)[:, :16]
     result = torch.ones(1, 8, 8, 8).contiguous(memory_format=torch.channels_last)
     assert copied_by_convolution(given, result) == given.numel() * 4
+
+
+@pytest.mark.parametrize(
+    ("how", "columns"),
+    [
+        ({}, 16 * 9 * 64 * 64),
+        ({"stride": 2}, 16 * 9 * 32 * 32),
+        ({"dilation": 2, "padding": 2}, 16 * 9 * 64 * 64 // 2),  # one of two items at a time
+    ],
+)
+def test_a_convolution_that_onednn_has_not_unfolds_what_it_takes(monkeypatch, how, columns):
+    monkeypatch.setattr(meter, "cpu_convolves", lambda dtype: False)
+    given, weight = torch.ones(2, 16, 64, 64), torch.ones(8, 16, 3, 3)
+    with LivePeak([given, weight], copies=True) as tracker:
+        result = torch.conv2d(given, weight, **{"padding": 1, **how})
+    assert tracker.peak == result.nbytes + 2 * columns * 4
+
+
+def test_a_kernel_of_one_pixel_unfolds_nothing_and_a_transposed_one_its_result(monkeypatch):
+    monkeypatch.setattr(meter, "cpu_convolves", lambda dtype: False)
+    given, single, double = torch.ones(1, 16, 8, 8), torch.ones(4, 16, 1, 1), torch.ones(16, 4, 2, 2)
+    with LivePeak([given, single], copies=True) as tracker:
+        result = torch.conv2d(given, single)
+    assert tracker.peak == result.nbytes
+    with LivePeak([given, double], copies=True) as tracker:
+        result = torch.conv_transpose2d(given, double, stride=2)
+    assert tracker.peak == result.nbytes + 4 * 2 * 2 * 8 * 8 * 4
+
+
+def test_a_network_without_onednn_is_predicted_as_it_is_measured():
+    """In a process of its own, where what came before leaves nothing."""
+    done = subprocess.run([sys.executable, "-c", MEASURED_WITHOUT_ONEDNN], capture_output=True, text=True, check=True)
+    predicted, measured = map(int, done.stdout.split())
+    assert 0.8 <= predicted / measured <= 1.25
+
+
+MEASURED_WITHOUT_ONEDNN = """
+import torch
+from slimfusion.catalog.files import BUNDLED_FILE
+from slimfusion.engines.memory import meter
+from slimfusion.engines.memory.costs import COSTS, Place
+from slimfusion.models.torch_model import torch_model
+
+torch.backends.mkldnn.enabled = False
+cpu, model = torch.device("cpu"), torch_model(BUNDLED_FILE)
+predicted = COSTS.cost(Place(model, "fp32", cpu)).bytes_for(256 * 256)
+network, batch = model.load(cpu, "fp32", 0), torch.rand(1, 3, 256, 256)
+with torch.inference_mode(), meter.returning_freed(), meter.peak(cpu) as measured:
+    network.run((batch,), 0.5)
+print(predicted, measured.peak)
+"""
 
 
 @pytest.mark.parametrize("last", [(), ("picture",), ("weight",)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from slimfusion.bench.swap_twins import save_swapper
+from slimfusion.bench.faces.swap_twins import save_swapper
 from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
@@ -15,7 +15,8 @@ from slimfusion.faces.identity.library import ModelLibrary
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.masks.covers import Hidden, cover_of
 from slimfusion.faces.swap.networks import networks_for, occlusion
-from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.library import search
 from slimfusion.models.onnx_description import describe
 from slimfusion.models.onnx_torch_model import onnx_torch_model

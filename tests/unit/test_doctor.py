@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch as real_torch
-from slimfusion import cli
+from slimfusion import cli, opencv
 from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.catalog.found import Found
@@ -20,7 +20,9 @@ from slimfusion.doctor import examine as doctor
 from slimfusion.doctor import model_findings as model_findings_module
 from slimfusion.doctor.examine import GIB, Finding, Level, Torch
 from slimfusion.doctor.model_findings import model_finding, model_findings
+from slimfusion.engines.memory.factors import FILE, Factors
 from slimfusion.engines.ort.probe import Probe
+from slimfusion.engines.ort.providers import PROVIDERS
 from slimfusion.engines.ort.runtime import Installation, Wheel
 
 PIP = f"{sys.executable} -m pip "
@@ -92,7 +94,7 @@ def test_what_everything_needs_is_a_problem_and_the_rest_advice():
     assert finding == Finding("lz4", "advice", "does not load: ImportError: DLL; the detector needs it",
                               PIP + "install lz4")  # fmt: skip
     broken = doctor.package_finding("cv2", "opencv-python", "", "ImportError: libGL", "2.13.0")
-    assert broken.mend == PIP + "install --force-reinstall --no-deps opencv-python"
+    assert broken.mend == opencv.mend(list(opencv.owners()))
     assert doctor.package_finding("cv2", "opencv-python", "", "", "").state == "ok"
 
 
@@ -114,7 +116,7 @@ def test_torchvision_follows_torch(torch, words):
 def test_a_package_that_is_only_read_must_be_of_its_version():
     assert doctor.presence("slimfusion_nothing", "x==1").startswith("ModuleNotFoundError")
     assert doctor.presence("pytest", f"pytest=={pytest.__version__}") == ""
-    assert doctor.presence("pytest", "pytest==0.1") == f"version {pytest.__version__} in place of 0.1"
+    assert doctor.presence("pytest", "pytest==0.1") == f"version {pytest.__version__} instead of 0.1"
 
 
 def test_cuda_of_one_major_version_is_fine():
@@ -153,20 +155,22 @@ def test_a_bad_installation_is_said_with_its_command(state, expected):
 
 
 def test_a_provider_that_runs_says_how_its_memory_is_kept():
-    finding = doctor.provider_finding(Probe("directml", True), RTX, GPU_WHEEL, "win32")
-    assert finding.state == "ok" and finding.title == "DirectML" and "memory watched: " in finding.detail
+    kept = {"cuda": "enforced", "directml": "watched", "webgpu": "predicted"}
+    for key, how in kept.items():
+        finding = doctor.provider_finding(Probe(key, True, is_watched=how == "watched"), RTX, GPU_WHEEL, "win32")
+        assert finding.state == "ok" and finding.title == PROVIDERS[key].title
+        assert f"memory {how}: " in finding.detail
 
 
 @pytest.mark.parametrize(
     ("key", "reason", "state", "mend"),
     [
         ("cuda", "a library does not load", "problem", PIP + "uninstall -y onnxruntime-gpu\n"),
-        ("tensorrt", "a library does not load", "advice", PIP + 'install "tensorrt-cu13<11"'),
         ("webgpu", "no GPU", "advice", "sudo apt install libvulkan1 mesa-vulkan-drivers"),
         ("webgpu", "1.23 is below the minimum required version", "advice", PIP + "install --upgrade onnxruntime-gpu"),
         ("webgpu", "The plugin does not load: x", "advice",
          PIP + "install --force-reinstall --no-deps onnxruntime-ep-webgpu"),
-        ("migraphx", "no", "advice", ""),
+        ("coreml", "no", "advice", ""),
         ("cuda", "CUDA failure 35: CUDA driver version is insufficient", "problem", ""),
     ],
 )  # fmt: skip
@@ -295,3 +299,20 @@ def test_without_torch_the_rest_is_still_said(monkeypatch):
 def test_a_folder_that_is_not_there_is_a_sentence(capsys, tmp_path):
     assert cli.main(["doctor", str(tmp_path / "none")]) == cli.NOTHING_DONE
     assert "There is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", [".", "models", "user", "none", ""])
+def test_measurements_are_forgotten_on_request(tmp_path, capsys, monkeypatch, named):
+    state = tmp_path / "user" / "__slimfusion"
+    state.mkdir(parents=True)
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr("slimfusion.commands.doctor.COMFYUI", tmp_path)
+    words = ["doctor", "--forget", *([str(tmp_path / named)] if named else [])]
+    if named == "none":
+        assert cli.main(words) == cli.NOTHING_DONE and "There is no folder" in capsys.readouterr().err
+        return
+    assert cli.main(words) == 0 and "nothing was measured yet" in capsys.readouterr().out
+    Factors().measured("net", 1.7, state)
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out == f"forgot 1 measurement of memory ({state / FILE})\n"
+    assert Factors().value("net", 1.15, state) == 1.15

@@ -4,7 +4,7 @@ import ctypes
 from uuid import UUID
 
 import pytest
-from slimfusion.engines.memory import dxgi
+from slimfusion.engines.drivers import dxgi
 from slimfusion.engines.memory.budget import GIB, MIB
 from slimfusion.errors import DependencyError, DeviceError
 
@@ -54,7 +54,6 @@ class Card:
         for place, code in enumerate(self.name.encode("utf-16-le")[::2]):
             desc.description[place] = code
         desc.dedicated_video, desc.shared_system, desc.flags = self.dedicated, 16 * GIB, self.flags
-        desc.luid_low, desc.luid_high = 0x89ABCDEF, 1
         return 0
 
     def _memory(self, this, node, group, out):
@@ -83,8 +82,10 @@ def windows(monkeypatch):
     library = Library(Card("Intel Iris Xe", 128 * MIB), Card("Basic Render", 0, flags=2))
     monkeypatch.setattr(dxgi, "_library", lambda: library)
     dxgi._opened.cache_clear()
+    dxgi._cards.cache_clear()
     yield library
     dxgi._opened.cache_clear()
+    dxgi._cards.cache_clear()
 
 
 def test_layouts_are_those_of_the_headers():
@@ -96,7 +97,7 @@ def test_layouts_are_those_of_the_headers():
 
 def test_all_cards_are_listed_and_every_reference_is_given_back(windows):
     first, second = dxgi.adapters()
-    assert first == dxgi.Adapter("Intel Iris Xe", 0x1_89AB_CDEF, 128 * MIB, 16 * GIB, software=False)
+    assert first == dxgi.Adapter("Intel Iris Xe", 128 * MIB, 16 * GIB, software=False)
     assert second.software
     objects = [windows.factory, *(card.adapter1 for card in windows.cards)]
     assert [each.references for each in objects] == [0, 0, 0]
@@ -108,6 +109,11 @@ def test_usage_is_this_processs_and_asks_for_the_card_once(windows):
         assert dxgi.usage(0) == dxgi.Usage(7 * GIB, used, 20 * MIB)
     assert windows.cards[0].adapter3.references == 1
     assert windows.factory.references == windows.cards[0].adapter1.references == 0
+
+
+def test_what_this_process_holds_is_that_of_all_cards_where_it_is_and_where_it_was_moved(windows):
+    windows.cards += (Card("Arc", 8 * GIB, local=(7 * GIB, 30 * MIB), non_local=(8 * GIB, 4 * MIB)),)
+    assert dxgi.own_bytes() == (300 + 20 + 30 + 4) * MIB  # not the software's
 
 
 def test_a_card_that_is_not_there_is_one_sentence(windows):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from slimfusion.bench import edition, never_worse, weave
+from slimfusion.bench.quality import edition, never_worse, weave
 from slimfusion.distill.degrade import Image
 
 

@@ -1,14 +1,13 @@
-"""Faces belong to one batch of frames; OpenCV's absence is explained."""
+"""Faces belong to one batch of frames."""
 
 import importlib
 import sys
-import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from slimfusion.errors import DependencyError, FacesError
+from slimfusion.errors import FacesError
 from slimfusion.faces.face import Face, Faces
 
 
@@ -40,14 +39,6 @@ def test_the_same_batch_is_accepted_with_and_without_alpha():
 def test_another_batch_is_refused_with_both_sizes(shape):
     with pytest.raises(FacesError, match=f"64 x 48.*{shape[0]} of {shape[2]} x {shape[1]}"):
         FACES.check_size(torch.zeros(shape))
-
-
-@pytest.mark.parametrize("stand_in", [None, types.ModuleType("cv2")], ids=["absent", "an empty folder"])
-def test_opencv_that_does_not_load_names_the_package(monkeypatch, stand_in):
-    monkeypatch.setitem(sys.modules, "cv2", stand_in)
-    monkeypatch.delitem(sys.modules, "slimfusion.opencv", raising=False)
-    with pytest.raises(DependencyError, match="opencv-python-headless"):
-        importlib.import_module("slimfusion.opencv")
 
 
 def test_a_face_needs_no_opencv(monkeypatch):

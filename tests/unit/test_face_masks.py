@@ -5,9 +5,9 @@ import pytest
 import torch
 from slimfusion.catalog.cards import CARDS
 from slimfusion.errors import FacesError, ImageError, SettingError
-from slimfusion.faces import align
+from slimfusion.faces import align, warp
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, face_masks, network_input
+from slimfusion.faces.masks.face_masks import MaskChoice, MaskNetwork, MaskNetworks, face_masks, network_input
 from slimfusion.faces.masks.soft import AREAS
 
 XSEG, PARSER = CARDS["xseg"], CARDS["bisenet"]
@@ -67,7 +67,9 @@ def test_a_turned_face_has_a_turned_box():
 def fall_width(choice, side, **networks):
     """px between an eighth and seven eighths of the last fall in the middle row, of a face of `side` px."""
     frames = torch.zeros(1, side + 8, side + 8, 3)
-    mask = face_masks(one(face_at(4, 4, side), side + 8), choice, frames, **networks)[0, side // 2 + 4].numpy()
+    mask = face_masks(one(face_at(4, 4, side), side + 8), choice, frames, MaskNetworks(**networks))[
+        0, side // 2 + 4
+    ].numpy()
     right = mask[int(mask.argmax()) :]
     falling = right[np.flatnonzero(right > 0.999)[-1] :]
     crossed = np.interp([-0.875, -0.125], -falling, np.arange(len(falling)))
@@ -91,9 +93,11 @@ def test_a_feather_is_the_same_part_of_the_face_at_every_size(choice, networks):
 def test_the_smallest_mask_counts():
     face, frames = face_at(50, 50, 200), torch.zeros(1, 300, 300, 3)
     box = face_masks(one(face), MaskChoice())
-    free = face_masks(one(face), MaskChoice(occlusion=True), frames, halves(XSEG, 0.5))
-    skin = face_masks(one(face), MaskChoice(regions=("skin",)), frames, parser=classes(1))
-    both = face_masks(one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, halves(XSEG, 0.5), classes(1))
+    free = face_masks(one(face), MaskChoice(occlusion=True), frames, MaskNetworks(halves(XSEG, 0.5)))
+    skin = face_masks(one(face), MaskChoice(regions=("skin",)), frames, MaskNetworks(parser=classes(1)))
+    both = face_masks(
+        one(face), MaskChoice(occlusion=True, regions=("skin",)), frames, MaskNetworks(halves(XSEG, 0.5), classes(1))
+    )
     assert torch.equal(both, torch.minimum(free, skin))
     assert (free <= box).all() and not free[:, :, 151:].any()
     user = torch.rand(1, 300, 300)
@@ -112,7 +116,7 @@ def test_an_area_is_made_from_the_68_points_that_somebody_finds():
         return [known]
 
     choice = MaskChoice(areas=("mouth",))
-    found = face_masks(one(unknown), choice, landmarks=landmarks)
+    found = face_masks(one(unknown), choice, networks=MaskNetworks(landmarks=landmarks))
     assert shown == [unknown]
     assert torch.equal(found, face_masks(one(known), choice))
     assert found[0, 150, 150] == 1 and found[0, 100, 150] == 0 and found[0, 150, 175] == 0
@@ -130,7 +134,7 @@ def test_networks_are_asked_once_for_all_faces_and_see_what_they_know():
     frames = torch.zeros(2, 300, 300, 4)
     frames[..., 0] = 1.0
     faces = Faces(((face_at(0, 0, 100), face_at(100, 100, 150)), (face_at(20, 20, 256, 1),)), 300, 300)
-    face_masks(faces, MaskChoice(occlusion=True), frames, MaskNetwork(XSEG, infer))
+    face_masks(faces, MaskChoice(occlusion=True), frames, MaskNetworks(MaskNetwork(XSEG, infer)))
     ((first, *rest),) = seen
     assert len(rest) == 2 and first[0].shape == (256, 256, 3)
     assert first[0][128, 128].tolist() == [0, 0, 1]  # red, with blue first
@@ -172,7 +176,7 @@ def test_what_is_needed_and_missing_is_named():
     with pytest.raises(SettingError, match="mask network"):
         face_masks(face, MaskChoice(occlusion=True), torch.zeros(1, 300, 300, 3))
     with pytest.raises(FacesError, match="connect the image"):
-        face_masks(face, MaskChoice(occlusion=True), None, halves(XSEG, 0.5))
+        face_masks(face, MaskChoice(occlusion=True), None, MaskNetworks(halves(XSEG, 0.5)))
     with pytest.raises(FacesError, match="300 x 300"):
         face_masks(face, MaskChoice(), torch.zeros(1, 200, 300, 3))
     with pytest.raises(ImageError, match="mask"):
@@ -197,3 +201,12 @@ def test_what_is_needed_and_missing_is_named():
 def test_margins_and_feathers_outside_their_range_are_refused(wrong, said):
     with pytest.raises(SettingError, match=said):
         MaskChoice(**wrong)
+
+
+@pytest.mark.parametrize("larger", [1.0, 1.5, 2.5])
+def test_areas_that_reach_beyond_the_crop_end_without_a_step(larger):
+    """The crop's border is no end of the face, but it is one of the mask."""
+    points = 0.5 + larger * (warp.MEAN_FACE * 0.22 - (0, 0.15))
+    mask = face_masks(one(face_at(40, 40, 220, points68=points)), MaskChoice(areas=("upper", "lower"), feather=0.1))[0]
+    steps = max(float(mask.diff(dim=axis).abs().max()) for axis in (0, 1))
+    assert mask.max() == 1 and steps < 1.1 * np.pi / 2 / (0.1 * 220)

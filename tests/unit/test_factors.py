@@ -15,6 +15,7 @@ from slimfusion.engines.memory.factors import (
     MOST_FACTORS,
     Factors,
 )
+from slimfusion.errors import OutputError
 
 WITHOUT = 1.15
 
@@ -158,3 +159,52 @@ def test_the_file_does_not_grow_without_end(tmp_path):
     factors.measured("net", 1.5, tmp_path)
     stored = json.loads((tmp_path / FILE).read_text())["factors"]
     assert len(stored) == MOST_FACTORS and "net" in stored and "new 0" in stored
+
+
+def test_what_is_forgotten_does_not_come_back_from_another_process(tmp_path):
+    clock = Clock()
+    one, two = Factors(clock), Factors(clock)
+    one.measured("a", 1.8, tmp_path), two.measured("b", 1.6, tmp_path)
+    assert one.value("b", WITHOUT, tmp_path) == 1.6  # the file has changed and was read again
+    clock.now += 1
+    assert Factors(clock).forget(tmp_path) == 2
+    assert [each.value("a", WITHOUT, tmp_path) for each in (one, two)] == [WITHOUT, WITHOUT]
+    clock.now += 1
+    two.measured("c", 1.4, tmp_path)
+    assert set(json.loads((tmp_path / FILE).read_text())["factors"]) == {"c"}
+    assert one.value("c", WITHOUT, tmp_path) == 1.4 and one.value("a", WITHOUT, tmp_path) == WITHOUT
+
+
+def test_without_a_folder_the_process_alone_forgets(tmp_path):
+    factors = Factors(Clock())
+    factors.measured("net", 1.8, None)
+    assert factors.forget(None) == 1 and factors.value("net", WITHOUT, None) == WITHOUT
+    assert factors.forget(tmp_path) == 0 and not list(tmp_path.iterdir())
+
+
+def test_a_clock_that_was_ahead_does_not_forget_for_ever(tmp_path):
+    written(tmp_path, {}, forgotten=Clock.now + 1e9)
+    factors = Factors(Clock())
+    factors.measured("net", 1.5, tmp_path)
+    assert Factors(Clock()).value("net", WITHOUT, tmp_path) == 1.5
+
+
+@pytest.mark.parametrize("forgotten", ["x", None, [], float("nan"), float("inf"), -1e300])
+def test_a_moment_that_makes_no_sense_forgets_nothing(tmp_path, forgotten):
+    written(tmp_path, {"net": entry(1.5)}, forgotten=forgotten)
+    factors = Factors(Clock())
+    factors.value("net", WITHOUT, tmp_path)
+    factors.measured("other", 1.4, tmp_path)
+    assert Factors(Clock()).value("other", WITHOUT, tmp_path) == 1.4
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    factors = Factors(Clock())
+    factors.measured("net", 1.5, tmp_path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(OutputError, match="cannot be written"):
+        factors.forget(tmp_path)

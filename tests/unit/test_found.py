@@ -49,7 +49,7 @@ def test_a_known_hash_is_known_under_any_name_and_is_not_opened(known, tmp_path)
         raise AssertionError("the hash tells enough")
 
     only = one(tmp_path, read)
-    assert (only.state, only.known, only.card) == ("verified", known, CARDS["scrfd"])
+    assert (only.state, only.known_file, only.card) == ("verified", known, CARDS["scrfd"])
     assert only.commercial is False
 
 
@@ -87,7 +87,7 @@ def test_a_spoilt_cache_is_written_anew(known, tmp_path, content):
 def test_unknown_content_of_known_shapes_works_and_is_unverified(known, tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     only = one(tmp_path, lambda path: RECOGNISER)
-    assert (only.state, only.card, only.known) == ("unverified", CARDS["arcface"], None)
+    assert (only.state, only.card, only.known_file) == ("unverified", CARDS["arcface"], None)
     assert "unverified" in only.note and only.usable
 
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from slimfusion.engines.memory import meter, nvml, resident
+from slimfusion.engines.memory import meter, resident
 from slimfusion.engines.memory.budget import MIB
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def test_a_device_has_more_than_is_free():
 def test_a_cpu_is_good_at_bf16_where_it_has_the_instructions(monkeypatch, amx, avx512, convolves):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
-    monkeypatch.setattr(meter, "_cpu_convolves_bf16", lambda: convolves)
+    monkeypatch.setattr(meter, "cpu_convolves", lambda dtype: convolves)
     good = ("bf16",) if amx or avx512 else ()
     assert meter.half_precisions(CPU) == (good, ("bf16",) if good or convolves else ())
 
@@ -144,49 +144,6 @@ def test_what_the_allocator_caches_counts_as_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 10)
     assert meter.total_and_free(torch.device("cuda", 0)) == (100, 35)
     assert meter.used_bytes(torch.device("cuda", 0)) == 40
-
-
-@pytest.fixture
-def card(monkeypatch):
-    """A CUDA device whose driver knows of it. levels: what the driver says, one call after the other."""
-    gpu, levels = torch.device("cuda", 0), {"process": [], "device": []}
-    known = [nvml.Device(0, "other", "cc", 1), nvml.Device(1, "card", "ab-01", 1)]
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("Properties", (), {"uuid": "ab-01"}))
-    monkeypatch.setattr(nvml, "devices", lambda: known)
-    monkeypatch.setattr(nvml, "process_bytes", lambda index, pid: levels["process"].pop(0) if index else 0)
-    monkeypatch.setattr(nvml, "device_bytes", lambda index: (100, levels["device"].pop(0)))
-    return gpu, levels
-
-
-def test_the_driver_is_asked_for_this_process_on_torchs_card(card):
-    gpu, levels = card
-    levels["process"] = [5, 7]
-    assert meter.driver_gauge(gpu)() == 7
-
-
-def test_a_driver_that_tells_no_process_apart_is_asked_for_all(card):
-    gpu, levels = card
-    levels.update(process=[None], device=[60])
-    assert meter.driver_gauge(gpu)() == 60
-
-
-@pytest.mark.parametrize("known", [[], [nvml.Device(0, "other", "cc", 1)]])
-def test_a_card_that_no_driver_knows_has_no_such_gauge(card, monkeypatch, known):
-    monkeypatch.setattr(nvml, "devices", lambda: known)
-    assert meter.driver_gauge(card[0]) is None
-    assert meter.driver_gauge(CPU) is None
-
-
-def test_the_drivers_peak_is_above_its_own_start(monkeypatch):
-    levels = [100]
-    monkeypatch.setattr(meter, "driver_gauge", lambda device: lambda: levels[-1])
-    with meter.peak(CPU) as measured:
-        levels += [180]
-    assert measured.driver_peak == 80
-    monkeypatch.setattr(meter, "driver_gauge", lambda device: None)
-    with meter.peak(CPU) as measured:
-        pass
-    assert measured.driver_peak is None
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
 """The detector on a known face, on crowds, on cut faces and on pictures that hold none."""
 
+import hashlib
 import importlib.util
 import sys
 
@@ -208,7 +209,7 @@ def test_missing_package_names_the_command(monkeypatch):
 def test_a_changed_file_is_never_opened(monkeypatch, tmp_path):
     good = (mtcnn_weights.weights_folder() / "pnet.lz4").read_bytes()
     (tmp_path / "pnet.lz4").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
-    monkeypatch.setitem(sys.modules, "joblib", None)  # reading on would fail in another way
+    monkeypatch.setattr(mtcnn_weights, "decompressed", lambda frame: pytest.fail("it was opened"))
     with pytest.raises(DependencyError, match="SHA-256"):
         mtcnn_weights.load_weights("pnet", tmp_path)
 
@@ -218,10 +219,41 @@ def test_a_missing_file_is_named(tmp_path):
         mtcnn_weights.load_weights("onet", tmp_path)
 
 
-def test_a_missing_reader_names_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "joblib", None)
-    with pytest.raises(DependencyError, match="pip install joblib lz4"):
-        mtcnn_weights.load_weights("pnet")
+# Of the bytes of all arrays one after the other, as joblib and lz4 read them once.
+ARRAYS_SHA256 = {
+    "pnet": "c0d7cc8347269a07cfb309bca9bcf5ffb237a46e9bb231a56e1e8ce0cd5e8ce6",
+    "rnet": "a4254564bcd904c344170f907b00d8134e48cb75dac620caddf948a1175a43de",
+    "onet": "5982fb959b7be0ce34fa6497299170040417ef6e1749b5294c00d30ede11dacc",
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS_SHA256)
+def test_weights_are_the_arrays_of_the_package(name):
+    content = b"".join(array.numpy().tobytes() for array in mtcnn_weights.load_weights(name))
+    assert hashlib.sha256(content).hexdigest() == ARRAYS_SHA256[name]
+
+
+@pytest.mark.parametrize(
+    ("block", "content"),
+    [
+        (b"\x30abc", b"abc"),
+        (b"\xf0\x02" + b"a" * 17, b"a" * 17),
+        (b"\xf0\xff\x00" + b"a" * 270, b"a" * 270),
+        (b"\x32abc\x03\x00\x10d", b"abcabcabcd"),  # the copy overlaps what it makes
+        (b"\x1fa\x01\x00\x05\x10b", b"a" * 25 + b"b"),
+        (b"\x10x\x01\x00\x10y", b"xxxxxy"),
+    ],
+)
+def test_blocks_are_new_bytes_and_copies_of_earlier_ones(block, content):
+    frame = b"\x04\x22\x4d\x18\x40\x40\xc0" + len(block).to_bytes(4, "little") + block
+    plain = (3 | mtcnn_weights.PLAIN_BLOCK).to_bytes(4, "little") + b"raw"
+    assert mtcnn_weights.decompressed(frame + plain + bytes(4)) == content + b"raw"
+
+
+def test_a_copy_reaches_into_the_block_before():
+    content = bytearray(b"before")
+    mtcnn_weights.append_block(content, b"\x00\x06\x00\x10!")
+    assert content == b"beforebefo!"
 
 
 def test_a_large_frame_with_small_faces_is_read_in_parts_and_gives_the_same(detector, monkeypatch):
@@ -244,3 +276,19 @@ def test_a_turned_look_gives_points_of_the_frame(detector, monkeypatch, turn, ta
     wanted = marks if turn == 2 else (face.landmarks[:, 1], 498 - face.landmarks[:, 0]) if turn == 3 else marks
     wanted = np.stack(wanted, 1) if isinstance(wanted, tuple) else wanted
     assert np.abs(points - wanted).max() < 6
+
+
+def test_of_too_many_candidates_the_best_stay_in_their_order():
+    cells = np.zeros((5, 9))
+    cells[:, 4] = 0.7, 0.9, 0.65, 0.8, 0.95
+    assert mtcnn.best_cells(cells, 3)[:, 4].tolist() == [0.9, 0.8, 0.95]
+    assert mtcnn.best_cells(cells, 5) is cells
+
+
+def test_a_limit_on_candidates_loses_no_face(detector, monkeypatch):
+    (before,) = detector.detect(batch(ASTRONAUT))
+    monkeypatch.setattr(mtcnn, "MOST_CELLS", 40)
+    monkeypatch.setattr(mtcnn, "P_PIXELS_AT_ONCE", 1 << 12)
+    (after,) = detector.detect(batch(ASTRONAUT))
+    assert len(after) == len(before) == 1
+    assert np.abs(after[0].box - before[0].box).max() < 1

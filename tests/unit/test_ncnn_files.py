@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from slimfusion.bench import ncnn_files
+from slimfusion.bench.engines import ncnn_files
 from slimfusion.engines.torch import ncnn_file, weights_file
 from slimfusion.errors import ModelFileError
 from slimfusion.models.torch_model import torch_model
@@ -47,7 +47,7 @@ def test_an_upscaler_gets_its_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "sentence"), [({"flag": 0}, "another kind than fp16"), ({"extra": b"1234"}, "4 bytes are left")]
+    ("how", "sentence"), [({"flag": 0}, "another type than fp16"), ({"extra": b"1234"}, "4 bytes are left")]
 )
 def test_what_is_not_such_a_file_is_refused(tmp_path, how, sentence):
     with pytest.raises(ModelFileError, match=sentence):
@@ -63,7 +63,7 @@ def test_damaged_layers_are_one_sentence(tmp_path, text):
     with pytest.raises(ModelFileError, match=r"net\.param"):
         ncnn_file.read(tmp_path / "net.param")
     (tmp_path / "net.bin").unlink()
-    with pytest.raises(ModelFileError, match=r"net\.bin does not exist|is no text"):
+    with pytest.raises(ModelFileError, match=r"net\.bin does not exist|is not a text file"):
         ncnn_file.read(tmp_path / "net.param")
 
 

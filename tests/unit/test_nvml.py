@@ -3,7 +3,7 @@
 import ctypes
 
 import pytest
-from slimfusion.engines.memory import nvml
+from slimfusion.engines.drivers import nvml
 from slimfusion.engines.memory.budget import GIB, MIB
 
 
@@ -12,6 +12,7 @@ class Driver:
 
     def __init__(self, processes, status=0):
         self.processes, self.status, self.asked = processes, status, 0
+        self.drawing = {}
 
     def nvmlDeviceGetCount_v2(self, count):
         count._obj.value = 1
@@ -27,10 +28,6 @@ class Driver:
         text.value = b"NVIDIA GeForce GTX 1650"
         return 0
 
-    def nvmlDeviceGetUUID(self, handle, text, length):
-        text.value = b"GPU-0a1b2c3d-0000-1111-2222-333344445555"
-        return 0
-
     def nvmlDeviceGetMemoryInfo(self, handle, memory):
         memory._obj.total, memory._obj.free, memory._obj.used = 4 * GIB, 3 * GIB, GIB
         return self.status
@@ -43,14 +40,24 @@ class Driver:
             info.pid, info.used = pid, used
         return self.status
 
+    def nvmlDeviceGetGraphicsRunningProcesses_v3(self, handle, count, infos):
+        given, count._obj.value = count._obj.value, len(self.drawing)
+        if given < len(self.drawing):
+            return nvml.INSUFFICIENT_SIZE
+        for info, (pid, used) in zip(infos or (), self.drawing.items(), strict=False):
+            info.pid, info.used = pid, used
+        return self.status
+
 
 @pytest.fixture
 def driver(monkeypatch):
     made = Driver({10: 300 * MIB, 11: 500 * MIB, 12: nvml.NOT_AVAILABLE})
     monkeypatch.setattr(nvml, "_library", lambda: made)
     nvml._handle.cache_clear()
+    nvml._indices.cache_clear()
     yield made
     nvml._handle.cache_clear()
+    nvml._indices.cache_clear()
 
 
 def test_a_process_is_laid_out_as_the_header_says():
@@ -58,15 +65,25 @@ def test_a_process_is_laid_out_as_the_header_says():
     assert ctypes.sizeof(nvml.Memory) == 24 and nvml.Memory.used.offset == 16
 
 
-def test_cards_are_named_as_torch_names_them(driver):
-    uuid = "0a1b2c3d-0000-1111-2222-333344445555"
-    assert nvml.devices() == [nvml.Device(0, "NVIDIA GeForce GTX 1650", uuid, 4 * GIB)]
+def test_cards_have_a_name_and_bytes(driver):
+    assert nvml.devices() == [nvml.Device(0, "NVIDIA GeForce GTX 1650", 4 * GIB)]
     assert nvml.device_bytes(0) == (4 * GIB, GIB)
 
 
 def test_a_process_is_told_apart_where_the_driver_does(driver):
     assert [nvml.process_bytes(0, pid) for pid in (10, 11, 12, 13)] == [300 * MIB, 500 * MIB, None, None]
     assert driver.asked == 1
+
+
+def test_a_process_that_draws_is_found_too_and_counted_once(driver):
+    driver.drawing = {10: 320 * MIB, 13: 70 * MIB}  # Vulkan's stand here, some in both lists
+    assert [nvml.process_bytes(0, pid) for pid in (10, 13)] == [320 * MIB, 70 * MIB]
+
+
+@pytest.mark.parametrize(("pid", "expected"), [(11, 500 * MIB), (12, GIB), (99, GIB)])
+def test_what_this_process_holds_or_else_what_all_hold(driver, monkeypatch, pid, expected):
+    monkeypatch.setattr(nvml.os, "getpid", lambda: pid)
+    assert nvml.own_bytes() == expected
 
 
 def test_a_card_without_processes_knows_none(driver):

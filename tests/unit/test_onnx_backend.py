@@ -14,9 +14,12 @@ from slimfusion.engines.memory.costs import CostStore
 from slimfusion.engines.memory.planner import Work
 from slimfusion.engines.memory.report import Report
 from slimfusion.engines.onnx import file as onnx_file
+from slimfusion.engines.ort.probe import Probe
 from slimfusion.engines.ort.providers import PROVIDERS
+from slimfusion.engines.ort.task import OnnxTask
 from slimfusion.engines.plan import plan
-from slimfusion.engines.worker import parent as worker_module
+from slimfusion.engines.worker import process as worker_module
+from slimfusion.engines.worker.parent import Worker
 from slimfusion.errors import BudgetError, ModelFileError, SettingError
 from slimfusion.faces.restore import restore_faces, restore_image
 from slimfusion.models import onnx_networks as onnx_sessions
@@ -69,8 +72,8 @@ def recogniser(path):
     return save(path, nodes, [("x", FLOAT, ["n", 3, 112, 112])], [("y", FLOAT, ["n", 512])], [("m", matrix)])
 
 
-def network(path, engine="auto", mode="auto"):
-    return open_model(path, host=HOST, opening=Opening(engine, mode=mode))
+def network(path, engine="auto", **budget):
+    return open_model(path, host=HOST, opening=Opening(engine, budget=MemoryBudget(**budget)))
 
 
 def job(made, work, budget=None, **options):
@@ -159,6 +162,22 @@ def test_an_operator_that_only_onnxruntime_knows_is_run_by_it_on_a_guess(tmp_pat
     assert report.engine == "onnxruntime CPU" and any("not known to torch here (Celu)" in n for n in report.notes)
 
 
+@pytest.mark.parametrize(("is_watched", "how"), [(True, "watched"), (False, "predicted")])
+def test_without_a_limit_of_its_own_a_run_is_watched_where_its_card_is_read(tmp_path, monkeypatch, is_watched, how):
+    provider, opened = PROVIDERS["webgpu"], onnx_runtime_model.opened
+    monkeypatch.setattr(onnx_runtime_model, "provider_for", lambda mode: (provider, ()))
+    monkeypatch.setattr(onnx_runtime_model, "probed", lambda key: Probe(key, True, is_watched=is_watched))
+    monkeypatch.setattr(onnx_runtime_model, "opened", lambda graph, _, limit: opened(graph, PROVIDERS["cpu"], limit))
+    made, sessions, report = network(restorer(tmp_path / "net.onnx"), "onnxruntime"), SessionCache(), Report()
+    try:
+        with plan(job(made, Work(512, 512, 1, False)), sessions, CostStore()).open(report) as run:
+            assert len(list(run.crops([torch.rand(3, 512, 512)]))) == 1
+    finally:
+        sessions.release()
+    assert report.enforcement == how and f"({how})" in report.as_text()
+    assert ("not measured" in report.as_text()) != is_watched
+
+
 def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_cannot(tmp_path):
     """64 MiB of features: the system or the arena refuses them, before anything is over the budget."""
     weights = {"wide": np.ones((16, 1, 1, 1), np.float32), "narrow": np.ones((1, 16, 1, 1), np.float32)}
@@ -170,8 +189,8 @@ def test_a_worker_on_the_processor_stays_within_its_budget_or_says_that_it_canno
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     picture = np.ones((1, 1, 1024, 1024), np.float32)
     for budget, fits in ((64 * MIB, False), (256 * MIB, True)):
-        task = {"kind": "onnx", "model": str(path), "provider": "cpu", "request": {"budget": budget}}
-        with worker_module.Worker(task, budget) as worker:
+        settings = {"model": str(path), "provider": "cpu", "request": {"budget": budget}}
+        with Worker(OnnxTask, settings, budget) as worker:
             if fits:
                 assert worker.run([picture])[0].mean() == 16
             else:
@@ -221,7 +240,7 @@ def test_settings_that_do_not_fit_the_file(tmp_path):
         network(path, "directml")
     with pytest.raises(SettingError, match="built from torch's weights"):
         network(path, "tensorrt")
-    with pytest.raises(ModelFileError, match="no ONNX model that is known here"):
+    with pytest.raises(ModelFileError, match="not an ONNX model that is supported"):
         network(restorer(tmp_path / "odd.onnx", size=300))
 
 
@@ -283,6 +302,18 @@ def test_an_image_network_that_torch_does_not_know_runs_on_onnxruntime(tmp_path,
     assert any("not known to torch here" in note for note in report.notes)
 
 
+def test_what_must_be_tried_out_stays_within_the_budget_or_says_that_it_cannot(tmp_path):
+    """Less than a worker takes, less than a first guess, more than that."""
+    path = celu(tmp_path / "net.onnx")
+    with pytest.raises(
+        BudgetError, match=r"net\.onnx must be tried out.*4 MiB are not enough.*Raise the budget"
+    ) as told:
+        network(path, limit=4 * MIB)
+    assert told.value.given == 4 * MIB < told.value.needed
+    for limit in (64 * MIB, 4 * GIB):
+        assert network(path, limit=limit).spec.scale == 2
+
+
 @pytest.mark.parametrize("engine", ["auto", "onnxruntime"])
 def test_faces_are_restored_by_it_too(tmp_path, engine):
     from skimage.data import astronaut
@@ -319,3 +350,47 @@ def test_what_torch_cannot_do_is_not_advised_to_go_where_it_is(tmp_path):
     frames = torch.rand(1, 64, 64, 3)
     assert torch.equal(restore_image(frames, made, MemoryBudget(), HOST)[0], frames)
     assert not any("choose" in note for note in made.traits.notes)
+
+
+def unreadable(nodes, domain, tmp_path):
+    """A face network or a recogniser whose last shape hangs on the picture's brightest pixel, which is below 1.5."""
+    side = 512 if domain == "face" else 112
+    nodes = [
+        *nodes,
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["i", "zero"], ["z"]),
+        helper.make_node("Add", ["shape", "z"], ["s"]),
+        helper.make_node("Reshape", ["v", "s"], ["y"]),
+    ]
+    shape = [1, 3, side, side] if domain == "face" else [1, 512]
+    weights = [("zero", np.int64(0)), ("shape", np.int64(shape))]
+    weights.append(("matrix", np.arange(1, 513, dtype=np.float32)[None].repeat(3, 0) / 3))
+    return save(tmp_path / "net.onnx", nodes, [("x", FLOAT, [1, 3, side, side])], [("y", FLOAT, shape)], weights)
+
+
+VALUES = {
+    "face": [helper.make_node("Identity", ["x"], ["v"])],
+    "tensors": [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"], axis=1),
+        helper.make_node("MatMul", ["f", "matrix"], ["v"]),
+    ],
+}
+
+
+@pytest.mark.parametrize("domain", VALUES)
+def test_what_shows_only_while_running_sends_faces_and_vectors_to_onnxruntime_too(tmp_path, domain):
+    path = unreadable(VALUES[domain], domain, tmp_path)
+    with pytest.raises(ModelFileError, match=r"cannot be run by torch \(.*depends on the picture.*engine onnxruntime"):
+        network(path, "torch")
+    for engine in ("auto", "onnxruntime"):
+        made, sessions, report = network(path, engine), SessionCache(), Report()
+        side, crop = made.spec.size[0], torch.rand(3, *made.spec.size)
+        with plan(job(made, Work(side, side, 1, False), MemoryBudget()), sessions, CostStore()).open(report) as run:
+            result = next(run.crops([crop])) if domain == "face" else next(run.infer([(crop,)]))[0]
+        sessions.release()
+        expected = crop if domain == "face" else crop.mean() * torch.arange(1, 513)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
+        assert report.engine == "onnxruntime CPU" and any("depends on the picture" in note for note in report.notes)
+        assert not any("choose" in note for note in report.notes)

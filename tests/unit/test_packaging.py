@@ -9,6 +9,9 @@ import pytest
 import slimfusion
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
+from slimfusion.engines.ort.providers import PROVIDERS
+from slimfusion.opencv import HEADLESS, WHEELS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,17 +20,14 @@ else:
 
 ROOT = Path(slimfusion.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-REQUIREMENTS = [Requirement(line) for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines() if line]
+LINES = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+REQUIREMENTS = [Requirement(line) for line in LINES if line and not line.startswith("#")]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 HOSTS_OWN = {"comfy", "comfy_api", "folder_paths"}
 # Used where they are there: an engine that few have, more architectures, what training and a bench bring themselves.
-OPTIONAL = {"tensorrt", "spandrel_extra_arches", "onnxruntime", "onnx", "onnxscript", "pillow_heif"}
-OUTSIDE_THE_PACKAGE = {"tests", "build", "output", "js"}
-
-
-def shipped_packages():
-    """The packages that a user runs: without benches and training."""
-    listed = PROJECT["tool"]["setuptools"]["packages"]
-    return [name for name in listed if name.split(".")[1:2] not in (["bench"], ["distill"])]
+OPTIONAL = {"cv2", "tensorrt", "spandrel_extra_arches", "onnxruntime", "onnx", "onnxscript", "pillow_heif"}
+OUTSIDE_THE_PACKAGE = {"bench", "tests", "build", "output", "js"}
+PACKAGES = PROJECT["tool"]["setuptools"]["packages"]
 
 
 def certain_imports(tree):
@@ -47,7 +47,7 @@ def test_every_package_folder_is_listed():
     }
     inside = [folder for folder in folders if not OUTSIDE_THE_PACKAGE & set(folder.parts[:1])]
     packages = {".".join(("slimfusion", *folder.parts)) for folder in inside}
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+    assert set(PACKAGES) == packages and sorted(PACKAGES) == PACKAGES
 
 
 def test_the_version_is_the_same_everywhere():
@@ -67,7 +67,7 @@ def test_everything_that_is_imported_is_declared():
     """Optional packages are imported where their absence is caught and said."""
     belongs = packages_distributions()
     declared = {canonicalize_name(each.name) for each in REQUIREMENTS}
-    packages = [ROOT / name.removeprefix("slimfusion").replace(".", "/").lstrip("/") for name in shipped_packages()]
+    packages = [ROOT / name.removeprefix("slimfusion").replace(".", "/").lstrip("/") for name in PACKAGES]
     lost = {
         f"{file.relative_to(ROOT)}: {name}"
         for folder in packages
@@ -80,6 +80,53 @@ def test_everything_that_is_imported_is_declared():
     assert not lost
 
 
+def test_what_overwrites_others_is_no_requirement_and_is_explained():
+    """Two wheels of OpenCV, or of onnxruntime, take one another's files away; pip knows them as different packages."""
+    assert not [each.name for each in REQUIREMENTS if each.name.startswith(("opencv", "onnxruntime"))]
+    told = "\n".join(line for line in LINES if line.startswith("#"))
+    assert all(wheel in told for wheel in (*WHEELS, "onnxruntime-gpu", "onnxruntime-directml"))
+
+
+def test_the_library_needs_what_the_pack_needs_and_opencv():
+    """The registry shows these; who installs the library with pip gets an OpenCV with it."""
+    listed = [str(Requirement(line)) for line in PROJECT["project"]["dependencies"]]
+    assert sorted(listed) == sorted([*map(str, REQUIREMENTS), HEADLESS])
+    assert "dynamic" not in PROJECT["project"]
+
+
+def test_the_developers_have_what_users_have():
+    groups = PROJECT["dependency-groups"]["dev"]
+    names = {canonicalize_name(Requirement(line).name) for line in groups}
+    assert {canonicalize_name(each.name) for each in REQUIREMENTS} <= names
+
+
+@pytest.mark.parametrize(
+    ("extra", "wanted"),
+    [
+        ("codeformer", {"spandrel-extra-arches"}),
+        ("export", {"onnx", "onnxscript", "slimfusion"}),
+        ("openvino", {"onnxruntime", PROVIDERS["openvino"].plugin_wheel}),
+        ("webgpu", {"onnxruntime", PROVIDERS["webgpu"].plugin_wheel}),
+        ("distill", {HEADLESS}),
+    ],
+)
+def test_an_extra_brings_what_its_command_or_engine_needs(extra, wanted):
+    listed = {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]}
+    assert listed == wanted
+
+
+def test_the_registry_gets_pictures_that_are_there():
+    """Its icon is a square of at most 400 px, its banner is 21:9; both are named by their address in the repository."""
+    repository = PROJECT["project"]["urls"]["Repository"].removeprefix("https://github.com/")
+    pictures = {}
+    for name in ("Icon", "Banner"):
+        place, _, path = PROJECT["tool"]["comfy"][name].partition(f"/{repository}/main/")
+        assert place.startswith("https://") and (ROOT / path).stat().st_size < 60_000
+        pictures[name] = Image.open(ROOT / path).size
+    width, height = pictures["Banner"]
+    assert pictures["Icon"][0] == pictures["Icon"][1] <= 400 and width * 9 == height * 21
+
+
 @pytest.mark.parametrize(
     ("system", "machine", "wanted"),
     [
@@ -90,7 +137,6 @@ def test_everything_that_is_imported_is_declared():
     ],
 )
 def test_each_platform_gets_one_onnxruntime(system, machine, wanted):
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    parsed = [Requirement(line) for line in lines if line.startswith("onnxruntime")]
+    parsed = [Requirement(line) for line in EXTRAS["onnxruntime"]]
     platform = {"platform_system": system, "platform_machine": machine}
     assert [each.name for each in parsed if each.marker.evaluate(platform)] == [wanted]

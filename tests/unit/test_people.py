@@ -41,7 +41,7 @@ def test_numbers_that_no_frame_has_are_refused_at_once(text):
 
 
 def test_one_face_does_not_become_two_people():
-    with pytest.raises(SettingError, match="Face 1 is to become both A and B"):
+    with pytest.raises(SettingError, match="Face 1 is assigned to both A and B"):
         parse_map("0-1:A, 1:B")
 
 
@@ -59,7 +59,7 @@ def test_with_a_map_only_those_change_and_what_is_missing_is_said():
     pairs, notes = assigned(faces, {0: "b", 1: "anna"}, PEOPLE)
     assert [(each.frame, person) for each, person in pairs] == [(0, 1), (0, 0), (2, 1), (3, 1), (3, 0)]
     assert pairs[1][0] is faces.frames[0][1]
-    assert notes == ["no face was found in frame 1: as it came in", "frame 2 has fewer faces than the map names"]
+    assert notes == ["no face was found in frame 1: unchanged", "frame 2 has fewer faces than people assigns"]
 
 
 def test_many_frames_without_a_face_are_not_all_listed():
@@ -68,7 +68,7 @@ def test_many_frames_without_a_face_are_not_all_listed():
 
 
 def test_somebody_unknown_and_nobody_are_refused():
-    with pytest.raises(SettingError, match=r"no person 'C' .* A \(Anna\), B \(Ben\)"):
+    with pytest.raises(SettingError, match=r"no person 'C'; there are A \(Anna\), B \(Ben\)"):
         assigned(faces_of(1), {0: "C"}, PEOPLE)
     with pytest.raises(FacesError, match="nobody to put into"):
         assigned(faces_of(1), {}, [])

@@ -1,6 +1,7 @@
 """What files say beside their pixels goes with them: profile, EXIF, XMP, resolution; and grey stays grey."""
 
 import io
+import json
 import struct
 import zlib
 
@@ -11,7 +12,8 @@ import torch
 from PIL import Image, ImageCms
 from slimfusion.errors import ImageError
 from slimfusion.faces.pictures.files import read_picture, without_colour, write_picture
-from slimfusion.faces.pictures.metadata import EXIF_IFD, GPS_IFD, Metadata, png_chunk
+from slimfusion.faces.pictures.metadata import EXIF_IFD, GPS_IFD, Metadata, png_chunk, png_texts
+from slimfusion.faces.pictures.notes import SOFTWARE, with_note
 from slimfusion.faces.pictures.writing import encoded
 
 KINDS = [(".png", "uint8"), (".png", "uint16"), (".tif", "uint8"), (".tif", "uint16"), (".jpg", "uint8")]
@@ -65,6 +67,70 @@ def test_what_opencv_and_others_read_of_a_tiff_is_what_was_written(tmp_path):
         read = cv2.imread(str(tmp_path / "a.tif"), cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3][:channels]]
         white = np.iinfo(read.dtype).max
         assert read.dtype == depth and np.array_equal(read, np.rint(pixels.numpy() * white).astype(depth))
+
+
+def with_texts(path, *texts: bytes) -> None:
+    """Lays text chunks behind the pixels of a PNG file, where some programs put them."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-12] + b"".join(png_chunk(text[:4], text[4:]) for text in texts) + content[-12:])
+
+
+@pytest.mark.parametrize("depth", ["uint8", "uint16"])
+def test_the_texts_of_a_png_file_are_in_the_next_one(tmp_path, depth):
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    write_picture(first, torch.rand(8, 8, 3), np.dtype(depth), metadata=Metadata(xmp=XMP))
+    workflow = b"tEXtworkflow\0" + b'{"nodes": [1, "\xe9"]}' + b" " * (2 << 20)
+    packed = b"zTXtprompt\0\0" + zlib.compress(b'{"3": {}}')
+    unicode = b"iTXtparameters\0\0\0\0\0" + "Gesicht, schön, 面".encode()
+    with_texts(first, workflow, packed, unicode, b"tEXtRaw profile type exif\0...", b"tIMEnot a text")
+    picture = read_picture(first)
+    write_picture(second, picture.pixels, picture.depth, picture.grey, picture.metadata)
+    assert read_picture(second).metadata.texts == (workflow, packed, unicode)
+    assert read_picture(second).metadata.xmp == XMP
+    image = seen(second)[0]
+    assert image.text["prompt"] == '{"3": {}}' and image.text["parameters"] == "Gesicht, schön, 面"
+
+
+def test_texts_end_where_a_file_does():
+    whole = b"\x89PNG\r\n\x1a\n" + png_chunk(b"tEXt", b"a\0b") + png_chunk(b"tEXt", b"c\0d")
+    for length in range(len(whole) - 4):  # its checksum is not looked at
+        assert list(png_texts(whole[:length])) in ([], [b"tEXta\0b"])
+    assert list(png_texts(whole + b"\xff\xff\xff\xfftEXtno end")) == [b"tEXta\0b", b"tEXtc\0d"]
+
+
+def note_in(path) -> list:
+    image, found = seen(path)
+    text = image.text["slimfusion"] if path.suffix == ".png" else found[SOFTWARE].removeprefix("slimfusion:")
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_notes_follow_one_another_and_nothing_else_is_lost(tmp_path, suffix):
+    path, kind = tmp_path / f"a{suffix}", {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".tif": "TIFF"}[suffix]
+    metadata = with_note(Metadata(ICC, exif(), XMP), {"done": "面"}, kind)
+    write_picture(path, torch.rand(8, 8, 3), np.dtype(np.uint8), metadata=metadata)
+    again = with_note(read_picture(path).metadata, {"done": "more"}, kind)
+    write_picture(path, torch.rand(8, 8, 3), np.dtype(np.uint8), metadata=again)
+    assert note_in(path) == [{"done": "面"}, {"done": "more"}]
+    image, found = seen(path)
+    assert image.info["icc_profile"] == ICC and read_picture(path).metadata.xmp == XMP
+    assert found[0x8298] == "(c) somebody" and tuple(found.get_ifd(GPS_IFD)[2]) == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(("before", "first"), [(b"words", "words"), (b'{"a": 1}', {"a": 1}), (b"[" * 5000, "[" * 5000)])
+def test_what_others_wrote_under_our_name_is_kept(before, first):
+    metadata = with_note(Metadata(texts=(b"tEXtslimfusion\0" + before, b"tEXtprompt\0{}")), {"done": 1}, "PNG")
+    (prompt, ours) = metadata.texts
+    assert prompt == b"tEXtprompt\0{}" and json.loads(ours.partition(b"\0")[2]) == [first, {"done": 1}]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_kinds_without_room_for_a_note_and_damaged_exif():
+    assert with_note(Metadata(), {"done": 1}, "BMP") is None
+    noted = with_note(Metadata(exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), {"done": 1}, "JPEG")
+    content = Image.Exif()
+    content.load(noted.exif)
+    assert json.loads(content[SOFTWARE].removeprefix("slimfusion:")) == [{"done": 1}]
 
 
 def turned_file(path, pixels: np.ndarray, orientation: int) -> None:

@@ -96,6 +96,17 @@ def test_what_another_process_frees_is_never_kept():
         assert found[0].batch == 1 and found[0].predicted_peak >= need.weights
 
 
+def test_what_is_kept_has_more_gaps_after_many_runs():
+    need, room = Requirement(0, Cost(0, 1000)), Available("cpu", planner.UNLIMITED, planner.UNLIMITED)
+    kept = {}
+    for count in (1, planner.MANY - 1, planner.MANY, 300):
+        plan = planner.ladder(Work(512, 512, count, False), FACE, {"fp32": need}, room, MemoryBudget())[0]
+        assert plan.keeps_freed and plan.batch == 1
+        kept[count] = plan.predicted_peak - planner.staging_bytes(Work(512, 512, count, False), FACE, plan)
+    assert kept[1] == kept[planner.MANY - 1] < kept[planner.MANY] == kept[300]
+    assert kept[300] <= planner.KEPT_AT_MOST * need.activations.bytes_for(512 * 512)
+
+
 def test_quality_pays_for_the_exact_halo():
     halos = {mode: plans(Work(720, 1280, 1, True), planner.UNLIMITED, mode)[0].halo for mode in ("auto", "quality")}
     assert halos == {"auto": 32, "quality": 48}

@@ -1,16 +1,17 @@
-"""The quality bench: its bars, its figures, and that it reads arrays only, from the expected file only."""
+"""The quality bench: its bars, its figures, and that it reads the expected file only."""
 
 import io
-import pickle
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from judges import random_lpips
-from slimfusion.bench import metrics, quality
+from slimfusion.bench import metrics
 from slimfusion.bench.portraits import astronaut, face_region
+from slimfusion.bench.quality import quality
 from slimfusion.catalog.files import BUNDLED, BUNDLED_FILE
 from slimfusion.distill import degrade, perceptual
 from slimfusion.errors import DependencyError
@@ -28,17 +29,25 @@ def archive_with(raw: bytes, path: Path) -> Path:
     return path
 
 
-def test_arrays_are_unpickled_and_anything_else_is_refused() -> None:
-    arrays = {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    read = perceptual.ArrayUnpickler(io.BytesIO(pickle.dumps(arrays))).load()
-    assert np.array_equal(read["kernel"], arrays["kernel"])
-    with pytest.raises(DependencyError, match=r"ask for builtins\.print"):
-        perceptual.ArrayUnpickler(io.BytesIO(pickle.dumps(print))).load()
+def test_arrays_are_read_by_their_place_and_turned_as_torch_has_them() -> None:
+    kernel = np.arange(24, dtype="<f4").reshape(1, 2, 3, 4)  # HWIO
+    raw = b"odd" + kernel.tobytes()
+    assert torch.equal(perceptual.array_at(raw, 3, 1, 2, 3, 4), torch.from_numpy(kernel).permute(3, 2, 0, 1))
+    assert perceptual.array_at(raw, 7, 5).tolist() == [1, 2, 3, 4, 5]
 
 
-def test_another_file_than_the_expected_is_not_unpickled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", list(perceptual.BACKBONES))
+def test_the_places_of_arrays_follow_one_another_without_overlap(name: str) -> None:
+    one = perceptual.BACKBONES[name]
+    sizes = [side * side * i * o for side, i, o in zip(one.sides, one.widths[:-1], one.widths[1:], strict=True)]
+    spans = [*zip(one.kernels, sizes, strict=True), *zip(one.biases, one.widths[1:], strict=True)]
+    spans = sorted([*spans, *((start, one.widths[tap + 1]) for start, tap in zip(one.heads, one.taps, strict=True))])
+    assert all(start + 4 * count <= following for (start, count), (following, _) in pairwise(spans))
+
+
+def test_another_file_than_the_expected_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="is not the one expected: delete"):
-        perceptual.archived_weights(archive_with(pickle.dumps({}), tmp_path / "a.tar.gz"), ALEX)
+        perceptual.archived_weights(archive_with(b"another", tmp_path / "a.tar.gz"), ALEX)
 
 
 def test_a_missing_or_damaged_archive_is_named(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_strength_scales_the_change(strength):
 
 @pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
 def test_another_strength_is_refused(strength):
-    with pytest.raises(SettingError, match="strength goes from 0 to 1, not"):
+    with pytest.raises(SettingError, match="strength must be between 0 and 1, not"):
         restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=ONE, strength=strength))
 
 
@@ -186,7 +186,7 @@ def test_faces_of_another_image_are_refused(faces, no_detector):
 def test_a_face_whose_points_coincide_is_left_out_and_told(others):
     nowhere = Face(0, np.zeros(4, np.float32), np.ones((5, 2), np.float32), 0.9)
     restored = restore_faces(grey(), face_model(), FULL, HOST, Restoring(faces=faces_of((nowhere, *others))))
-    assert "faces whose points coincide or are no numbers, left as they were: 1" in restored.report.notes
+    assert "faces with unusable landmarks, not changed: 1" in restored.report.notes
     assert bool((restored.frames != grey()).any()) == bool(others)
 
 
@@ -355,7 +355,7 @@ def test_a_face_network_is_not_run_over_a_whole_image():
     [
         ({"tile": -1}, "0 px or more, not -1 and 32"),
         ({"overlap": -8}, "0 px or more, not 0 and -8"),
-        ({"fidelity": float("nan")}, "fidelity goes from 0 to 1, not nan"),
+        ({"fidelity": float("nan")}, "fidelity must be between 0 and 1, not nan"),
         ({"precision": "fp8"}, "no precision 'fp8'. Choose one of auto, fp32"),
     ],
 )

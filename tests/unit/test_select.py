@@ -120,7 +120,7 @@ def test_a_network_that_is_needed_and_missing():
 def test_embeddings_of_different_recognisers_are_not_compared():
     with pytest.raises(FacesError, match=r"512 numbers.*128"):
         likeness(np.ones(512), np.ones(128))
-    with pytest.raises(FacesError, match="no numbers"):
+    with pytest.raises(FacesError, match="not numbers"):
         likeness(np.zeros(4), np.ones(4))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from slimfusion.bench.swap_twins import save_converter, save_swapper
+from slimfusion.bench.faces.swap_twins import save_converter, save_swapper
 from slimfusion.catalog.cards import CARDS
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
@@ -17,7 +17,8 @@ from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.fuse.classic import fusion_bytes
 from slimfusion.faces.identity.identity import Identity
 from slimfusion.faces.identity.people import Person
-from slimfusion.faces.swap.swap import Networks, Swapping, swap_faces
+from slimfusion.faces.swap.swap import swap_faces
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.onnx_description import describe
 from slimfusion.models.onnx_torch_model import onnx_torch_model
 
@@ -89,7 +90,7 @@ def test_outside_the_mask_every_bit_stays_and_frames_out_are_frames_in(blueprint
     assert done.mask[0].max() > 0.4 and done.mask[2].max() > 0.4 and torch.isfinite(done.frames[done.mask > 0]).all()
     assert not same[0, 60, 60, :3].all()
     assert done.report.faces == 3 and done.report.frames == 3
-    assert done.report.notes == ["no face was found in frame 1: as it came in"]
+    assert done.report.notes == ["no face was found in frame 1: unchanged"]
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -102,7 +103,7 @@ def test_each_face_becomes_who_the_map_says(blueprints, name):
     assert (both.frames[0, :, :95] - ben.frames[0, :, :95]).abs().max() < 1e-5
     assert (both.frames[0, :, 115:] - anna.frames[0, :, 115:]).abs().max() < 1e-5
     assert (anna.frames - ben.frames).abs().max() > 0.05
-    assert both.report.notes[-1] == "frame 2 has fewer faces than the map names"
+    assert both.report.notes[-1] == "frame 2 has fewer faces than people assigns"
 
 
 @pytest.mark.parametrize("name", ["classic", "inswapper"])
@@ -111,7 +112,7 @@ def test_a_user_mask_and_no_strength(blueprints, name):
     wanted[:, :60] = 1
     done = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(faces=TWO, mask=wanted))
     assert torch.equal(done.frames[:, :, 60:], noisy(3)[:, :, 60:]) and done.mask[0, :, :60].max() > 0.9
-    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(0.0, faces=TWO))
+    none = swap_faces(noisy(3), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(strength=0.0, faces=TWO))
     assert torch.equal(none.frames, noisy(3)) and not none.mask.any()
 
 
@@ -203,22 +204,22 @@ def test_a_face_whose_points_coincide_is_left_alone(blueprints, name):
     nowhere = replace(face_at(60, 60), landmarks=np.ones((5, 2), np.float32))
     faces = Faces(((nowhere, face_at(150, 70)),), HEIGHT, WIDTH)
     done = swap_faces(noisy(), [ANNA], networks_for(blueprints, name), FULL, HOST, Swapping(faces=faces))
-    assert done.report.faces == 1 and "left as they were: 1" in done.report.as_text()
+    assert done.report.faces == 1 and "not changed: 1" in done.report.as_text()
     assert done.mask[0, :, 110:].max() > 0.9
 
 
 def test_too_small_a_budget_is_refused_and_the_other_way_offered(blueprints):
-    with pytest.raises(BudgetError, match="Without a model, faces are fused in less"):
+    with pytest.raises(BudgetError, match="Swapping without a model needs less memory"):
         swap_faces(noisy(3), [ANNA], Networks(blueprints["inswapper"]), MemoryBudget(1000), HOST, Swapping(faces=TWO))
-    with pytest.raises(BudgetError, match="Fusing a face of"):
+    with pytest.raises(BudgetError, match="Blending a face of"):
         swap_faces(noisy(3), [ANNA], Networks(), MemoryBudget(1000), HOST, Swapping(faces=TWO))
 
 
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
-    [({"strength": 1.1}, "strength goes"), ({"colour": -1}, "colour weight"), ({"boost": 2000}, "boost goes"),
-     ({"people": "x"}, "face and person"), ({"shape": float("nan")}, "shape weight"),
-     ({"strength": float("nan")}, "strength goes"), ({"strength": "much"}, "setting strength must be a number"),
+    [({"strength": 1.1}, "strength must be"), ({"colour": -1}, "colour weight"), ({"boost": 2000}, "boost must be"),
+     ({"people": "x"}, "not a face and a person"), ({"shape": float("nan")}, "shape weight"),
+     ({"strength": float("nan")}, "strength must be"), ({"strength": "much"}, "setting strength must be a number"),
      ({"texture": float("inf")}, "texture weight"), ({"boost": "most"}, "boost"), ({"boost": 2.5}, "boost")],
 )  # fmt: skip
 def test_settings_outside_their_range_are_refused(wrong, sentence):
@@ -229,7 +230,7 @@ def test_settings_outside_their_range_are_refused(wrong, sentence):
 def test_what_is_no_mask_and_a_model_that_is_no_swapper(blueprints):
     with pytest.raises(ImageError, match="A mask has a height and a width"):
         swap_faces(noisy(3), [ANNA], Networks(), FULL, HOST, Swapping(faces=TWO, mask=torch.ones(5)))
-    with pytest.raises(SettingError, match="is no swap model but crossface_ghost"):
+    with pytest.raises(SettingError, match="is not a swap model but crossface_ghost"):
         swap_faces(noisy(3), [ANNA], Networks(blueprints["crossface_ghost"]), FULL, HOST, Swapping(faces=TWO))
 
 

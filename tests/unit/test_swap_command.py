@@ -1,11 +1,13 @@
 """`slimfusion swap`: a person's face into pictures, from the shell."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from slimfusion import cli
+from PIL import Image
+from slimfusion import __version__, cli
 from slimfusion.bench.portraits import astronaut
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.faces.identity.identity import Identity, save_identity
@@ -50,6 +52,26 @@ def test_strength_0_leaves_the_picture(folder, tmp_path):
     assert torch.equal(read_picture(tmp_path / "a.png").pixels, read_picture(folder / "in" / "a.png").pixels)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_a_result_says_that_a_face_was_swapped(folder, tmp_path, capsys, suffix):
+    words = folder / "source.png", folder / "in" / "a.png", tmp_path / f"a{suffix}"
+    assert swap(*words) == 0
+    image = Image.open(words[-1])
+    text = image.text["slimfusion"] if suffix == ".png" else image.getexif().get(0x0131, "slimfusion:[]")
+    notes = json.loads(text.removeprefix("slimfusion:"))
+    said = [(note["tool"], note["done"], note["model"]) for note in notes]
+    expected = (f"SlimFusion {__version__}", "faces swapped", "no model (classic fusion)")
+    assert said == ([] if suffix == ".bmp" else [expected])
+    assert (".bmp files hold no note" in capsys.readouterr().out) == (suffix == ".bmp")
+
+
+def test_no_note_where_none_is_wanted_or_nothing_was_done(folder, tmp_path):
+    assert swap(folder / "source.png", folder / "in", tmp_path / "out") == 0
+    assert "slimfusion" not in Image.open(tmp_path / "out" / "b.png").text
+    assert swap(folder / "source.png", folder / "in" / "a.png", tmp_path / "a.png", "--no-provenance") == 0
+    assert "slimfusion" not in Image.open(tmp_path / "a.png").text
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -58,7 +80,7 @@ def test_strength_0_leaves_the_picture(folder, tmp_path):
         (["source.png", "in/a.png", "out.png", "--model", "inswapper.onnx"], "'inswapper.onnx' was not found"),
         (["source.png", "in/a.png", "out.png", "--people", "0:C"], "There is no person 'C'"),
         (["who.safetensors", "in/a.png", "out.png"], "is an identity without a picture"),
-        (["source.png", "in/a.png", "out.png", "--strength", "7"], "The strength goes from 0 to 1"),
+        (["source.png", "in/a.png", "out.png", "--strength", "7"], "The strength must be between 0 and 1"),
         (["source.png", "in", "out.png"], "looks like one picture"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from slimfusion.bench.swap_twins import save_converter, save_swapper
+from slimfusion.bench.faces.swap_twins import save_converter, save_swapper
 from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.found import Found
 from slimfusion.engines.cache import SESSIONS

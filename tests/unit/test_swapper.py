@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from slimfusion.bench.swap_reading import (
+from slimfusion.bench.faces.swap_reading import (
     FRAME,
     LIMIT,
     READING,
@@ -18,7 +18,7 @@ from slimfusion.bench.swap_reading import (
     save_twins,
     template,
 )
-from slimfusion.bench.swap_twins import emap, infer_with, runtime
+from slimfusion.bench.faces.swap_twins import emap, infer_with, runtime
 from slimfusion.catalog.cards import CARDS
 from slimfusion.catalog.known import KNOWN
 from slimfusion.catalog.signatures import Signature, recognised
@@ -26,7 +26,8 @@ from slimfusion.errors import ModelFileError, SettingError
 from slimfusion.faces.face import Face
 from slimfusion.faces.masks.soft import crop_mask
 from slimfusion.faces.paste import Canvas
-from slimfusion.faces.swap.swap import boost, swapped_crops
+from slimfusion.faces.swap import boost
+from slimfusion.faces.swap.swap import swapped_crops
 from slimfusion.faces.swap.swapper import Swapper, identity_input, matrix_in
 
 
@@ -136,5 +137,5 @@ def test_the_boost_is_rounded_down_to_whole_samples(size, wanted, factor):
 
 @pytest.mark.parametrize("wanted", [-1, 1025])
 def test_another_boost_is_refused(wanted):
-    with pytest.raises(SettingError, match="boost goes from 0 to 1024 px"):
+    with pytest.raises(SettingError, match="pixel boost must be between 0 and 1024 px"):
         boost.factor_for(128, wanted)

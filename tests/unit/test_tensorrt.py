@@ -189,14 +189,15 @@ class FakeWorker:
 
     last = None
 
-    def __init__(self, task, budget, **_):
+    def __init__(self, task, settings, **_):
+        assert task is tensorrt_build.BuildTask
         FakeWorker.last = self
-        self.task = task
+        self.settings = settings
 
     def start(self, check_interrupt):
-        Path(self.task["progress"]).write_text(json.dumps(["Building", 1, 4]))
+        Path(self.settings["progress"]).write_text(json.dumps(["Building", 1, 4]))
         check_interrupt()
-        engine = Path(self.task["engine"])
+        engine = Path(self.settings["engine"])
         engine.write_bytes(b"plan")
         tensorrt_build.facts_file(engine).write_text(json.dumps(asdict(FACTS)))
         return asdict(FACTS)

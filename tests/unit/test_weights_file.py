@@ -86,7 +86,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, zipped):
 def test_an_unknown_architecture_is_named_as_such(tmp_path):
     path = tmp_path / "lora.pth"
     torch.save({"lora_up": torch.ones(4, 4), "lora_down": torch.ones(4, 4)}, path)
-    with pytest.raises(ModelFileError, match="architecture that is not known here \\(2 tensors\\)"):
+    with pytest.raises(ModelFileError, match="architecture that is not supported \\(2 tensors\\)"):
         torch_model(path)
 
 

@@ -13,15 +13,16 @@ import numpy as np
 import psutil
 import pytest
 import slimfusion
+from slimfusion.bench.engines.misbehaving import Misbehaving
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.engines.worker import bootstrap as worker_start
 from slimfusion.engines.worker import shared_frames
-from slimfusion.engines.worker.parent import Patience, Worker
+from slimfusion.engines.worker.parent import Worker
+from slimfusion.engines.worker.process import Patience
 from slimfusion.engines.worker.shared_frames import SharedFrames, placed
 from slimfusion.errors import BudgetError, DeviceError, ModelFileError
 
 ROOT = Path(slimfusion.__file__).parent
-MISBEHAVING = ROOT / "bench" / "misbehaving.py"
 IMPATIENT = Patience(start=60.0, run=1.0)
 UNHEARD = Patience(silent=1.0)
 ONES = np.ones((2, 3), np.float32)
@@ -30,11 +31,11 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX's C libr
 
 
 def misbehaving(how, once=None, budget=None, patience=Patience(), **settings):  # noqa: B008 (frozen)
-    task = {"kind": "misbehaving", "how": how, **settings}
+    given = {"how": how, **settings}
     if once is not None:
         once.touch()
-        task["once"] = str(once)
-    return Worker(task, budget, patience=patience, script=MISBEHAVING)
+        given["once"] = str(once)
+    return Worker(Misbehaving, given, budget, patience=patience)
 
 
 def is_gone(pid, seconds=30.0):
@@ -52,7 +53,7 @@ def nothing_is_left():
     """No child, no descriptor (shared memory is one), nothing in the folder of named shared memory."""
     folder = Path("/dev/shm")
     named = set(folder.iterdir()) if folder.exists() else set()
-    with Worker({"kind": "misbehaving", "how": "leave"}):
+    with misbehaving("leave"):
         pass  # what the first one imports stays
     process = psutil.Process()
     children, descriptors = set(process.children()), process.num_fds() if sys.platform != "win32" else 0
@@ -97,8 +98,8 @@ def test_it_works_under_another_name_and_without_torch(monkeypatch):
     spec = importlib.util.spec_from_file_location(name, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     monkeypatch.setitem(sys.modules, name, importlib.util.module_from_spec(spec))
     theirs = importlib.import_module(f"{name}.engines.worker.parent")
-    task = {"kind": "misbehaving", "how": "chatter"}
-    with theirs.Worker(task, script=MISBEHAVING) as worker:
+    task = importlib.import_module(f"{name}.bench.engines.misbehaving").Misbehaving
+    with theirs.Worker(task, {"how": "chatter"}) as worker:
         modules = worker.start()["modules"]
         np.testing.assert_array_equal(worker.run([ONES])[0], ONES * 2)
     assert not {"torch", "slimfusion", name} & set(modules)
@@ -141,7 +142,7 @@ def kill_once_running(worker, once):
 @pytest.mark.parametrize(("how", "said"), [("crash", "ended"), ("leave", "code 7"), ("hang", "within 1 s")])
 def test_a_child_that_dies_twice_is_a_clear_sentence(how, said):
     with misbehaving(how, patience=IMPATIENT) as worker:
-        with pytest.raises(DeviceError, match=f"misbehaving .*{said}.*second time"):
+        with pytest.raises(DeviceError, match=f"Misbehaving .*{said}.*second time"):
             worker.run([ONES])
         assert worker.pid is None and worker.deaths == 2
 
@@ -160,6 +161,25 @@ def test_a_child_over_its_budget_is_ended_and_the_bytes_are_said(loading):
 def test_the_parent_watches_where_the_child_cannot():
     with misbehaving("stuff_unseen", budget=100 * MIB) as worker, pytest.raises(BudgetError, match="100 MiB"):
         worker.run([ONES])
+
+
+def test_where_a_card_counts_its_memory_ends_the_run(tmp_path):
+    card = tmp_path / "card"
+    card.write_text(str(40 * MIB))  # its context, which is no part of the budget
+    with misbehaving("fill_card", budget=100 * MIB, card=str(card)) as worker:
+        with pytest.raises(BudgetError, match="100 MiB were allowed") as caught:
+            worker.run([ONES])
+        assert worker.is_watched and worker.pid is None
+    assert 100 * MIB < caught.value.needed == worker.peak_bytes == int(card.read_text()) - 40 * MIB
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_where_a_card_counts_the_ram_does_not(tmp_path, card):
+    level = tmp_path / "card"
+    level.write_text("0")
+    with misbehaving("stuff", budget=100 * MIB, card=str(level) if card else "") as worker:
+        np.testing.assert_array_equal(worker.run([ONES])[0], ONES * 2)
+        assert worker.is_watched == card and worker.peak_bytes == 0
 
 
 def test_the_peak_of_a_run_is_measured_and_a_larger_budget_is_enough():
@@ -213,9 +233,10 @@ import sys
 sys.path[:0] = {path!r}
 import conftest
 import numpy as np
-from slimfusion.engines.worker.parent import Patience, Worker
-task = {{"kind": "misbehaving", "how": {how!r}, "once": {once!r}}}
-worker = Worker(task, patience=Patience(silent=0.5), script=__import__("pathlib").Path({script!r}))
+from slimfusion.bench.engines.misbehaving import Misbehaving
+from slimfusion.engines.worker.parent import Worker
+from slimfusion.engines.worker.process import Patience
+worker = Worker(Misbehaving, {{"how": {how!r}, "once": {once!r}}}, patience=Patience(silent=0.5))
 worker.start()
 print(worker.pid, flush=True)
 worker.run([np.ones(3)])
@@ -227,7 +248,7 @@ worker.run([np.ones(3)])
 def test_a_parent_that_is_killed_leaves_no_orphan(how, tmp_path):
     once = tmp_path / "once"
     once.touch()
-    source = ORPHANING.format(path=[str(ROOT / "tests")], how=how, once=str(once), script=str(MISBEHAVING))
+    source = ORPHANING.format(path=[str(ROOT / "tests")], how=how, once=str(once))
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
         while once.exists():
@@ -247,7 +268,8 @@ def test_a_worker_that_nobody_closes_leaves_no_orphan():
 def test_an_onnx_model_runs_and_a_damaged_one_is_a_sentence(tmp_path, monkeypatch):
     if importlib.util.find_spec("onnxruntime") is None:
         pytest.skip("onnxruntime is not installed")
-    from slimfusion.engines.ort.probe import EXPECTED, SIDE, one_convolution
+    from slimfusion.engines.ort.one_convolution import EXPECTED, SIDE, one_convolution
+    from slimfusion.engines.ort.task import OnnxTask
 
     home = tmp_path / "home"
     home.mkdir()
@@ -256,8 +278,8 @@ def test_an_onnx_model_runs_and_a_damaged_one_is_a_sentence(tmp_path, monkeypatc
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     model = tmp_path / "a convolution 人.onnx"
     model.write_bytes(one_convolution())
-    task = {"kind": "onnx", "model": str(model), "provider": "cpu"}
-    with Worker(task) as worker:
+    settings = {"model": str(model), "provider": "cpu"}
+    with Worker(OnnxTask, settings) as worker:
         (result,) = worker.run([np.ones((1, 1, SIDE, SIDE), np.float32)])
         np.testing.assert_allclose(result, np.full((1, 1, SIDE - 2, SIDE - 2), EXPECTED))
         assert worker.about["providers"] == ["CPUExecutionProvider"]
@@ -265,7 +287,10 @@ def test_an_onnx_model_runs_and_a_damaged_one_is_a_sentence(tmp_path, monkeypatc
             worker.run([np.ones((1, 2, SIDE, SIDE), np.float32)])
     assert not list(home.iterdir())  # no diary of what was run, to be sent to onnxruntime's maker
     model.write_bytes(one_convolution()[:-20])
-    with Worker(task) as worker, pytest.raises(ModelFileError, match=r"人\.onnx cannot be loaded by onnxruntime"):
+    with (
+        Worker(OnnxTask, settings) as worker,
+        pytest.raises(ModelFileError, match=r"人\.onnx cannot be loaded by onnxruntime"),
+    ):
         worker.start()
 
 

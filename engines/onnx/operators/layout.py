@@ -40,8 +40,8 @@ def axes_of(call: Call, axes: Array | None, name: str = "axes") -> list[int] | N
     """Axes from the input that newer operator sets have, else from the attribute that older ones have."""
     if axes is not None:
         return numbers(axes)
-    given = call.ints(name)
-    return None if given is None else list(given)
+    lengths = call.ints(name)
+    return None if lengths is None else list(lengths)
 
 
 @operator("Squeeze", host=(1,), aliases=True)
@@ -81,12 +81,12 @@ def concat(call: Call, *inputs: Tensor) -> Tensor:
 @operator("Split", host=(1,), aliases=True)
 def split(call: Call, x: Tensor, sizes: Array | None = None) -> Any:
     axis = call.number("axis", 0)
-    given = axes_of(call, sizes, "split")
-    if given is None:
+    lengths = axes_of(call, sizes, "split")
+    if lengths is None:
         count = call.number("num_outputs", call.outputs)
         part = -(-x.shape[axis] // count)
-        given = [part] * (count - 1) + [x.shape[axis] - part * (count - 1)]
-    parts = x.split(given, axis)
+        lengths = [part] * (count - 1) + [x.shape[axis] - part * (count - 1)]
+    parts = x.split(lengths, axis)
     return parts[0] if call.outputs == 1 else parts
 
 
@@ -138,7 +138,7 @@ def pad(
 def _padded_by_content(call: Call, x: Tensor, flat: list[int], mode: str) -> Tensor:
     """F.pad wants all axes but the first two named, and no more."""
     if mode not in _PAD_MODES:
-        raise call.refused(f"its mode {mode} is not known here")
+        raise call.refused(f"its mode {mode} is not supported")
     axes = len(flat) // 2
     if axes > 3 or any(amount < 0 for amount in flat):
         raise call.refused(f"it pads {axes} axes by {mode}")

@@ -41,9 +41,9 @@ def reshaped_group_norm(call: Call, x: Tensor, *others: Any) -> Tensor:
     epsilon, groups = call.number("epsilon", 1e-5), len(scale)
     first, last = numbers(split), numbers(back)
     channels = (x.shape[1], *(1,) * (x.dim() - 2))
-    known = len(first) == 3 and first[0] in (0, x.shape[0]) and first[1] == groups and first[2] != 0
+    splits = len(first) == 3 and first[0] in (0, x.shape[0]) and first[1] == groups and first[2] != 0
     restored = last[1:] == list(x.shape[1:]) and last[0] in (0, x.shape[0])
-    if not (known and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
+    if not (splits and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
         whole = x.reshape([x.shape[k] if size == 0 else size for k, size in enumerate(first)])
         normal = instance_norm(call, whole, scale, bias)
         return normal.reshape([whole.shape[k] if size == 0 else size for k, size in enumerate(last)]) * weight + shift

@@ -102,7 +102,7 @@ def clip(call: Call, x: Array, low: Array | None = None, high: Array | None = No
 def cast(call: Call, x: Array) -> Array:
     dtype = _NUMPY_TYPES.get(call.attributes["to"])
     if dtype is None:
-        raise call.refused(f"its type {call.attributes['to']} is not known here")
+        raise call.refused(f"its type {call.attributes['to']} is not supported")
     return x.astype(dtype)
 
 
@@ -183,11 +183,11 @@ def slice_(
 @host_operator("Split")
 def split(call: Call, x: Array, sizes: Array | None = None) -> Any:
     axis = call.number("axis", 0)
-    given = axes_of(call, sizes, "split")
-    if given is None:
+    lengths = axes_of(call, sizes, "split")
+    if lengths is None:
         part = -(-x.shape[axis] // call.outputs)
-        given = [part] * (call.outputs - 1)
-    parts = np.split(x, np.cumsum(given)[: call.outputs - 1], axis)
+        lengths = [part] * (call.outputs - 1)
+    parts = np.split(x, np.cumsum(lengths)[: call.outputs - 1], axis)
     return parts[0] if call.outputs == 1 else tuple(parts)
 
 

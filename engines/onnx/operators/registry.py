@@ -28,6 +28,13 @@ class UnsupportedError(ModelFileError):
     """A graph asks for what torch cannot do here; another engine may."""
 
 
+# For whoever may choose: files that are found by themselves, such as detectors, follow the budget's mode alone.
+OTHER_ENGINE = (
+    "onnxruntime may run this file: choose the engine onnxruntime or, where there is no such choice, the mode "
+    "compatibility in the budget."
+)
+
+
 Array = np.ndarray[Any, Any]
 Run = Callable[..., Any]
 AnyRun = TypeVar("AnyRun", bound=Run)
@@ -89,7 +96,7 @@ class Call:
 
         dtype = DTYPES.get(onnx_type)
         if dtype is None:
-            raise self.refused(f"its type {onnx_type} is not known here")
+            raise self.refused(f"its type {onnx_type} is not supported")
         return self.dtype if dtype.is_floating_point else dtype
 
     def check_table(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -106,8 +113,7 @@ class Call:
 
     def refused(self, why: str) -> UnsupportedError:
         return UnsupportedError(
-            f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. "
-            "onnxruntime may run this file: choose it as the engine."
+            f"The operator {self.op} ({self.name or 'without a name'}) cannot be run by torch: {why}. {OTHER_ENGINE}"
         )
 
 
@@ -123,9 +129,9 @@ def operator(
 
     def enter(run: AnyRun) -> AnyRun:
         for name in names:
-            known = OPERATORS.get(name, Operator())
+            registered = OPERATORS.get(name, Operator())
             OPERATORS[name] = Operator(
-                run, frozenset(host), scalars, aliases, frozenset(overwrites), frozenset(exact), known.on_host
+                run, frozenset(host), scalars, aliases, frozenset(overwrites), frozenset(exact), registered.on_host
             )
         return run
 

@@ -26,10 +26,10 @@ _INTERPOLATE = {
 
 @operator("Upsample", host=(1,))
 def upsample(call: Call, x: Tensor, scales: Array | None = None) -> Tensor:
-    given = call.attributes["scales"] if scales is None else scales.reshape(-1)
+    scale_values = call.attributes["scales"] if scales is None else scales.reshape(-1)
     mode = str(call.number("mode", "nearest"))
     rules = Rules("linear" if mode.endswith("linear") else mode, "asymmetric", "floor")
-    factors = tuple(float(factor) for factor in given)
+    factors = tuple(float(factor) for factor in scale_values)
     return _resized(call, x, rules, factors, _sizes_of(x, factors))
 
 
@@ -150,7 +150,7 @@ def _coordinates(call: Call, rule: str, old: int, new: int, factor: float) -> Ar
         return np.asarray(middle + (places + np.float32(0.5)) / scale - 0.5)
     if rule in ("half_pixel", "pytorch_half_pixel"):
         return np.asarray((places + np.float32(0.5)) / scale - np.float32(0.5))
-    raise call.refused(f"its coordinates follow {rule}, which is not known here")
+    raise call.refused(f"its coordinates follow {rule}, which is not supported")
 
 
 def _nearest(places: Array, rule: str, old: int) -> Array:

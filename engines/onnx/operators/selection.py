@@ -42,10 +42,10 @@ def top_k(call: Call, x: Tensor, count: Array | None = None) -> tuple[Tensor, Te
 def cumulative_sum(call: Call, x: Tensor, axis: Array) -> Tensor:
     along = numbers(axis)[0]
     backwards = bool(call.number("reverse", 0))
-    given = x.flip(along) if backwards else x
-    result = given.cumsum(along).to(x.dtype)
+    forward = x.flip(along) if backwards else x
+    result = forward.cumsum(along).to(x.dtype)
     if call.number("exclusive", 0):
-        result = result - given
+        result = result - forward
     return result.flip(along) if backwards else result
 
 

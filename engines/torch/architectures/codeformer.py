@@ -39,7 +39,7 @@ def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     """(n, 3, 512, 512) in 0..1 RGB, float32 of the same size out. fidelity: 0 trusts the codebook, 1 the input."""
     module = prepared.module
     sizes = module.connect_list if fidelity > 0 else []
-    x, found = _encoded(module, vqgan.from_picture(batch), {module.fuse_encoder_block[size]: size for size in sizes})
+    x, features = _encoded(module, vqgan.from_picture(batch), {module.fuse_encoder_block[size]: size for size in sizes})
     held = [_like(_coded(module, x), x)]
     fused_after = {module.fuse_generator_block[size]: size for size in sizes}
     for i, block in enumerate(module.generator.blocks):
@@ -49,7 +49,7 @@ def forward(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
             held.append(_run(block, held))
         if i in fused_after:
             size = fused_after[i]
-            _fuse_(module.fuse_convs_dict[size], found.pop(size), held[0], fidelity)
+            _fuse_(module.fuse_convs_dict[size], features.pop(size), held[0], fidelity)
     return vqgan.to_picture(held.pop())
 
 
@@ -65,12 +65,12 @@ def _run(block: Any, held: list[Tensor]) -> Tensor:
 
 def _encoded(module: Any, x: Tensor, kept_after: dict[int, str]) -> tuple[Tensor, dict[str, Tensor]]:
     """What the transformer reads, and the features after the named blocks."""
-    found, held = {}, [x]
+    features, held = {}, [x]
     for i, block in enumerate(module.encoder.blocks):
         held.append(_run(block, held))
         if i in kept_after:
-            found[kept_after[i]] = held[0]
-    return held.pop(), found
+            features[kept_after[i]] = held[0]
+    return held.pop(), features
 
 
 def _coded(module: Any, x: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ def _like(content: Tensor, style: Tensor) -> Tensor:
     return ((content.float() - mean) * scale + wanted_mean).to(style.dtype)
 
 
-def _fuse_(block: Any, found: Tensor, x: Tensor, fidelity: float) -> None:
+def _fuse_(block: Any, features: Tensor, x: Tensor, fidelity: float) -> None:
     """Moves the features x (n, c, h, w) towards those that the encoder found, in place."""
-    joined = vqgan.res_block(block.encode_enc, block.encode_enc.conv_out, [torch.cat([found, x], 1)])
+    joined = vqgan.res_block(block.encode_enc, block.encode_enc.conv_out, [torch.cat([features, x], 1)])
     change = block.scale(joined).mul_(x).add_(block.shift(joined))
     x.add_(change, alpha=fidelity)

@@ -58,7 +58,7 @@ def prepare(module: Any, device: torch.device, dtype: torch.dtype) -> Prepared:
         first,
         tuple((block.RDB1, block.RDB2, block.RDB3) for block in blocks),
         body,
-        tuple((folding.folded_nearest(each.weight), each.bias) for each in convolutions[:-2]),
+        tuple((folding.folded_nearest(layer.weight), layer.bias) for layer in convolutions[:-2]),
         (convolutions[-2], convolutions[-1]),
         module.shuffle_factor or 1,
         module,
@@ -95,9 +95,9 @@ def _features(prepared: Prepared, x: Tensor) -> Tensor:
     carried, before = dense[:, :channels], x.clone()
     carried.copy_(x)
     for block in prepared.blocks:
-        for each in block:
-            _grow(each, dense, channels, growth)
-            carried.add_(each.conv5(dense), alpha=SHARE)
+        for dense_block in block:
+            _grow(dense_block, dense, channels, growth)
+            carried.add_(dense_block.conv5(dense), alpha=SHARE)
         carried.copy_(before.add_(carried, alpha=SHARE))
     del before
     return x.add_(prepared.body(carried))
@@ -107,12 +107,12 @@ def _grow(block: Any, dense: Tensor, channels: int, growth: int) -> None:
     """Fills what `dense` (n, channels + 4 * growth, h, w) holds beside the block's input, its first `channels`."""
     for index, layer in enumerate((block.conv1, block.conv2, block.conv3, block.conv4)):
         end = channels + index * growth
-        found = F.leaky_relu_(layer[0](dense[:, :end]), SLOPE)
+        grown = F.leaky_relu_(layer[0](dense[:, :end]), SLOPE)
         if block.conv1x1 is not None and index == 1:  # ESRGAN+ has two more ways around a layer
-            found.add_(block.conv1x1(dense[:, :channels]))
+            grown.add_(block.conv1x1(dense[:, :channels]))
         elif block.conv1x1 is not None and index == 3:
-            found.add_(dense[:, channels + growth : channels + 2 * growth])
-        dense[:, end : end + growth].copy_(found)
+            grown.add_(dense[:, channels + growth : channels + 2 * growth])
+        dense[:, end : end + growth].copy_(grown)
 
 
 def _finished(prepared: Prepared, x: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ def _latents(module: Any, linear: Tensor, features: Tensor) -> list[Tensor]:
     else:
         code = code[:, None].expand(-1, count, -1)
     if not module.input_is_latent:
-        return [module.stylegan_decoder.style_mlp(each) for each in code.unbind(1)]
+        return [module.stylegan_decoder.style_mlp(part) for part in code.unbind(1)]
     return list(code.unbind(1))
 
 

@@ -25,11 +25,11 @@ MEAN = (122.782 / 255, 117.001 / 255, 104.298 / 255)
 class Separable(nn.Module):
     """A depthwise 3 x 3 convolution of a stride, then a pointwise one; odd sides are filled right and below."""
 
-    def __init__(self, given: int, width: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.depthwise = nn.Conv2d(given, given, 3, stride, padding=0, groups=given, bias=False)
-        self.pointwise = nn.Conv2d(given, width, 1)
+        self.depthwise = nn.Conv2d(channels, channels, 3, stride, padding=0, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(filled(x, self.stride)))
@@ -74,5 +74,5 @@ def load(state_dict: Mapping[str, Tensor]) -> SlimLandmarks:
     try:
         network.load_state_dict({key: value.float() for key, value in state_dict.items()})
     except RuntimeError as error:
-        raise ModelFileError(f"These SlimLandmarks weights are incomplete: get the file again. {error}") from error
+        raise ModelFileError(f"These SlimLandmarks weights are incomplete: download the file again. {error}") from error
     return network.train(False).requires_grad_(False)

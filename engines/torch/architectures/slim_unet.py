@@ -178,8 +178,8 @@ def prepare(module: SlimUnet, device: torch.device, dtype: torch.dtype) -> Prepa
         return Prepared(module, None)
     with torch.device("meta"):
         folded = Decoder(module.widths, module.depths)
-    room = {name: torch.empty_like(value) for name, value in module.delta.state_dict().items()}
-    folded.load_state_dict(room, assign=True)
+    empty = {name: torch.empty_like(value) for name, value in module.delta.state_dict().items()}
+    folded.load_state_dict(empty, assign=True)
     return Prepared(module, folded.requires_grad_(False))
 
 
@@ -232,6 +232,6 @@ def load(state_dict: Mapping[str, Tensor], metadata: Mapping[str, str]) -> SlimU
     except (KeyError, RuntimeError) as error:
         version = metadata.get("version", "unknown")
         raise ModelFileError(
-            f"These SlimUnet weights (version {version}) are incomplete: get the file again. {error}"
+            f"These SlimUnet weights (version {version}) are incomplete: download the file again. {error}"
         ) from error
     return network.train(False)

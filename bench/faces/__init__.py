@@ -1,0 +1,1 @@
+"""Detection, alignment, masks, swapping and fusing, beside other ways to do them."""

@@ -1,0 +1,1 @@
+"""Whether budgets are kept, and what memory our forwards take."""

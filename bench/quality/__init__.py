@@ -1,0 +1,1 @@
+"""What restored pictures gain, and what they must not lose."""
