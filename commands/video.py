@@ -172,11 +172,11 @@ def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
     from ..models.opening import Opening, open_model
     from ..video.steps import ImageStep, RestoreStep, SwapStep
 
-    options, mode = Options(args.precision, fidelity=args.fidelity), library.budget.mode
+    options = Options(args.precision, fidelity=args.fidelity)
 
     def network(name: str) -> Any:
         path = model_path(name, searched_folders(args.models))
-        return open_model(path, host=library.host, opening=Opening(args.engine, args.precision, mode))
+        return open_model(path, host=library.host, opening=Opening(args.engine, args.precision, library.budget))
 
     steps: list[Step] = []
     if args.people and not args.swap:

@@ -27,12 +27,21 @@ from .host import (
 )
 from .load import FusionModel, model_from
 from .networks import detection_inputs, library, network_inputs
-from .restore import fidelity_input, model_input, tile_inputs
+from .restore import fidelity_input, tile_inputs
 from .swap import boost_input, boost_px, weight_inputs
 
 CODECS = ("source", "h264", "h265", "av1", "vp9", "prores", "ffv1")
 SECONDS, FRAMES = "seconds", "frames"
 AUTOMATIC_CRF = -1
+
+
+def step_model_input() -> io.Input:
+    return io.MultiType.Input(
+        "model",
+        types=[Model, io.UpscaleModel],
+        tooltip="From Load Fusion Model or Load Upscale Model.",
+        extra_dict={"forceInput": True},
+    )
 
 
 def steps_input() -> io.Input:
@@ -81,7 +90,7 @@ class RestoreStepNode(io.ComfyNode):
             description="A step for Process Video: restores faces.",
             search_aliases=["video face restore", "gfpgan video", "codeformer video"],
             inputs=[
-                model_input(),
+                step_model_input(),
                 steps_input(),
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="How much of the restored face."
@@ -94,7 +103,7 @@ class RestoreStepNode(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, strength: float, fidelity: float, tracks: str, model: Any = None, steps: tuple[Any, ...] = ()
+        cls, model: Any, strength: float, fidelity: float, tracks: str, steps: tuple[Any, ...] = ()
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring
@@ -181,12 +190,12 @@ class ImageStepNode(io.ComfyNode):
             category="SlimFusion/video",
             description="A step for Process Video: runs an image model such as an upscaler over whole frames.",
             search_aliases=["video upscale", "esrgan video"],
-            inputs=[model_input(), steps_input(), *tile_inputs()],
+            inputs=[step_model_input(), steps_input(), *tile_inputs()],
             outputs=[StepsType.Output(display_name="steps")],
         )
 
     @classmethod
-    def execute(cls, tile: int, overlap: int, model: Any = None, steps: tuple[Any, ...] = ()) -> io.NodeOutput:
+    def execute(cls, model: Any, tile: int, overlap: int, steps: tuple[Any, ...] = ()) -> io.NodeOutput:
         from ..engines.job import Options
         from ..video.steps import ImageStep
 

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -144,7 +143,10 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Takes the folder away; what other processes hold open stays behind."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._clear()
+        with contextlib.suppress(OSError):
+            (self.path / "lock").unlink(missing_ok=True)
+            self.path.rmdir()
 
     def _clear(self) -> None:
         for path in self.path.iterdir():

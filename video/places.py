@@ -16,7 +16,7 @@ from ..faces.align import can_align
 from .look import Sightings
 from .report import jitter
 from .steps import TrackedFace
-from .tracks import Tracker, cuts, shot_of, without_fragments
+from .tracks import Tracker, cuts, linked, shot_of, without_fragments
 
 WIDEST = 6.0  # frames: the window's standard deviation at steadiness 1
 FILLED = 12  # most frames in a row without a sighting that are filled
@@ -187,8 +187,10 @@ def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[st
             tables[name].append(getattr(segment, name))
         base += len(segment.pts)
     table = {name: np.concatenate(parts) for name, parts in tables.items()}
+    known = tracker.looks()
     for of_shot in np.split(np.arange(len(table["frame"])), np.searchsorted(table["frame"], begun[1:])):
-        table["track"][of_shot] = without_fragments(*(table[name][of_shot] for name in ("frame", "track", "box")))
+        frames, numbers, boxes = (table[name][of_shot] for name in ("frame", "track", "box"))
+        table["track"][of_shot] = without_fragments(frames, linked(frames, numbers, known), boxes)
     return table, looks
 
 

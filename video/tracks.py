@@ -34,6 +34,7 @@ NEAR_LIMITS = ((0.25, 0.75), (0.5, MOST_UNLIKE), (np.inf, MOST_UNLIKE_LATER))
 MOST_RATIO = 1.6  # of sizes
 _IMPOSSIBLE = 4.0  # what leaving a track and a face apart costs, above all that fits
 MOST_OF_FRAGMENT, FRAGMENT_FAR = 4, 0.5  # sightings of a fragment; sides a frame from the track that it is part of
+MOST_UNLIKE_ON_THE_WHOLE = 0.3  # mean looks of two tracks of one person
 MOST_LOOKS = 6  # that a track is known by
 _LOOKS_COUNT = 3.0  # what having nothing in common costs, where a side of distance costs 1
 _HALF_HIDDEN = 0.8  # of the weight of looks where another face may hide part of one
@@ -112,6 +113,7 @@ class Tracker:
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._next = 0
+        self._sums: dict[int, np.ndarray] = {}  # of looks, where no other face was near
 
     def begin_shot(self) -> None:
         """Forgets everybody: whoever comes now is somebody else."""
@@ -134,10 +136,17 @@ class Tracker:
             if index < 0:
                 self._tracks.append(_Track(self._next, place, np.zeros(2), frame, [vector], is_alone))
                 self._next += 1
-                numbers.append(self._next - 1)
+                number = self._next - 1
             else:
-                numbers.append(self._follow(self._tracks[index], frame, place, vector if is_alone else None))
+                number = self._follow(self._tracks[index], frame, place, vector if is_alone else None)
+            if is_alone or number not in self._sums:
+                self._sums[number] = self._sums.get(number, 0.0) + vector
+            numbers.append(number)
         return numbers
+
+    def looks(self) -> dict[int, np.ndarray]:
+        """The mean look of every track so far, of length 1."""
+        return {number: total / max(1e-6, float(np.linalg.norm(total))) for number, total in self._sums.items()}
 
     def _cost(self, track: _Track, frame: int, place: np.ndarray, vector: np.ndarray, alone: bool) -> float:
         """alone: no other face is near, which could hide part of this one."""
@@ -178,6 +187,29 @@ def _overlaps(index: int, boxes: np.ndarray) -> bool:
     x0, y0, x1, y1 = boxes[index]
     others = np.delete(boxes, index, 0)
     return bool(((others[:, 0] < x1) & (others[:, 2] > x0) & (others[:, 1] < y1) & (others[:, 3] > y0)).any())
+
+
+def linked(frames: np.ndarray, numbers: np.ndarray, looks: dict[int, np.ndarray]) -> np.ndarray:
+    """The numbers of sightings, where tracks that on the whole look alike and are never seen together become one: a
+    face that comes back half hidden looks unlike itself at first. All of one shot.
+    """
+    numbers = numbers.copy()
+    seen = {int(number): set(frames[numbers == number].tolist()) for number in np.unique(numbers)}
+    pairs = [
+        (unlikeness(looks[one], looks[two]), one, two)
+        for one in seen
+        for two in seen
+        if one < two and unlikeness(looks[one], looks[two]) <= MOST_UNLIKE_ON_THE_WHOLE
+    ]
+    became = {number: number for number in seen}
+    for _, one, two in sorted(pairs):
+        first, second = sorted((became[one], became[two]))
+        if first != second and not seen[first] & seen[second]:
+            seen[first] |= seen.pop(second)
+            became = {number: first if now == second else now for number, now in became.items()}
+    for number, now in became.items():
+        numbers[numbers == number] = now
+    return numbers
 
 
 def without_fragments(frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray) -> np.ndarray:

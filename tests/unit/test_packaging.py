@@ -23,7 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LINES = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
 REQUIREMENTS = [Requirement(line) for line in LINES if line and not line.startswith("#")]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-HOSTS_OWN = {"comfy", "comfy_api", "folder_paths"}
+HOSTS_OWN = {"comfy", "comfy_api", "folder_paths", "server"}
 # Used where they are there: an engine that few have, more architectures, what training and a bench bring themselves.
 OPTIONAL = {"cv2", "tensorrt", "spandrel_extra_arches", "onnxruntime", "onnx", "onnxscript", "pillow_heif"}
 OUTSIDE_THE_PACKAGE = {"bench", "tests", "build", "output", "js"}

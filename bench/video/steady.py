@@ -10,18 +10,18 @@ from typing import Any
 import av
 import numpy as np
 
-from ..distill.data import read_picture, resized
-from ..engines.host import StandaloneHost
-from ..engines.memory.budget import GIB
-from ..faces.detect.mtcnn import Mtcnn
-from ..opencv import cv2
-from ..video import tracks as tracking
-from ..video.look import Sightings
-from ..video.pipeline import ClipSettings, process_video
-from ..video.places import arrange, smoothed
-from ..video.steps import RestoreStep
+from ...distill.data import read_picture, resized
+from ...engines.host import StandaloneHost
+from ...engines.memory.budget import GIB
+from ...faces.detect.mtcnn import Mtcnn
+from ...opencv import cv2
+from ...video import tracks as tracking
+from ...video.look import Sightings
+from ...video.pipeline import ClipSettings, process_video
+from ...video.places import arrange, smoothed
+from ...video.steps import RestoreStep
+from ..result import at_least, at_most
 from . import clips
-from .result import at_least, at_most
 
 Image = np.ndarray
 Bars = list[dict[str, Any]]
@@ -102,14 +102,15 @@ def _tracked(people: Sequence[Image], rng: np.random.Generator, cut: int | None)
         found += [(index, number) for number in numbers]
         owners += who
         every_box += boxes
-    return _without_fragments(found, every_box, cut), owners
+    return _joined(found, every_box, tracker.looks(), cut), owners
 
 
-def _without_fragments(found: list[Any], boxes: list[Any], cut: int | None) -> list[Any]:
+def _joined(found: list[Any], boxes: list[Any], looks: dict[int, np.ndarray], cut: int | None) -> list[Any]:
     """As `arrange` does it, shot by shot."""
     frames, numbers = np.array(found).reshape(-1, 2).T.copy()
     for shot in (frames < (cut or 0), frames >= (cut or 0)):
-        numbers[shot] = tracking.without_fragments(frames[shot], numbers[shot], np.array(boxes)[shot])
+        alike = tracking.linked(frames[shot], numbers[shot], looks)
+        numbers[shot] = tracking.without_fragments(frames[shot], alike, np.array(boxes)[shot])
     return list(zip(frames.tolist(), numbers.tolist(), strict=True))
 
 

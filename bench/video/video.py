@@ -1,6 +1,6 @@
 """Clips: memory, being killed, held frames, tracks, cuts, steadiness, speed.
 
-`python -m slimfusion.bench.video [--data FOLDER] [--only PART ...] [--frames N]`. FOLDER holds `portraits/`. The
+`python3 dev.py bench video [--data FOLDER] [--only PART ...] [--frames N]`. FOLDER holds `portraits/`. The
 networks are the bundled restorer, a GFPGAN of its real size with random weights, and a swapper of inswapper's kind.
 """
 
@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engines.cache import SESSIONS
-from ..engines.host import StandaloneHost
-from ..engines.memory import meter, resident
-from ..engines.memory.budget import GIB, MIB
-from ..models.opening import open_model
-from ..video.manifest import WorkFolder
-from ..video.pipeline import ClipSettings, process_video
-from ..video.steps import RestoreStep
-from . import clips, video_speed, video_steady
-from .quality import DATA
-from .result import at_least, at_most, print_result
+from ...engines.cache import SESSIONS
+from ...engines.host import StandaloneHost
+from ...engines.memory import meter, resident
+from ...engines.memory.budget import GIB, MIB
+from ...models.opening import open_model
+from ...video.manifest import WorkFolder
+from ...video.pipeline import ClipSettings, process_video
+from ...video.steps import RestoreStep
+from ..quality.quality import DATA
+from ..result import at_least, at_most, print_result
+from . import clips, speed, steady
 
 HOST = StandaloneHost("cpu")
 LONG, EARLY, EVERY = 10_000, 500, 20  # frames; the frame from which memory is watched; seconds between faces
@@ -170,7 +170,7 @@ def held(data: Path, folder: Path, frames: int) -> Bars:
             source, folder / f"{name}_out.mkv", [RestoreStep(model)], host=HOST, settings=ClipSettings(ram=GIB)
         )
         spent[name] = time.perf_counter() - begun
-    pictures_out = video_steady.frames_of(folder / "held_out.mkv")
+    pictures_out = steady.frames_of(folder / "held_out.mkv")
     pairs = [index for index in range(1, frames) if shown[index] == shown[index - 1]]
     same = all(np.array_equal(pictures_out[index], pictures_out[index - 1]) for index in pairs)
     share = len(pairs) / frames
@@ -192,14 +192,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         parts: dict[str, Callable[[], Bars]] = {
-            "tracks": lambda: video_steady.tracks(args.data),
-            "cuts": lambda: video_steady.cuts(args.data),
-            "steady": lambda: video_steady.steadiness(args.data, folder, bundled()),
+            "tracks": lambda: steady.tracks(args.data),
+            "cuts": lambda: steady.cuts(args.data),
+            "steady": lambda: steady.steadiness(args.data, folder, bundled()),
             "held": lambda: held(args.data, folder, args.frames or HELD_FRAMES),
             "hd": lambda: high_definition(args.data, folder, args.frames or HD_FRAMES),
             "memory": lambda: constant_memory(args.data, folder, args.frames or LONG),
             "kill": lambda: killed(args.data, folder, args.frames or KILLS),
-            "speed": lambda: video_speed.speed(args.data, folder, args.frames),
+            "speed": lambda: speed.speed(args.data, folder, args.frames),
         }
         bars: Bars = []
         for name, part in parts.items():

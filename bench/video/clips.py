@@ -12,8 +12,8 @@ from typing import Any
 import av
 import numpy as np
 
-from ..distill.data import read_picture, resized
-from ..opencv import cv2
+from ...distill.data import read_picture, resized
+from ...opencv import cv2
 
 Image = np.ndarray
 RATE = 30
