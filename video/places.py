@@ -190,7 +190,7 @@ def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[st
     known = tracker.looks()
     for of_shot in np.split(np.arange(len(table["frame"])), np.searchsorted(table["frame"], begun[1:])):
         frames, numbers, boxes = (table[name][of_shot] for name in ("frame", "track", "box"))
-        table["track"][of_shot] = without_fragments(frames, linked(frames, numbers, known), boxes)
+        table["track"][of_shot] = without_fragments(frames, linked(frames, numbers, known), boxes, known)
     return table, looks
 
 

@@ -30,11 +30,13 @@ MOST_FAR = 1.0  # sides that a face may be from where it was expected, a frame
 # two people 95 of 100 are above 0.5.
 MOST_UNLIKE, MOST_UNLIKE_LATER, MOST_UNLIKE_ELSEWHERE = 0.6, 0.45, 0.38  # just seen, lost, lost and seen elsewhere
 # Sides from where a face was expected that was just seen, at most, and how unlike it may be there.
-NEAR_LIMITS = ((0.25, 0.75), (0.5, MOST_UNLIKE), (np.inf, MOST_UNLIKE_LATER))
+NEAR_LIMITS = ((0.25, 0.75), (0.5, 0.5), (np.inf, MOST_UNLIKE_LATER))
 MOST_RATIO = 1.6  # of sizes
 _IMPOSSIBLE = 4.0  # what leaving a track and a face apart costs, above all that fits
-MOST_OF_FRAGMENT, FRAGMENT_FAR = 4, 0.5  # sightings of a fragment; sides a frame from the track that it is part of
-MOST_UNLIKE_ON_THE_WHOLE = 0.3  # mean looks of two tracks of one person
+MOST_OF_FRAGMENT = 6  # sightings
+# Sides a frame that a fragment is from its track at most, sides in all, frames, and how unlike it looks.
+FRAGMENT_FAR, FRAGMENT_FARTHEST, FRAGMENT_FRAMES, FRAGMENT_UNLIKE = 0.5, 5.0, 30, 0.7
+MOST_UNLIKE_ON_THE_WHOLE = 0.4  # mean looks of two tracks of one person
 MOST_LOOKS = 6  # that a track is known by
 _LOOKS_COUNT = 3.0  # what having nothing in common costs, where a side of distance costs 1
 _HALF_HIDDEN = 0.8  # of the weight of looks where another face may hide part of one
@@ -212,9 +214,11 @@ def linked(frames: np.ndarray, numbers: np.ndarray, looks: dict[int, np.ndarray]
     return numbers
 
 
-def without_fragments(frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def without_fragments(
+    frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray, looks: dict[int, np.ndarray]
+) -> np.ndarray:
     """The numbers of sightings, where a fragment of few sightings is given to the track that it is a part of: one that
-    is not seen in the same frames, and is at the same place a moment before or behind. All of one shot, in order.
+    is not seen in the same frames, could have got there, and looks most like it. All of one shot, in order.
     """
     numbers = numbers.copy()
     places = np.array([_place(box) for box in boxes]).reshape(-1, 3)
@@ -223,18 +227,26 @@ def without_fragments(frames: np.ndarray, numbers: np.ndarray, boxes: np.ndarray
         mine = rows[number]
         if len(mine) > MOST_OF_FRAGMENT:
             break
-        best, found = FRAGMENT_FAR, -1
-        for other, theirs in rows.items():
-            if other == number or np.isin(frames[mine], frames[theirs]).any():
-                continue
-            gaps = np.abs(frames[theirs][:, None] - frames[mine][None])
-            near, own = np.unravel_index(int(np.argmin(gaps)), gaps.shape)
-            one, two = places[theirs[near]], places[mine[own]]
-            far = float(np.linalg.norm(one[:2] - two[:2])) / min(one[2], two[2]) / max(1, int(gaps[near, own]))
-            if gaps[near, own] <= NEAR_FRAMES and far < best:
-                best, found = far, other
-        if found >= 0:
-            numbers[mine] = found
-            rows[found] = np.sort(np.concatenate([rows[found], mine]))
+        found = [
+            (_strangeness(frames, places, mine, theirs, unlikeness(looks[number], looks[other])), other)
+            for other, theirs in rows.items()
+            if other != number and not np.isin(frames[mine], frames[theirs]).any()
+        ]
+        strangeness, other = min(found, default=(np.inf, -1))
+        if strangeness < np.inf:
+            numbers[mine] = other
+            rows[other] = np.sort(np.concatenate([rows[other], mine]))
             del rows[number]
     return numbers
+
+
+def _strangeness(frames: np.ndarray, places: np.ndarray, mine: np.ndarray, theirs: np.ndarray, unlike: float) -> float:
+    """How strange it would be if two groups of sightings were of one face; infinite where they cannot be."""
+    gaps = np.abs(frames[theirs][:, None] - frames[mine][None])
+    near, own = np.unravel_index(int(np.argmin(gaps)), gaps.shape)
+    gap, one, two = int(gaps[near, own]), places[theirs[near]], places[mine[own]]
+    far = float(np.linalg.norm(one[:2] - two[:2])) / min(one[2], two[2])
+    if gap <= NEAR_FRAMES and far <= FRAGMENT_FAR * gap:
+        return far / gap
+    fits = gap <= FRAGMENT_FRAMES and far <= min(gap * FRAGMENT_FAR, FRAGMENT_FARTHEST) and unlike <= FRAGMENT_UNLIKE
+    return 1 + unlike + far / FRAGMENT_FARTHEST if fits else np.inf

@@ -110,7 +110,7 @@ def _joined(found: list[Any], boxes: list[Any], looks: dict[int, np.ndarray], cu
     frames, numbers = np.array(found).reshape(-1, 2).T.copy()
     for shot in (frames < (cut or 0), frames >= (cut or 0)):
         alike = tracking.linked(frames[shot], numbers[shot], looks)
-        numbers[shot] = tracking.without_fragments(frames[shot], alike, np.array(boxes)[shot])
+        numbers[shot] = tracking.without_fragments(frames[shot], alike, np.array(boxes)[shot], looks)
     return list(zip(frames.tolist(), numbers.tolist(), strict=True))
 
 
