@@ -189,8 +189,9 @@ def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[st
     table = {name: np.concatenate(parts) for name, parts in tables.items()}
     known = tracker.looks()
     for of_shot in np.split(np.arange(len(table["frame"])), np.searchsorted(table["frame"], begun[1:])):
-        frames, numbers, boxes = (table[name][of_shot] for name in ("frame", "track", "box"))
-        table["track"][of_shot] = without_fragments(frames, linked(frames, numbers, known), boxes, known)
+        frames, boxes = table["frame"][of_shot], table["box"][of_shot]
+        alike = linked(frames, table["track"][of_shot], known)
+        table["track"][of_shot] = without_fragments(frames, alike, boxes, known)
     return table, looks
 
 

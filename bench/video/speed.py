@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...distill.data import read_picture
 from ...engines.host import StandaloneHost
 from ...engines.job import Options
 from ...engines.memory.budget import GIB, MemoryBudget
@@ -27,7 +28,7 @@ from ...faces.swap.task import Networks, Swapping
 from ...models.opening import open_model
 from ...opencv import cv2
 from ...video.pipeline import ClipSettings, process_video
-from ...video.steps import RestoreStep, SwapStep
+from ...video.steps import RestoreStep, Step, SwapStep
 from ..faces.peers import paste_whole_frame
 from ..faces.swap_reading import VECTOR
 from ..faces.swap_twins import save_deep_swapper
@@ -53,7 +54,7 @@ def speed(data: Path, folder: Path, frames: int) -> list[dict[str, Any]]:
     restorer = open_model(save_twin("GFPGAN", folder / "GFPGANv1.4.pth"), host=HOST)
     person = Person("A", Identity("A", VECTOR.astype(np.float32)))
     networks, budget = Networks(swapper), MemoryBudget(4 * GIB)
-    steps = [SwapStep((person,), networks), RestoreStep(restorer)]
+    steps: list[Step] = [SwapStep((person,), networks), RestoreStep(restorer)]
     settings = ClipSettings(ram=2 * GIB)
     warm = ClipSettings(ram=2 * GIB, stop=1, in_frames=True)
     process_video(source, folder / "warm.mp4", steps, budget, HOST, warm)
@@ -88,7 +89,7 @@ def _recipe(source: Path, folder: Path, person: Person, networks: Networks, rest
         cv2.imwrite(str(paths[-1]), picture[..., ::-1])
     for swap in (True, False):
         for path in paths:
-            frame = torch.from_numpy(cv2.imread(str(path))[..., ::-1].astype(np.float32)[None] / 255)
+            frame = torch.from_numpy(read_picture(path).astype(np.float32)[None] / 255)
             found = detect_faces(frame, HOST)
             for face in found.frames[0]:
                 alone = Faces(((face,),), found.height, found.width)
@@ -101,5 +102,5 @@ def _recipe(source: Path, folder: Path, person: Person, networks: Networks, rest
                 whole = np.rint(frame[0].numpy() * 255).astype(np.uint8)
                 paste_whole_frame(whole, whole[:512, :512], np.eye(2, 3))
             cv2.imwrite(str(path), np.rint(frame[0].numpy() * 255).astype(np.uint8)[..., ::-1])
-    pictures = (cv2.imread(str(path))[..., ::-1].copy() for path in paths)
+    pictures = (read_picture(path) for path in paths)
     clips.write_clip(folder / "recipe.mp4", pictures, (WIDTH, HEIGHT))
