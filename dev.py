@@ -274,8 +274,9 @@ def test(arguments: list[str]) -> int:
     python = str(environment_python())
     failed = []
     if not arguments:
-        if subprocess.run([python, "-m", "ruff", "check", str(ROOT)], env=environment).returncode:
-            failed.append("ruff")
+        for words in (["check"], ["format", "--check"]):
+            if subprocess.run([python, "-m", "ruff", *words, str(ROOT)], env=environment).returncode:
+                failed.append(f"ruff {words[0]}")
         if checked_types(environment):
             failed.append("mypy")
     if subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment).returncode:

@@ -26,13 +26,13 @@ BEFORE_NUMPY_2 = '"opencv-python-headless<4.12"'  # later ones ask pip for numpy
 
 def owners() -> dict[str, str]:
     """The versions of the installed wheels that bring cv2, by name."""
-    found = {}
+    versions = {}
     for name in WHEELS:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def fitting_wheel() -> str:

@@ -1,4 +1,4 @@
-"""Which model files lie in the folders that users have already, told by their content.
+"""Which model files lie in the folders that users have already, recognised by their content.
 
 A file whose length is known is hashed. One of unknown content still works when its inputs and outputs are those
 of a known model; it is then said to be unverified. Names decide nothing; they only help to say what a broken
@@ -208,7 +208,7 @@ def _identified(path: Path, size: int, hashes: HashCache, read_signature: ReadSi
 
 
 def _by_shapes(path: Path, size: int, signature: Signature, same_size: list[KnownFile]) -> Found:
-    """A file of unknown hash, told by its inputs and outputs."""
+    """A file of unknown hash, recognised by its inputs and outputs."""
     recognition = recognised(signature)
     of_no_hash = [file for file in same_size if not file.sha256 and file.card.name in recognition.candidates]
     if len(of_no_hash) == 1:

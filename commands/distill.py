@@ -132,13 +132,13 @@ def within(recipe: Recipe, limit: int, alex: Any) -> Recipe:
 
     from ..distill.footprint import training_bytes
 
-    fixed, each = training_bytes(recipe, alex)
-    most = (limit - fixed) // each
+    fixed, per_patch = training_bytes(recipe, alex)
+    most = (limit - fixed) // per_patch
     if most < 1:
         raise BudgetError(
-            f"Training on patches of {recipe.patch} px takes {(fixed + each) >> 20} MiB at least, the budget is "
+            f"Training on patches of {recipe.patch} px takes {(fixed + per_patch) >> 20} MiB at least, the budget is "
             f"{limit >> 20} MiB: give more or a smaller --patch.",
-            fixed + each,
+            fixed + per_patch,
             limit,
         )
     return replace(recipe, batch=min(recipe.batch, int(most)))

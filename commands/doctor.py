@@ -65,11 +65,11 @@ def forget(folders: list[Path]) -> int:
 
     named = existing(folders) or [COMFYUI]
     places = [place / inside for folder in named for place in (folder, folder.parent) for inside in STATE_FOLDERS]
-    found = [place for place in dict.fromkeys(places) if (place / FILE).is_file()]
-    for place in found:
+    kept_in = [place for place in dict.fromkeys(places) if (place / FILE).is_file()]
+    for place in kept_in:
         count = Factors().forget(place)
         print(f"forgot {counted(count, 'measurement')} of memory ({place / FILE})")
-    if not found:
+    if not kept_in:
         print(f"nothing was measured yet: there is no {FILE} at {' or '.join(map(str, places))}")
     return 0
 

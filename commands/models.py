@@ -42,53 +42,53 @@ def run(args: argparse.Namespace) -> int:
     from ..models.library import search
 
     folders = searched_folders(args.folders)
-    there = search(folders)
-    absent = missing(there)
+    files = search(folders)
+    absent = missing(files)
     if args.commercial:
-        there = tuple(file for file in there if file.commercial or file.state in ("damaged", "refused"))
+        files = tuple(file for file in files if file.commercial or file.state in ("damaged", "refused"))
         absent = tuple(file for file in absent if file.commercial)
     if args.json:
-        found, lacking = [described(file) for file in there], [described_known(file) for file in absent]
-        print(json.dumps({"found": found, "missing": lacking}))
+        rows, lacking = [described(file) for file in files], [described_known(file) for file in absent]
+        print(json.dumps({"found": rows, "missing": lacking}))
     else:
-        print("\n".join(text(there, absent, folders)))
+        print("\n".join(text(files, absent, folders)))
     return 0
 
 
-def searched_folders(given: list[Path]) -> list[Path]:
+def searched_folders(folders: list[Path]) -> list[Path]:
     """The folders to search: inside a folder of models only those that hold what this program may use.
 
     Raises SettingError for one that does not exist.
     """
     folders = []
-    for folder in existing(given) or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
+    for folder in existing(folders) or [_COMFYUI_MODELS] * _COMFYUI_MODELS.is_dir():
         inside = [folder / name for name in MODEL_SUBFOLDERS if (folder / name).is_dir()]
         folders += inside or [folder]
     return folders
 
 
-def existing(given: list[Path]) -> list[Path]:
+def existing(folders: list[Path]) -> list[Path]:
     """The folders, with ~ for somebody's home. Raises SettingError for one that does not exist."""
     with contextlib.suppress(RuntimeError):  # there is no such home, and the folder is named below
-        given = [folder.expanduser() for folder in given]
-    for folder in given:
+        folders = [folder.expanduser() for folder in folders]
+    for folder in folders:
         if not folder.is_dir():
             raise SettingError(f"There is no folder {folder}. Name a folder with model files.")
-    return given
+    return folders
 
 
-def described(found: Found) -> dict[str, Any]:
+def described(file: Found) -> dict[str, Any]:
     return {
-        "path": str(found.path),
-        "size": found.size,
-        "state": found.state,
-        "name": None if found.known_file is None else found.known_file.name,
-        "family": None if found.card is None else found.card.name,
-        "kind": None if found.card is None else found.card.kind,
-        "sha256": None if found.known_file is None else found.known_file.sha256,
-        "licence": found.licence,
-        "commercial": found.commercial,
-        "note": found.note,
+        "path": str(file.path),
+        "size": file.size,
+        "state": file.state,
+        "name": None if file.known_file is None else file.known_file.name,
+        "family": None if file.card is None else file.card.name,
+        "kind": None if file.card is None else file.card.kind,
+        "sha256": None if file.known_file is None else file.known_file.sha256,
+        "licence": file.licence,
+        "commercial": file.commercial,
+        "note": file.note,
     }
 
 
@@ -104,26 +104,26 @@ def described_known(file: KnownFile) -> dict[str, Any]:
     }
 
 
-def text(there: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[Path]) -> Iterable[str]:
+def text(files: Iterable[Found], absent: Iterable[KnownFile], folders: Iterable[Path]) -> Iterable[str]:
     places = ", ".join(map(str, folders))
     yield f"Searched: {places or 'nothing; this pack does not lie in a ComfyUI, so name a folder'}"
     yield ""
-    there = list(there)
-    yield "There:" if there else "No model file was found."
-    for found in there:
-        what = "" if found.card is None else f"  {found.card.name} ({found.card.kind})"
-        yield f"  {found.state:<10} {found.path}  {found.size} bytes{what}"
-        if found.known_file is not None:
-            yield f"             {terms(found.known_file)}; sha256 {found.known_file.sha256 or 'not known'}"
-        if found.note:
-            yield f"             {found.note}"
+    files = list(files)
+    yield "There:" if files else "No model file was found."
+    for file in files:
+        what = "" if file.card is None else f"  {file.card.name} ({file.card.kind})"
+        yield f"  {file.state:<10} {file.path}  {file.size} bytes{what}"
+        if file.known_file is not None:
+            yield f"             {terms(file.known_file)}; sha256 {file.known_file.sha256 or 'not known'}"
+        if file.note:
+            yield f"             {file.note}"
     yield ""
     yield "Not there (nothing is downloaded; get what you want and put it into the folder named):"
-    for file in absent:
-        size = "size not known" if file.size is None else f"{file.size} bytes"
-        yield f"  {file.name}  {file.card.name} ({file.card.kind})  {size}"
-        yield f"             {terms(file)}; sha256 {file.sha256 or 'not known'}"
-        yield f"             {file.source} -> {file.folder}"
+    for lacking in absent:
+        size = "size not known" if lacking.size is None else f"{lacking.size} bytes"
+        yield f"  {lacking.name}  {lacking.card.name} ({lacking.card.kind})  {size}"
+        yield f"             {terms(lacking)}; sha256 {lacking.sha256 or 'not known'}"
+        yield f"             {lacking.source} -> {lacking.folder}"
 
 
 def terms(file: KnownFile) -> str:

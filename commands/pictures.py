@@ -40,7 +40,7 @@ def expanded(path: str | Path) -> Path:
 
 def chosen_pictures(named: list[str], out: Path, recursive: bool = False) -> Chosen:
     """The pictures in what was named. Files that are no pictures are passed over where several were named, as a shell
-    does that puts a folder's files in place of *. Raises ImageError when none is there.
+    does that puts a folder's files instead of *. Raises ImageError when none is there.
     """
     from ..faces.pictures.files import picture_paths, user_path
     from ..faces.pictures.kinds import read_suffixes
@@ -52,16 +52,16 @@ def chosen_pictures(named: list[str], out: Path, recursive: bool = False) -> Cho
         path = user_path(name)
         if path.is_dir():
             from_folder = True
-            found, passed_over = _in_folder(path, out, recursive)
+            listed, passed_over = _in_folder(path, out, recursive)
             subfolders += passed_over
-            if not found and len(named) == 1 and not passed_over:
+            if not listed and len(named) == 1 and not passed_over:
                 picture_paths(name)  # says that none is there, or why not
         elif path.is_file() and len(named) > 1 and path.suffix.lower() not in read_suffixes():
             others += 1
             continue
         else:
-            found = [Source(each, Path(each.name)) for each in picture_paths(name)]
-        for source in found:
+            listed = [Source(path, Path(path.name)) for path in picture_paths(name)]
+        for source in listed:
             sources.setdefault(source.path, source)
     notes = []
     if others:
@@ -77,7 +77,7 @@ def _in_folder(folder: Path, out: Path, recursive: bool) -> tuple[list[Source], 
     """The pictures in a folder, and how many of its subfolders were passed over. What lies in `out` is no source."""
     from ..faces.pictures.kinds import read_suffixes
 
-    suffixes, found, passed_over = read_suffixes(), [], 0
+    suffixes, sources, passed_over = read_suffixes(), [], 0
     out = out.resolve()
 
     def refuse(error: OSError) -> None:
@@ -89,11 +89,11 @@ def _in_folder(folder: Path, out: Path, recursive: bool) -> tuple[list[Source], 
         for name in sorted(files):
             path = here / name
             if path.suffix.lower() in suffixes and path.is_file():
-                found.append(Source(path, path.relative_to(folder)))
+                sources.append(Source(path, path.relative_to(folder)))
         if not recursive:
             passed_over = len(folders)
             break
-    return found, passed_over
+    return sources, passed_over
 
 
 def targets(chosen: Chosen, out: Path) -> list[Path]:
@@ -117,25 +117,25 @@ def targets(chosen: Chosen, out: Path) -> list[Path]:
             raise OutputError(f"{out.name} has no ending of a picture that can be written; use one of {endings}.")
         _check_not_a_source(sources, [out])
         return [out]
-    found = _below(sources, out)
-    twice = _first_twice(found)
+    paths = _below(sources, out)
+    twice = _first_twice(paths)
     if twice is not None:
         raise OutputError(f"Several pictures are called {twice.relative_to(out)}: take their folders one by one.")
-    _check_not_a_source(sources, found)
-    return found
+    _check_not_a_source(sources, paths)
+    return paths
 
 
 def _below(sources: Iterable[Source], out: Path) -> list[Path]:
     from ..faces.pictures.kinds import result_suffix
 
     names = {source.below for source in sources}
-    found = []
+    paths = []
     for source in sources:
         below = source.below.with_suffix(result_suffix(source.below.suffix))
         if below != source.below and below in names:  # a.gif beside a.png
             below = source.below.with_name(f"{source.below.name}{below.suffix}")
-        found.append(out / below)
-    return found
+        paths.append(out / below)
+    return paths
 
 
 def _first_twice(paths: list[Path]) -> Path | None:
@@ -148,10 +148,10 @@ def _first_twice(paths: list[Path]) -> Path | None:
     return None
 
 
-def _check_not_a_source(sources: Iterable[Source], found: list[Path]) -> None:
+def _check_not_a_source(sources: Iterable[Source], paths: list[Path]) -> None:
     """Raises OutputError for a target that is one of the pictures, under whatever name or link."""
     originals = {identity for source in sources for identity in _identities(source.path)}
-    for target in found:
+    for target in paths:
         if originals & set(_identities(target)):
             raise OutputError(f"{target} is the picture itself and would be overwritten. Choose another place.")
 

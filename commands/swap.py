@@ -76,10 +76,10 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     from ..faces.swap.task import Swapping
     from ..models.opening import Opening, open_model
 
-    given = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
+    chosen = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
     library = askable_from(args, budget, host)
     settings: dict[str, Any] = {"options": Options(args.precision), "detection": detection_from(args, library)}
-    swapping = Swapping(**settings, **{name: value for name, value in given.items() if value is not None})
+    swapping = Swapping(**settings, **{name: value for name, value in chosen.items() if value is not None})
     swapper = None
     if args.model:
         path = model_path(args.model, searched_folders(args.models))

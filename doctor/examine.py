@@ -85,24 +85,24 @@ def examine(models: Callable[[], Iterable[Finding]], say: Say = lambda text: Non
     say("torch")
     torch, error = imported("torch")
     facts = torch_facts(torch) if torch is not None else Torch(error=error)
-    facts = replace(facts, card=next((each.name for each in nvml.devices()), ""))
+    facts = replace(facts, card=next((card.name for card in nvml.devices()), ""))
     findings = [python_finding(sys.version_info[:2], sys.maxsize > 1 << 32), *torch_findings(facts)]
     say("packages")
     for module, wheel, use in PACKAGES:
         findings.append(package_finding(module, wheel, use, wrong_with(module, wheel), facts.version))
     findings += shared_findings()
     say("onnxruntime")
-    found = installed()
-    findings += onnxruntime_findings(found, facts, platform.machine())
+    installation = installed()
+    findings += onnxruntime_findings(installation, facts, platform.machine())
     ran: list[str] = []
-    for provider in order("auto", this_machine(), found.offered) if found.usable else []:
+    for provider in order("auto", this_machine(), installation.offered) if installation.usable else []:
         say(f"{provider.title}, in a process of its own")
-        result = probe(provider, Request(as_plugin=provider.key in found.plugins))
-        findings.append(provider_finding(result, facts, found, sys.platform))
+        result = probe(provider, Request(as_plugin=provider.key in installation.plugins))
+        findings.append(provider_finding(result, facts, installation, sys.platform))
         ran += [provider.key] if result.ran else []
     say("memory")
     try:
-        findings += idle_cards([each.name for each in dxgi.adapters() if not each.software], facts, found, ran)
+        findings += idle_cards([card.name for card in dxgi.adapters() if not card.software], facts, installation, ran)
         findings.append(memory_finding(levels(torch)))
     except SlimFusionError as error:
         findings.append(Finding("Memory", "advice", str(error)))
@@ -123,8 +123,8 @@ def wrong_with(module: str, wheel: str) -> str:
     """What is wrong with a package; "" where nothing is."""
     if module in NOT_IMPORTED:
         return presence(module, wheel)
-    found, error = imported(module)
-    if module == "cv2" and found is not None and not hasattr(found, "warpAffine"):
+    loaded, error = imported(module)
+    if module == "cv2" and loaded is not None and not hasattr(loaded, "warpAffine"):
         return "an empty folder is left of it, as after uninstalling one of two wheels"
     return error
 
@@ -216,42 +216,44 @@ def torchvision_mend(torch_version: str) -> str:
     return pip(f"install --force-reinstall --no-deps torchvision==0.{int(parts[1]) + 15}.{parts[2]}{index}")
 
 
-def onnxruntime_findings(found: Installation, torch: Torch, machine: str) -> list[Finding]:
+def onnxruntime_findings(installation: Installation, torch: Torch, machine: str) -> list[Finding]:
     """The wheel, and whether a wheel for CUDA goes with torch and with the card."""
-    if found.state == "missing":
-        return [Finding("onnxruntime", "advice", found.sentence, found.mend)]
-    if not found.usable:
-        return [Finding("onnxruntime", "problem", found.sentence, found.mend)]
-    title = f"onnxruntime {found.version}"
-    if found.sentence:
-        state: State = "problem" if found.state == "doubled" else "advice"
-        return [Finding(title, state, found.sentence, found.mend), *_cuda_findings(found, torch, machine)]
-    brought = ", ".join(PROVIDERS[key].title for key in found.offered)
-    detail = f"{' and '.join(map(str, found.wheels)) or 'of unknown origin'}, with {brought}"
-    return [Finding(title, "ok", detail), *_cuda_findings(found, torch, machine)]
+    if installation.state == "missing":
+        return [Finding("onnxruntime", "advice", installation.sentence, installation.mend)]
+    if not installation.usable:
+        return [Finding("onnxruntime", "problem", installation.sentence, installation.mend)]
+    title = f"onnxruntime {installation.version}"
+    if installation.sentence:
+        state: State = "problem" if installation.state == "doubled" else "advice"
+        finding = Finding(title, state, installation.sentence, installation.mend)
+        return [finding, *_cuda_findings(installation, torch, machine)]
+    brought = ", ".join(PROVIDERS[key].title for key in installation.offered)
+    detail = f"{' and '.join(map(str, installation.wheels)) or 'of unknown origin'}, with {brought}"
+    return [Finding(title, "ok", detail), *_cuda_findings(installation, torch, machine)]
 
 
-def _cuda_findings(found: Installation, torch: Torch, machine: str) -> list[Finding]:
-    if not found.cuda or torch.capability is None:
+def _cuda_findings(installation: Installation, torch: Torch, machine: str) -> list[Finding]:
+    if not installation.cuda or torch.capability is None:
         return []
     findings = []
-    ours, theirs = found.cuda.split(".")[0], torch.cuda.split(".")[0]
-    same = f"torch {torch.cuda}, onnxruntime {found.cuda}"
+    ours, theirs = installation.cuda.split(".")[0], torch.cuda.split(".")[0]
+    same = f"torch {torch.cuda}, onnxruntime {installation.cuda}"
     if ours != theirs:
         detail = f"{same}: onnxruntime finds no libraries of its version and falls back to the CPU without an error."
-        findings.append(Finding("CUDA", "problem", detail, reinstall(found.wheels)))
+        findings.append(Finding("CUDA", "problem", detail, reinstall(installation.wheels)))
     else:
         findings.append(Finding("CUDA", "ok", same))
-    wanted = cudnn_of(found.version)
+    wanted = cudnn_of(installation.version)
     if torch.cudnn != wanted:
-        detail = f"torch brings cuDNN {torch.cudnn or 'of no version'}, onnxruntime {found.version} needs {wanted}."
+        brought = torch.cudnn or "of no version"
+        detail = f"torch brings cuDNN {brought}, onnxruntime {installation.version} needs {wanted}."
         findings.append(Finding("cuDNN", "problem", detail, pip(f"install nvidia-cudnn-cu{ours}=={wanted}.*")))
-    if machine in ("x86_64", "AMD64") and not runs_on(found.version, torch.capability):
+    if machine in ("x86_64", "AMD64") and not runs_on(installation.version, torch.capability):
         detail = (
-            f"onnxruntime-gpu {found.version} holds no code for {torch.device} "
+            f"onnxruntime-gpu {installation.version} holds no code for {torch.device} "
             f"(compute capability {'.'.join(map(str, torch.capability))})."
         )
-        findings.append(Finding("Card", "problem", detail, reinstall(found.wheels)))
+        findings.append(Finding("Card", "problem", detail, reinstall(installation.wheels)))
     return findings
 
 
@@ -260,7 +262,7 @@ def cudnn_of(version: str) -> int:
     return 9 if version_numbers(version) >= (1, 19) else 8
 
 
-def provider_finding(result: Probe, torch: Torch, found: Installation, system: str) -> Finding:
+def provider_finding(result: Probe, torch: Torch, installation: Installation, system: str) -> Finding:
     """system: as sys.platform. A provider that does not run is a problem where it is the one meant for the device."""
     provider = PROVIDERS[result.key]
     if result.ran:
@@ -273,16 +275,17 @@ def provider_finding(result: Probe, torch: Torch, found: Installation, system: s
     detail = f"does not run: {result.reason}"
     if OLD_DRIVER in result.reason:
         return Finding(provider.title, "problem", f"{detail}. Update the NVIDIA driver.")
-    return Finding(provider.title, "problem" if meant else "advice", detail, provider_mend(result, found, system))
+    mend = provider_mend(result, installation, system)
+    return Finding(provider.title, "problem" if meant else "advice", detail, mend)
 
 
-def provider_mend(result: Probe, found: Installation, system: str) -> str:
+def provider_mend(result: Probe, installation: Installation, system: str) -> str:
     """The command for a provider that did not run; "" where no command helps."""
     provider, linux = PROVIDERS[result.key], system == "linux"
     if "below the minimum required version" in result.reason:
-        return pip(f"install --upgrade {found.wheels[0].name if found.wheels else 'onnxruntime'}")
+        return pip(f"install --upgrade {installation.wheels[0].name if installation.wheels else 'onnxruntime'}")
     if result.key in ("cuda", "cpu"):
-        return reinstall(found.wheels)
+        return reinstall(installation.wheels)
     if provider.plugin and "does not load" in result.reason:
         return pip(f"install --force-reinstall --no-deps {provider.plugin_wheel}")
     if result.key == "webgpu" and linux:
@@ -290,18 +293,18 @@ def provider_mend(result: Probe, found: Installation, system: str) -> str:
     return "sudo apt install intel-opencl-icd" if result.key == "openvino" and linux else ""
 
 
-def idle_cards(names: Sequence[str], torch: Torch, found: Installation, ran: Sequence[str]) -> list[Finding]:
+def idle_cards(names: Sequence[str], torch: Torch, installation: Installation, ran: Sequence[str]) -> list[Finding]:
     """Advice where there are graphics cards that nothing computes on. ran: keys of the providers that did."""
-    if not names or torch.device or set(ran) - {"cpu"} or "webgpu" in found.plugins:
+    if not names or torch.device or set(ran) - {"cpu"} or "webgpu" in installation.plugins:
         return []
-    wheels = "onnxruntime-ep-webgpu" if found.usable else "onnxruntime onnxruntime-ep-webgpu"
+    wheels = "onnxruntime-ep-webgpu" if installation.usable else "onnxruntime onnxruntime-ep-webgpu"
     detail = f"{' and '.join(names)}: nothing that is installed computes on it; WebGPU can, for .onnx models"
     return [Finding("Graphics", "advice", detail, pip(f"install {wheels}"))]
 
 
 def levels(torch: Any) -> list[Level]:
     """What every meter sees that works here: torch's, the NVIDIA driver's and Windows'. Raises DeviceError."""
-    found = []
+    loaded = []
     if torch is not None:
         from ..engines.host import best_device
         from ..engines.memory import meter
@@ -309,20 +312,20 @@ def levels(torch: Any) -> list[Level]:
         for device in dict.fromkeys((best_device(), torch.device("cpu"))):
             total, free = meter.total_and_free(device)
             name = "RAM" if device.type == "cpu" else f"{meter.device_name(device)}, by torch"
-            found.append(Level(name, total, free))
+            loaded.append(Level(name, total, free))
     for card in nvml.devices():
         if (bytes_of := nvml.device_bytes(card.index)) is not None:
-            found.append(Level(f"{card.name}, by its driver", bytes_of[0], bytes_of[0] - bytes_of[1]))
+            loaded.append(Level(f"{card.name}, by its driver", bytes_of[0], bytes_of[0] - bytes_of[1]))
     for index, adapter in enumerate(dxgi.adapters()):
         if not adapter.software:
             usage = dxgi.usage(index)
-            found.append(Level(f"{adapter.name}, as Windows lets us", usage.budget, usage.budget - usage.used_local))
-    return found
+            loaded.append(Level(f"{adapter.name}, as Windows lets us", usage.budget, usage.budget - usage.used_local))
+    return loaded
 
 
 def memory_finding(seen: Sequence[Level]) -> Finding:
-    lines = [f"{each.name}: {each.free / GIB:.1f} of {each.total / GIB:.1f} GiB free" for each in seen]
-    little = [each.name for each in seen if each.free < LITTLE_MEMORY]
+    lines = [f"{level.name}: {level.free / GIB:.1f} of {level.total / GIB:.1f} GiB free" for level in seen]
+    little = [level.name for level in seen if level.free < LITTLE_MEMORY]
     if not little:
         return Finding("Memory", "ok", "\n".join(lines) or "no meter works here")
     lines.append(f"Less than 1 GiB is free on {' and '.join(little)}: close what is not needed.")
@@ -330,7 +333,7 @@ def memory_finding(seen: Sequence[Level]) -> Finding:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    problems, advice = (sum(each.state == state for each in findings) for state in ("problem", "advice"))
+    problems, advice = (sum(finding.state == state for finding in findings) for state in ("problem", "advice"))
     if not problems and not advice:
         return "Everything that was looked at works."
     return f"{problems} {'problem' if problems == 1 else 'problems'}, {advice} to consider."
@@ -339,14 +342,14 @@ def summary(findings: Sequence[Finding]) -> str:
 def as_text(findings: Sequence[Finding]) -> str:
     """The findings for people: the state, what it is, and the command below it."""
     lines = []
-    for each in findings:
-        first, *rest = each.detail.splitlines() or [""]
-        lines.append(f"{each.state:<8} {each.title}: {first}")
+    for finding in findings:
+        first, *rest = finding.detail.splitlines() or [""]
+        lines.append(f"{finding.state:<8} {finding.title}: {first}")
         lines += [f"         {line}" for line in rest]
-        lines += [f"         > {line}" for line in each.mend.splitlines()]
+        lines += [f"         > {line}" for line in finding.mend.splitlines()]
     return "\n".join([*lines, summary(findings)])
 
 
 def as_dict(findings: Sequence[Finding]) -> dict[str, Any]:
-    ok = not any(each.state == "problem" for each in findings)
-    return {"ok": ok, "summary": summary(findings), "findings": [asdict(each) for each in findings]}
+    ok = not any(finding.state == "problem" for finding in findings)
+    return {"ok": ok, "summary": summary(findings), "findings": [asdict(finding) for finding in findings]}

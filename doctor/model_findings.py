@@ -24,10 +24,10 @@ def model_findings(folders: Iterable[Path], hashes: bool, host: Host | None = No
     hashes: give the SHA-256 of all, where otherwise only files of a known length are read whole. Raises OSError.
     """
     bundled = network_finding(BUNDLED_FILE, BUNDLED)
-    there = [(BUNDLED_FILE, bundled if bundled.state == "ok" else replace(bundled, state="problem"))]
-    there += [(found.path, model_finding(found)) for found in search(folders, host=host)]
+    results = [(BUNDLED_FILE, bundled if bundled.state == "ok" else replace(bundled, state="problem"))]
+    results += [(file.path, model_finding(file)) for file in search(folders, host=host)]
     sums = HashCache(None, nothing) if host is None else HashCache(host.state_folder(), host.check_interrupt)
-    for path, finding in there:
+    for path, finding in results:
         lines = [finding.detail, printable(str(path))]
         if hashes and finding.state == "ok":
             lines.append(f"SHA-256 {sums.sha256(path)}")
@@ -35,22 +35,22 @@ def model_findings(folders: Iterable[Path], hashes: bool, host: Host | None = No
     sums.save()
 
 
-def model_finding(found: Found) -> Finding:
+def model_finding(file: Found) -> Finding:
     """What the catalogue knows of a file, or else what its tensors say.
 
     A file that is of no use here is no problem: folders are shared with other programs.
     """
-    name = printable(found.path.name)
-    if found.card is not None:
-        what = f"{found.state}, {found.card.name} ({found.card.kind}), {found.size / 1e6:.1f} MB"
-        return Finding(name, "ok", f"{what}; licence: {found.licence}, {TERMS[found.commercial]}")
-    if found.state == "unknown" and found.path.suffix.lower() != ".onnx":
-        return network_finding(found.path, name)
-    return Finding(name, "advice", printable(found.note))
+    name = printable(file.path.name)
+    if file.card is not None:
+        what = f"{file.state}, {file.card.name} ({file.card.kind}), {file.size / 1e6:.1f} MB"
+        return Finding(name, "ok", f"{what}; licence: {file.licence}, {TERMS[file.commercial]}")
+    if file.state == "unknown" and file.path.suffix.lower() != ".onnx":
+        return network_finding(file.path, name)
+    return Finding(name, "advice", printable(file.note))
 
 
 def network_finding(path: Path, name: str) -> Finding:
-    """What a file of weights holds, told by the names and shapes of its tensors."""
+    """What a file of weights holds, recognised by the names and shapes of its tensors."""
     try:
         spec = torch_model(path, name).spec
     except SlimFusionError as error:

@@ -43,19 +43,20 @@ def sharing_findings() -> list[Finding]:
     folder = OURS.parent
     packs = list(asked_by_packs(folder)) if folder.name == FOLDER_OF_PACKS else []
     cv2, ort = opencv.owners(), {wheel.name: wheel.version for wheel in runtime.owners()}
-    asked = [*packs, *(each for name in (*cv2, *ort) for each in asked_in(name, metadata.requires(name) or []))]
-    return [*unmet(asked, installed(SHARED)), *opencv_findings(packs, cv2)]
+    of_wheels = [request for name in (*cv2, *ort) for request in asked_in(name, metadata.requires(name) or [])]
+    requests = [*packs, *of_wheels]
+    return [*unmet(requests, installed(SHARED)), *opencv_findings(packs, cv2)]
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """The versions of those packages that are there."""
-    found = {}
+    versions = {}
     for name in names:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def asked_by_packs(folder: Path) -> Iterator[Asked]:
@@ -81,24 +82,26 @@ def asked_in(by: str, lines: Iterable[str]) -> Iterator[Asked]:
             yield Asked(by, canonicalize_name(wanted.name), wanted.specifier)
 
 
-def unmet(asked: Sequence[Asked], there: Mapping[str, str]) -> list[Finding]:
+def unmet(requests: Sequence[Asked], versions: Mapping[str, str]) -> list[Finding]:
     """Advice for packages of which others take another version. there: versions by name."""
     findings = []
-    for name, version in there.items():
-        every = [each for each in asked if each.name == name]
-        without = [each for each in every if not each.versions.contains(version, prereleases=True)]
+    for name, version in versions.items():
+        every = [request for request in requests if request.name == name]
+        without = [request for request in every if not request.versions.contains(version, prereleases=True)]
         if without:
-            told = ", ".join(f"{each.by} needs {name}{each.versions}" for each in without)
-            together = SpecifierSet(",".join(sorted({str(each.versions) for each in every if str(each.versions)})))
+            told = ", ".join(f"{request.by} needs {name}{request.versions}" for request in without)
+            wanted = sorted({str(request.versions) for request in every if str(request.versions)})
+            together = SpecifierSet(",".join(wanted))
             findings.append(
                 Finding(f"{name} {version}", "advice", f"is installed; {told}", pip(f'install "{name}{together}"'))
             )
     return findings
 
 
-def opencv_findings(asked: Sequence[Asked], wheels: Mapping[str, str]) -> list[Finding]:
+def opencv_findings(requests: Sequence[Asked], wheels: Mapping[str, str]) -> list[Finding]:
     """Advice where two wheels bring cv2, or where somebody needs the modules that only contrib has."""
-    contrib = sorted({each.by for each in asked if each.name in opencv.WHEELS and "contrib" in each.name})
+    for_cv2 = [request for request in requests if request.name in opencv.WHEELS]
+    contrib = sorted({request.by for request in for_cv2 if "contrib" in request.name})
     has_contrib = any("contrib" in name for name in wheels)
     if len(wheels) > 1:
         names = " and ".join(f"{name} {version}" for name, version in wheels.items())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -50,7 +50,7 @@ class LivePeak(TorchDispatchMode):
     """
 
     def __init__(self, ignored: Iterable[torch.Tensor] = (), copies: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._copies = copies
         self._sizes: dict[int, int] = {}
@@ -69,10 +69,10 @@ class LivePeak(TorchDispatchMode):
             if isinstance(leaf, torch.Tensor) and leaf.untyped_storage()._cdata not in inputs:
                 self._count(leaf)
         if convolves:
-            unfolds = not meter.cpu_convolves(args[0].dtype)
-            beside = (
-                unfolded_by_convolution(*args, result=result) if unfolds else copied_by_convolution(args[0], result)
-            )
+            if meter.cpu_convolves(args[0].dtype):
+                beside = copied_by_convolution(args[0], result)
+            else:
+                beside = unfolded_by_convolution(Convolution(*args), result)
             self.peak = max(self.peak, self.live + beside)
         return result
 
@@ -110,28 +110,31 @@ def copied_by_convolution(picture: torch.Tensor, result: torch.Tensor) -> int:
     return 0 if picture.is_contiguous(memory_format=torch.channels_last) else sizes[0]
 
 
-def unfolded_by_convolution(
-    picture: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    transposed: bool,
-    output_padding: list[int],
-    groups: int,
-    *,
-    result: torch.Tensor,
-) -> int:
+class Convolution(NamedTuple):
+    """What torch's convolution takes, in its order."""
+
+    picture: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    transposed: bool
+    output_padding: list[int]
+    groups: int
+
+
+def unfolded_by_convolution(convolution: Convolution, result: torch.Tensor) -> int:
     """Bytes of the unfolded pixels of a convolution that oneDNN has not in its type: torch's own multiplies matrices.
 
     Every pixel's neighbourhood becomes a column: of the input, or of the result where it is transposed. One group is
     unfolded at a time; of a dilated convolution one item. (Measured: 1x1 and 3x3, strides, groups, fp32 and bf16.)
     """
-    seen = picture if transposed else result
+    picture, weight = convolution.picture, convolution.weight
+    seen = picture if convolution.transposed else result
     if weight.shape[2:].numel() == 1 and picture.shape[2:] == result.shape[2:]:
         return 0
-    items = 1 if max(dilation) > 1 else len(picture)
+    items = 1 if max(convolution.dilation) > 1 else len(picture)
     return items * weight[0].numel() * seen[0, 0].numel() * picture.element_size()
 
 

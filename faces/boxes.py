@@ -119,7 +119,8 @@ def _per_frame(boxes: Any, frames: int) -> Boxes:
             f"There are boxes for {len(boxes)} frames but the image has {frames}: detect them in this image, or "
             "give one list of boxes for all frames."
         )
-    return boxes
+    result: Boxes = boxes
+    return result
 
 
 def _corners(box: dict[str, Any]) -> tuple[float, float, float, float]:

@@ -46,7 +46,8 @@ MEAN_FACE = np.array([
 
 def placed(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Points (N, 2) after an affine (2, 3)."""
-    return points @ affine[:, :2].T + affine[:, 2]
+    result: np.ndarray = points @ affine[:, :2].T + affine[:, 2]
+    return result
 
 
 def eye_distance(points: np.ndarray) -> float:
@@ -93,7 +94,8 @@ def triangles() -> np.ndarray:
     ]  # its own outermost corners are no points of ours
     openings = [range(part.start, part.stop) for part in OPENINGS]
     is_opening = [any(set(triangle) <= set(part) for part in openings) for triangle in triangles.tolist()]
-    return triangles[np.argsort(~np.array(is_opening), kind="stable")]
+    result: np.ndarray = triangles[np.argsort(~np.array(is_opening), kind="stable")]
+    return result
 
 
 def warped_by_mesh(

@@ -61,7 +61,7 @@ def export(model: Model, precision: str, target: Path, batch: int | None = None,
     """
     spec = model.spec
     if precision not in ALLOWED or precision not in spec.precisions:
-        possible = ", ".join(each for each in spec.precisions if each in ALLOWED)
+        possible = ", ".join(precision_name for precision_name in spec.precisions if precision_name in ALLOWED)
         raise SettingError(f"{spec.name} cannot be exported in {precision}. Choose one of {possible}.")
     ort, onnx = _tools()
     network = Exportable(model, precision, fidelity)

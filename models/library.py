@@ -1,4 +1,4 @@
-"""The user's model files, told by their content: the catalogue's search with the engines' readers."""
+"""The user's model files, recognised by their content: the catalogue's search with the engines' readers."""
 
 from __future__ import annotations
 

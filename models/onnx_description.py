@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..catalog.card import NO_MEAN, NO_SCALE, ModelCard
+from ..catalog.card import NO_MEAN, NO_SCALE, ModelCard, Port
 from ..catalog.opening import Stamp, check_unchanged, stamps
 from ..catalog.signatures import Signature, input_order
-from ..catalog.spec import ModelSpec, Port
+from ..catalog.spec import ModelSpec
 from ..engines.network import Network, Tensors
 from ..engines.onnx import file as onnx_file
 from ..engines.onnx import module as onnx_as_torch

@@ -35,7 +35,7 @@ except (ImportError, RuntimeError) as failure:  # RuntimeError: a torchvision th
 _SPOILT = (RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, AssertionError, AttributeError)
 
 
-class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):
+class SlimUnetArchitecture(spandrel.Architecture[slim_unet.SlimUnet]):  # type: ignore[misc]  # no types
     """The bundled network, made known to a registry of ours: other programs' registries stay as they are."""
 
     def __init__(self) -> None:

@@ -147,7 +147,7 @@ class DetectFaces(io.ComfyNode):
             )
             faces = detect_faces(frames, host, settings, budget)
         preview = frames.clone()
-        for frame, found in zip(preview, faces.frames, strict=True):
-            draw_faces(frame.numpy(), found)
+        for frame, faces_of_frame in zip(preview, faces.frames, strict=True):
+            draw_faces(frame.numpy(), faces_of_frame)
         shown = ui.PreviewImage(Shown(preview), cls=cls)
         return io.NodeOutput(faces, boxes_from_faces(faces), frames_out(preview), ui=shown)

@@ -77,8 +77,8 @@ CLIP_STAGES = ("look", "work", "join")
 
 def schema(**keywords: Any) -> io.Schema:
     """A node's schema; what this ComfyUI does not know yet is left out, in this one place."""
-    known = {field.name for field in dataclasses.fields(io.Schema)}
-    return io.Schema(**{name: value for name, value in keywords.items() if name in known})
+    fields = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in keywords.items() if name in fields})
 
 
 def rare(*inputs: io.Input) -> list[io.Input]:
@@ -86,8 +86,8 @@ def rare(*inputs: io.Input) -> list[io.Input]:
 
     Written into the input's own dictionary, because hosts before 0.10 have no keyword for it.
     """
-    for each in inputs:
-        each.extra_dict = {**(each.extra_dict or {}), "advanced": True}
+    for rare_input in inputs:
+        rare_input.extra_dict = {**(rare_input.extra_dict or {}), "advanced": True}
     return list(inputs)
 
 
@@ -118,11 +118,11 @@ def offer_example_pictures() -> None:
 
 def catalogue_folders() -> list[Path]:
     """Where model files of any kind may lie: under ComfyUI's own folder, and where the user's settings say."""
-    found = []
+    folders = []
     for name in MODEL_SUBFOLDERS:
         listed = folder_paths.get_folder_paths(name) if name in folder_paths.folder_names_and_paths else []
-        found += [Path(folder_paths.models_dir) / name, *map(Path, listed)]
-    return list(dict.fromkeys(found))
+        folders += [Path(folder_paths.models_dir) / name, *map(Path, listed)]
+    return list(dict.fromkeys(folders))
 
 
 def identity_folders() -> list[Path]:

@@ -96,13 +96,13 @@ class MakeIdentity(io.ComfyNode):
         frames = checked_frames(frames_in(image))
         if faces is None:
             settings = DetectionSettings(turned=turned, min_face=min_face)
-            found = detect_faces(frames, ComfyHost(), settings, budget)
-            faces = select(found, Choice(order="large", count=1))
+            all_faces = detect_faces(frames, ComfyHost(), settings, budget)
+            faces = select(all_faces, Choice(order="large", count=1))
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]
-        known = add_embeddings(frames, every, library(budget, commercial_only))
-        return io.NodeOutput(identity_from_faces(name.strip() or "somebody", known, combine))
+        recognised_faces = add_embeddings(frames, every, library(budget, commercial_only))
+        return io.NodeOutput(identity_from_faces(name.strip() or "somebody", recognised_faces, combine))
 
 
 class SaveIdentity(io.ComfyNode):

@@ -113,12 +113,12 @@ class FaceMask(io.ComfyNode):
         choice = MaskChoice((top, right, bottom, left), names(areas), names(regions), occlusion, feather)
         frames = None if image is None else checked_frames(frames_in(image))
         networks = library(budget, commercial_only)
-        asked: dict[str, Any] = {}
+        used: dict[str, Any] = {}
         if frames is not None and faces.count:
             faces.check_size(frames)
-            asked["landmarks"] = lambda some: add_landmarks68(frames, some, networks)
+            used["landmarks"] = lambda some: add_landmarks68(frames, some, networks)
             if choice.occlusion:
-                asked["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
+                used["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:
-                asked["parser"] = mask_network(networks, "parser", PARSERS, faces.count)
-        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, MaskNetworks(**asked), mask)))
+                used["parser"] = mask_network(networks, "parser", PARSERS, faces.count)
+        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, MaskNetworks(**used), mask)))

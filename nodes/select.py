@@ -147,7 +147,7 @@ class SelectFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         reference = None if identity is None else identity.embedding
         choice = Choice(parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness)
-        asked: dict[str, Any] = {}
+        used: dict[str, Any] = {}
         if image is not None:
             from ..faces.frames import checked_frames
             from ..faces.identity.attributes import add_attributes
@@ -155,9 +155,9 @@ class SelectFaces(io.ComfyNode):
 
             frames, networks = checked_frames(frames_in(image)), library(budget, commercial_only)
             faces.check_size(frames)
-            asked["attributes"] = lambda some: add_attributes(frames, some, networks)
-            asked["embeddings"] = lambda some: add_embeddings(frames, some, networks)
-        chosen = select(faces, choice, **asked)
+            used["attributes"] = lambda some: add_attributes(frames, some, networks)
+            used["embeddings"] = lambda some: add_embeddings(frames, some, networks)
+        chosen = select(faces, choice, **used)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")
         return io.NodeOutput(chosen, chosen.count)

@@ -45,6 +45,7 @@ from ...faces.fuse import classic
 from ...faces.identity.identity import Identity
 from ...faces.identity.people import Person
 from ...faces.landmarks.bundled import landmarks68
+from ...faces.masks.covers import OUTER_FEATHER
 from ...faces.paste import Canvas
 from ...faces.restore import Restoring, restore_faces
 from ...faces.swap.swap import swap_faces, swapped_crops
@@ -251,7 +252,7 @@ def seam_bars(data: Path) -> list[dict[str, Any]]:
     for path in paths:
         picture, face = portrait(path)
         (points,) = landmarks68([(picture, face)])
-        steepest = max(0.1, 1.02 * np.pi / 2 / (classic.OUTER_FEATHER * warp.eye_distance(points)))
+        steepest = max(0.1, 1.02 * np.pi / 2 / (OUTER_FEATHER * warp.eye_distance(points)))
         for shift in rng.uniform(-0.5, 0.5, (SEAM_SHIFTS, 2)):
             painted = np.zeros(picture.shape[:2], np.float32)
             source = classic.Source(picture, points)

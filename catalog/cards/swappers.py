@@ -1,4 +1,4 @@
-"""Networks that put one face in place of another, and the converters that make their identities."""
+"""Networks that replace one face by another, and the converters that make their identities."""
 
 from __future__ import annotations
 

@@ -85,16 +85,16 @@ def adapters() -> list[Adapter]:
     factory = _factory()
     if factory is None:
         return []
-    found: list[Adapter] = []
+    listed: list[Adapter] = []
     try:
-        while (pointer := _adapter(factory, len(found))) is not None:
+        while (pointer := _adapter(factory, len(listed))) is not None:
             try:
-                found.append(_described(pointer))
+                listed.append(_described(pointer))
             finally:
                 _release(pointer)
     finally:
         _release(factory)
-    return found
+    return listed
 
 
 def usage(adapter_index: int) -> Usage:
@@ -110,7 +110,7 @@ def usage(adapter_index: int) -> Usage:
 def own_bytes() -> int:
     """Bytes that this process uses of all cards, what was moved to RAM included. Raises as `usage` does."""
     used = (usage(index) for index in _cards())
-    return sum(each.used_local + each.used_non_local for each in used)
+    return sum(usage.used_local + usage.used_non_local for usage in used)
 
 
 @lru_cache(maxsize=1)

@@ -51,12 +51,12 @@ def devices() -> list[Device]:
     library, count = _library(), ctypes.c_uint32()
     if library is None or library.nvmlDeviceGetCount_v2(ctypes.byref(count)) != SUCCESS:
         return []
-    found = []
+    listed = []
     for index in range(count.value):
         handle, levels = _handle(index), device_bytes(index)
         if handle is not None and levels is not None:
-            found.append(Device(index, _text(library.nvmlDeviceGetName, handle), levels[0]))
-    return found
+            listed.append(Device(index, _text(library.nvmlDeviceGetName, handle), levels[0]))
+    return listed
 
 
 def device_bytes(index: int) -> tuple[int, int] | None:
@@ -74,8 +74,8 @@ def own_bytes() -> int:
     """
     indices, pid = _indices(), os.getpid()
     told = [process_bytes(index, pid) for index in indices]
-    if any(each is not None for each in told):
-        return sum(each or 0 for each in told)
+    if any(reading is not None for reading in told):
+        return sum(reading or 0 for reading in told)
     return sum((device_bytes(index) or (0, 0))[1] for index in indices)
 
 
@@ -102,7 +102,7 @@ def _processes(handle: ctypes.c_void_p, kind: str) -> list[ProcessInfo]:
     """The processes of a kind on a card; none where the driver does not list them, as those of before 2020."""
     library = _library()
     calls = (getattr(library, f"nvmlDeviceGet{kind}RunningProcesses_v{version}", None) for version in (3, 2))
-    call = next((each for each in calls if each is not None), None)
+    call = next((reading for reading in calls if reading is not None), None)
     if call is None:
         return []
     count = ctypes.c_uint32(0)

@@ -46,16 +46,17 @@ def container_memory(root: Path = ROOT) -> tuple[int, int] | None:
     unreadable or make no sense are passed over.
     """
     mounts = list(_mounts(_text(root / "proc/self/mountinfo")))
-    found: list[tuple[int, int]] = []
+    allowances: list[tuple[int, int]] = []
     for version, path in _groups(_text(root / "proc/self/cgroup")):
         files = _V2 if version == "v2" else _V1
         for mount in mounts:
             if mount.version == version:
                 folder = root / mount.point.lstrip("/")
-                found += [each for group in _ancestry(folder, mount.top, path) if (each := _allowance(group, files))]
-    if not found:
+                groups = _ancestry(folder, mount.top, path)
+                allowances += [allowance for group in groups if (allowance := _allowance(group, files))]
+    if not allowances:
         return None
-    return min(total for total, _ in found), min(free for _, free in found)
+    return min(total for total, _ in allowances), min(free for _, free in allowances)
 
 
 def _groups(text: str) -> Iterator[tuple[str, str]]:

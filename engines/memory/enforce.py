@@ -52,5 +52,5 @@ def _allocator(device: torch.device) -> Any:
 
 def _fraction(allocator: Any, device: torch.device) -> float:
     """The share that is set now; torch before 2.8 cannot be asked and has none unless somebody set it."""
-    ask = getattr(allocator, "get_per_process_memory_fraction", None)
-    return 1.0 if ask is None else float(ask(device))
+    fraction = getattr(allocator, "get_per_process_memory_fraction", None)
+    return 1.0 if fraction is None else float(fraction(device))

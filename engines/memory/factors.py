@@ -59,7 +59,7 @@ class Factor:
 
     def __post_init__(self) -> None:
         """Raises ValueError for what is no factor."""
-        numbers = all(isinstance(each, (int, float)) and math.isfinite(each) for each in (self.value, self.at))
+        numbers = all(isinstance(number, (int, float)) and math.isfinite(number) for number in (self.value, self.at))
         if not numbers or not isinstance(self.doubted, bool):
             raise ValueError(f"no factor: {self.value!r}, {self.at!r}, {self.doubted!r}")
 
@@ -84,13 +84,14 @@ class Factors:
     def value(self, key: str, without: float, folder: Path | None) -> float:
         """The factor of today. without: the one where nothing was learnt, which all return to."""
         self._read_changes(folder)
-        known = self._known.get(key)
-        if known is None:
+        factor = self._known.get(key)
+        if factor is None:
             return without
-        age = max(0.0, self._clock() - known.at)
+        age = max(0.0, self._clock() - factor.at)
         if age > LIFETIME:
             return without
-        return without + (_bounded(known.value) - without) * 0.5 ** (age / HALF_LIFE)
+        result: float = without + (_bounded(factor.value) - without) * 0.5 ** (age / HALF_LIFE)
+        return result
 
     def measured(self, key: str, ratio: float, folder: Path | None) -> None:
         """Takes in that a run took `ratio` of what was probed."""
@@ -108,8 +109,8 @@ class Factors:
     def may_doubt(self, key: str, folder: Path | None) -> bool:
         """Whether there is a factor that was not yet tried without."""
         self._read_changes(folder)
-        known = self._known.get(key)
-        return known is not None and not known.doubted
+        factor = self._known.get(key)
+        return factor is not None and not factor.doubted
 
     def doubt(self, key: str, folder: Path | None) -> None:
         """Notes that the work is tried without the factor now; once for each."""
@@ -165,21 +166,21 @@ def _lock(folder: Path) -> FileLock:
 def _state_of(path: Path) -> tuple[int, ...]:
     """What changes when a file is replaced; empty where there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return ()
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _merged(
     stored: Mapping[str, Factor], ours: Mapping[str, Factor], now: float, forgotten: float
 ) -> dict[str, Factor]:
     """Of each key what was measured last, newest first, without what is too old, too much or forgotten."""
-    newest = {key: replace(each, at=min(each.at, now)) for key, each in stored.items()}
-    for key, each in ours.items():
-        if key not in newest or each.at >= newest[key].at:
-            newest[key] = each
-    alive = [(key, each) for key, each in newest.items() if each.at >= max(forgotten, now - LIFETIME)]
+    newest = {key: replace(factor, at=min(factor.at, now)) for key, factor in stored.items()}
+    for key, factor in ours.items():
+        if key not in newest or factor.at >= newest[key].at:
+            newest[key] = factor
+    alive = [(key, factor) for key, factor in newest.items() if factor.at >= max(forgotten, now - LIFETIME)]
     return dict(sorted(alive, key=lambda pair: pair[1].at, reverse=True)[:MOST_FACTORS])
 
 
@@ -206,7 +207,7 @@ def _read(path: Path) -> Stored:
 def _write(path: Path, stored: Stored) -> None:
     """Replaces the file at once, so that nobody reads half of it."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    factors = {key: asdict(each) for key, each in stored.factors.items()}
+    factors = {key: asdict(factor) for key, factor in stored.factors.items()}
     content = {"format": FORMAT, "forgotten": stored.forgotten, "factors": factors}
     try:
         temporary.write_text(json.dumps(content, indent=1))

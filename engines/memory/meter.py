@@ -102,7 +102,7 @@ def half_precisions(device: torch.device) -> tuple[tuple[str, ...], tuple[str, .
 def _cpu_has_bf16() -> bool:
     """AVX-512 BF16 or AMX, asked of torch where it can tell (2.4 and later)."""
     asks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return any(ask() for ask in asks if ask is not None)
+    return any(check() for check in asks if check is not None)
 
 
 def cpu_convolves(dtype: torch.dtype) -> bool:
@@ -112,8 +112,8 @@ def cpu_convolves(dtype: torch.dtype) -> bool:
     names = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
     if dtype not in names:
         return True
-    ask = getattr(torch.ops.mkldnn, names[dtype], None)
-    return bool(ask is not None and ask())
+    supports = getattr(torch.ops.mkldnn, names[dtype], None)
+    return bool(supports is not None and supports())
 
 
 def release_unused(device: torch.device) -> None:

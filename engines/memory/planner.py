@@ -145,9 +145,9 @@ def precisions(
         return (wanted,)
     if mode in ("quality", "compatibility"):
         return ("fp32",)
-    halves = [each for each in spec.precisions if each != "fp32"]
-    first = [each for each in halves if each in good][:1]
-    last = [] if first else [each for each in halves if each in possible][:1]
+    halves = [half for half in spec.precisions if half != "fp32"]
+    first = [half for half in halves if half in good][:1]
+    last = [] if first else [half for half in halves if half in possible][:1]
     return (*first, "fp32", *last)
 
 
@@ -182,14 +182,14 @@ def fitted(height: int, width: int, size: tuple[int, int] | None) -> tuple[int, 
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def peak_bytes(work: Work, spec: ModelSpec, plan: Plan, need: Requirement, device_type: str) -> int:
+def peak_bytes(work: Work, spec: ModelSpec, plan: Plan, requirement: Requirement, device_type: str) -> int:
     """Bytes on the device at the worst moment of a plan."""
-    running = need.activations.bytes_for(plan.pixels)
+    running = requirement.activations.bytes_for(plan.pixels)
     if plan.keeps_freed:
         running = int(running * (KEPT_BY_MANY if _runs(work, spec, plan) >= MANY else KEPT))
     if device_type != "cpu":
-        return need.weights + running
-    return need.weights + max(running + staging_bytes(work, spec, plan), work.after_bytes)
+        return requirement.weights + running
+    return requirement.weights + max(running + staging_bytes(work, spec, plan), work.after_bytes)
 
 
 def _runs(work: Work, spec: ModelSpec, plan: Plan) -> int:
@@ -219,18 +219,18 @@ def _working_size(question: Question, available: Available) -> tuple[int, int] |
 
 def _candidates(question: Question, available: Available, working_size: tuple[int, int] | None) -> Iterator[Plan]:
     work, spec, device_type = question.work, question.spec, available.device_type
-    for precision, need in question.requirements.items():
+    for precision, requirement in question.requirements.items():
         for shape, halo, fade in _shapes(question):
             tiled = len(tiles.grid(work.height, work.width, shape, halo, fade, spec.multiple))
             plan = Plan(precision, 1, shape, fade, halo, working_size, False, 0, available.allowed)
-            for candidate in _batched(plan, tiled if work.tiled else work.count, spec, need, device_type):
-                peak = peak_bytes(work, spec, candidate, need, device_type)
+            for candidate in _batched(plan, tiled if work.tiled else work.count, spec, requirement, device_type):
+                peak = peak_bytes(work, spec, candidate, requirement, device_type)
                 candidate = replace(candidate, predicted_peak=peak)
-                if not candidate.keeps_freed or _has_room_to_keep(work, spec, candidate, need):
+                if not candidate.keeps_freed or _has_room_to_keep(work, spec, candidate, requirement):
                     yield candidate
 
 
-def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_type: str) -> Iterator[Plan]:
+def _batched(plan: Plan, count: int, spec: ModelSpec, requirement: Requirement, device_type: str) -> Iterator[Plan]:
     """The plan with each batch that is worth trying, best first: on a CPU those that keep what is freed before the
     others. count: of items or tiles."""
 
@@ -239,15 +239,15 @@ def _batched(plan: Plan, count: int, spec: ModelSpec, need: Requirement, device_
         return _batches(min(most, spec.largest_batch or most, count))
 
     if device_type == "cpu":
-        cached = int(CPU_ACTIVATIONS / max(1.0, need.activations.per_pixel))
+        cached = int(CPU_ACTIVATIONS / max(1.0, requirement.activations.per_pixel))
         worth, returning = min(CPU_PIXELS, cached), min(RETURNING_PIXELS, cached)
-        if not need.steers_memory:
-            yield from (replace(plan, batch=each) for each in batches(worth))
+        if not requirement.steers_memory:
+            yield from (replace(plan, batch=together) for together in batches(worth))
             return
-        yield from (replace(plan, batch=each, keeps_freed=True) for each in batches(worth))
-        yield from (replace(plan, batch=each) for each in batches(returning))
+        yield from (replace(plan, batch=together, keeps_freed=True) for together in batches(worth))
+        yield from (replace(plan, batch=together) for together in batches(returning))
     else:
-        yield from (replace(plan, batch=each) for each in batches(OTHER_PIXELS))
+        yield from (replace(plan, batch=together) for together in batches(OTHER_PIXELS))
 
 
 def _shapes(question: Question) -> Iterator[tuple[tuple[int, int], int, int]]:
@@ -268,7 +268,7 @@ def _shapes(question: Question) -> Iterator[tuple[tuple[int, int], int, int]]:
         )
     if budget.mode == "performance" and not tile:
         yield whole, halo, overlap
-    for side in (wanted, *(each for each in TILES if each < wanted)):
+    for side in (wanted, *(smaller for smaller in TILES if smaller < wanted)):
         side = _round_up(side, spec.multiple)
         fade = min(overlap, max(0, (side - 2 * halo - 2 * spec.multiple) // 3))
         if side >= tiles.smallest_tile(halo, fade, spec.multiple):
@@ -277,9 +277,9 @@ def _shapes(question: Question) -> Iterator[tuple[tuple[int, int], int, int]]:
             yield (height, width), halo, fade
 
 
-def _has_room_to_keep(work: Work, spec: ModelSpec, plan: Plan, need: Requirement) -> bool:
-    returning = peak_bytes(work, spec, replace(plan, keeps_freed=False), need, "cpu")
-    more = (KEPT_AT_MOST - 1) * need.activations.bytes_for(plan.pixels)
+def _has_room_to_keep(work: Work, spec: ModelSpec, plan: Plan, requirement: Requirement) -> bool:
+    returning = peak_bytes(work, spec, replace(plan, keeps_freed=False), requirement, "cpu")
+    more = (KEPT_AT_MOST - 1) * requirement.activations.bytes_for(plan.pixels)
     return returning + more <= plan.allowed
 
 
@@ -306,7 +306,7 @@ def _degradations(best: Plan, plan: Plan) -> tuple[str, ...]:
 
 
 def _refusal(spec: ModelSpec, cheapest: Plan, budget: MemoryBudget) -> BudgetError:
-    need, have = cheapest.predicted_peak, cheapest.allowed
+    needed, have = cheapest.predicted_peak, cheapest.allowed
     how = "for one face" if spec.card.is_face_restorer else "with a tile of {}x{}".format(*cheapest.tile[::-1])
     advice = (
         "Let it degrade instead of fail, raise the budget, or use a smaller model."
@@ -314,9 +314,9 @@ def _refusal(spec: ModelSpec, cheapest: Plan, budget: MemoryBudget) -> BudgetErr
         else "Raise the budget, free memory, or use a smaller model such as the bundled one."
     )
     return BudgetError(
-        f"{spec.name} needs {format_bytes(need)} ({need} bytes) {how} in {cheapest.precision}, but the memory "
+        f"{spec.name} needs {format_bytes(needed)} ({needed} bytes) {how} in {cheapest.precision}, but the memory "
         f"budget gives {format_bytes(have)} ({have} bytes). {advice}",
-        need,
+        needed,
         have,
     )
 

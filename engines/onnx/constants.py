@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .compile import Plan, Weight
 from .file import Node
 from .operators import find
 from .operators.registry import Call
+from .steps import Plan, Weight
 from .tensors import OnnxTensor
 
 Load = Callable[[OnnxTensor], torch.Tensor]

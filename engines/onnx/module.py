@@ -16,11 +16,12 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ...errors import ModelFileError
 from . import compile as onnx_plan
-from .compile import MISFITS, Plan, Step
+from .compile import MISFITS
 from .constants import made_weights
 from .file import OnnxGraph
 from .limits import HOST_BYTES, UNPREDICTED_BYTES
 from .operators.registry import Call
+from .steps import Plan, Step
 from .tensors import OnnxTensor
 
 unsupported = onnx_plan.unsupported

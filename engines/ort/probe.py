@@ -10,7 +10,7 @@ import re
 from dataclasses import asdict, dataclass
 from functools import cache
 
-from ..worker.parent import ask
+from ..worker.parent import run_once
 from .providers import PROVIDERS, Provider, Request
 from .runtime import installed
 from .task import ProbeTask
@@ -37,7 +37,7 @@ class Probe:
 
 def probe(provider: Provider, request: Request, seconds: float = SECONDS) -> Probe:
     """Runs the one-node network on a provider in a child process, with the settings of `request`."""
-    answer = ask(ProbeTask, {"provider": provider.key, "request": asdict(request)}, seconds)
+    answer = run_once(ProbeTask, {"provider": provider.key, "request": asdict(request)}, seconds)
     if answer.failure:
         return Probe(provider.key, False, explained(one_line(answer.failure), answer.log))
     return Probe(provider.key, True, is_watched=answer.value["watched"])
@@ -61,10 +61,10 @@ def explained(reason: str, log: str) -> str:
     The error is then only that the CPU would have been taken, which says nothing.
     """
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log)
-    if found := MISSING_LIBRARY.search(plain):
-        reason = f"a library does not load: {one_line(found[1])}"
-    elif found := CUDA_FAILURE.search(plain):
-        reason = found[1]
-    if found := REQUIREMENT.search(plain):
-        reason = f"{reason}; it requires {found[1]}"
+    if match := MISSING_LIBRARY.search(plain):
+        reason = f"a library does not load: {one_line(match[1])}"
+    elif match := CUDA_FAILURE.search(plain):
+        reason = match[1]
+    if match := REQUIREMENT.search(plain):
+        reason = f"{reason}; it requires {match[1]}"
     return reason

@@ -118,8 +118,8 @@ def loaded() -> Any:
     """The module onnxruntime. Raises DependencyError with what is wrong and how to mend it."""
     module, _ = _imported()
     if module is None or not hasattr(module, "InferenceSession"):
-        found = installed()
-        raise DependencyError(f"{found.sentence} Type: {found.mend.replace(chr(10), ', then ')}")
+        installation = installed()
+        raise DependencyError(f"{installation.sentence} Type: {installation.mend.replace(chr(10), ', then ')}")
     return module
 
 
@@ -135,12 +135,12 @@ def _imported() -> tuple[Any, Exception | None]:
 @cache
 def owners() -> tuple[Wheel, ...]:
     """The wheels that bring the module onnxruntime, by name; looked for once, as it is imported once."""
-    found = {}
+    versions = {}
     for distribution in metadata.distributions():
         name = str(distribution.metadata["Name"] or "")
         if name.lower().startswith(WHEELS_BEGIN_WITH) and _owns(distribution):
-            found[name.lower().replace("_", "-")] = distribution.version
-    return tuple(Wheel(name, version) for name, version in sorted(found.items()))
+            versions[name.lower().replace("_", "-")] = distribution.version
+    return tuple(Wheel(name, version) for name, version in sorted(versions.items()))
 
 
 def _owns(distribution: metadata.Distribution) -> bool:

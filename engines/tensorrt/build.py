@@ -122,7 +122,7 @@ def facts_of(trt: Any, engine: Any) -> EngineFacts:
 def _monitor(trt: Any, file: Path) -> Any:
     """TensorRT tells it what it is doing; it writes the outermost phase's steps for the parent to read."""
 
-    class Monitor(trt.IProgressMonitor):
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # tensorrt has no types
         def __init__(self) -> None:
             super().__init__()
             self._steps: dict[str, int] = {}

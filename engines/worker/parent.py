@@ -29,7 +29,7 @@ from .process import USUAL, Child, Died, OverBudget, Patience, Start, never_stop
 from .shared_frames import SharedFrames, placed
 
 # glibc keeps freed blocks of up to 32 MiB for later. Where they go back to the system at once, GFPGAN took 700 MiB
-# in place of 950, and a twentieth more time.
+# instead of 950, and a twentieth more time.
 FRUGAL = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}
 
 
@@ -91,7 +91,8 @@ class Worker:
         what the task says of a model or of its own dependencies.
         """
         with self._lock:
-            return self._twice(lambda: self._run_once(inputs, check_interrupt))
+            result: list[np.ndarray] = self._twice(lambda: self._run_once(inputs, check_interrupt))
+            return result
 
     def close(self) -> None:
         """Ends the child and gives the shared memory back; waits for a run in another thread."""
@@ -168,7 +169,8 @@ class Worker:
             return self._too_much(f"ran out of memory in its worker process ({reason})")
         own = getattr(errors, kind, None) if kind else None
         if own is not None:
-            return own(reason)
+            result: SlimFusionError = own(reason)
+            return result
         return DeviceError(
             f"{self.name} failed in its worker process ({reason}). Update the driver or choose another engine."
         )
@@ -197,7 +199,7 @@ class Answer:
     log: str
 
 
-def ask(task: type[Any], settings: Mapping[str, Any], seconds: float) -> Answer:
+def run_once(task: type[Any], settings: Mapping[str, Any], seconds: float) -> Answer:
     """Loads a task in a child process once, for what it says; the child is ended then, or after `seconds`."""
     frames = SharedFrames()
     with tempfile.TemporaryFile() as log:

@@ -44,7 +44,8 @@ class Sums:
 
     @property
     def width(self) -> int:
-        return self.frame.shape[1] // self.shrink * self.shrink
+        result: int = self.frame.shape[1] // self.shrink * self.shrink
+        return result
 
 
 def sums(frame: np.ndarray, shrink: int = 1, gain: float = 1.0, turns: int = 0) -> Sums:
@@ -142,7 +143,8 @@ def _patch(source: Sums, box: np.ndarray, size: int, shrink: int) -> np.ndarray:
     if x1 - x0 < shrink or y1 - y0 < shrink:
         return np.zeros((size, size, 3), np.float32)
     table = cv2.integral(shrunk(source.frame[y0:y1, x0:x1], shrink, source.gain))
-    return _means(table, np.floor_divide(box[None] - [x0, y0, x0, y0], shrink), size)[0]
+    result: np.ndarray = _means(table, np.floor_divide(box[None] - [x0, y0, x0, y0], shrink), size)[0]
+    return result
 
 
 def _means(table: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
@@ -159,11 +161,13 @@ def _means(table: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
     flat = table.reshape(-1, 3)
 
     def at(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return flat.take(rows[:, :, None] * (width + 1) + columns[:, None, :], 0)
+        result: np.ndarray = flat.take(rows[:, :, None] * (width + 1) + columns[:, None, :], 0)
+        return result
 
     total = at(bottoms, rights) - at(tops, rights) - at(bottoms, lefts) + at(tops, lefts)
     area = (heights[:, :, None] * widths[:, None, :]).astype(np.float32)
-    return total.astype(np.float32) / area[..., None]
+    result: np.ndarray = total.astype(np.float32) / area[..., None]
+    return result
 
 
 def exposure_gain(frame: np.ndarray) -> float:

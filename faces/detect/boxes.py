@@ -13,7 +13,8 @@ def to_square(boxes: np.ndarray, scale: float = 1.0) -> np.ndarray:
 def apply_deltas(boxes: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Boxes with each edge moved by a fraction of the box's width or height."""
     size = boxes[:, 2:] - boxes[:, :2]
-    return boxes + moves * np.concatenate([size, size], 1)
+    result: np.ndarray = boxes + moves * np.concatenate([size, size], 1)
+    return result
 
 
 def iou(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray:
@@ -23,7 +24,8 @@ def iou(box: np.ndarray, boxes: np.ndarray, of_smaller: bool) -> np.ndarray:
     height = np.minimum(box[3], y1) - np.maximum(box[1], y0)
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     area, areas = (box[2] - box[0]) * (box[3] - box[1]), (x1 - x0) * (y1 - y0)
-    return shared / np.maximum(np.minimum(area, areas) if of_smaller else area + areas - shared, 1e-9)
+    result: np.ndarray = shared / np.maximum(np.minimum(area, areas) if of_smaller else area + areas - shared, 1e-9)
+    return result
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, limit: float, of_smaller: bool = False) -> np.ndarray:

@@ -50,13 +50,13 @@ def open_network_detector(
             f"The detector {settings.detector} needs a model file, and nothing was given to find it with. Choose "
             "mtcnn, which needs none, or give find_file."
         )
-    found = settings.find_file(settings.detector)
-    assert found.card is not None
-    model = open_model(found.path, host=host, opening=Opening(budget=budget))
+    file = settings.find_file(settings.detector)
+    assert file.card is not None
+    model = open_model(file.path, host=host, opening=Opening(budget=budget))
     size = model.spec.size or (SIDE, SIDE)
     turns = (0,) if settings.turned == "never" else ALL_TURNS
     height, width = frames.shape[1:3]
-    views = len(NetworkDetector(found.card, iter, size, settings.tiled).views(height, width, turns))
+    views = len(NetworkDetector(file.card, iter, size, settings.tiled).views(height, width, turns))
     work = Work(*size, len(frames) * views, tiled=False)
     with plan(Job(model, work, budget, host, stage="detect", is_main=False)).open(report) as run:
-        yield NetworkDetector(found.card, run.infer, size, settings.tiled)
+        yield NetworkDetector(file.card, run.infer, size, settings.tiled)

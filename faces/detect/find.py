@@ -42,18 +42,18 @@ def find_faces(frames: torch.Tensor, host: Host, detector: Detector, settings: D
     """
     search = _Search(detector, settings, host.check_interrupt)
     turns = ALL_TURNS if settings.turned == "always" else (0,)
-    found: list[tuple[Face, ...]] = []
+    per_frame: list[tuple[Face, ...]] = []
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         host.check_interrupt()
         chunk = frames[first : first + FRAMES_AT_ONCE]
         looks = detector.look(chunk, turns, settings.score, settings.min_face or None, host.check_interrupt)
         for frame, look in zip(chunk, looks, strict=True):
-            candidates = search.turned(frame, look) if settings.turned == "auto" else look.found
-            faces = as_faces(candidates, len(found), frame.shape[:2])
+            candidates = search.turned(frame, look) if settings.turned == "auto" else look.detections
+            faces = as_faces(candidates, len(per_frame), frame.shape[:2])
             fitting = [face for face in faces if can_align(face.landmarks) and within(face, settings.max_face)]
-            found.append(tuple(by_place(fitting[: settings.max_faces or None])))
-        host.progress("detect", len(found), len(frames))
-    return Faces(tuple(found), *frames.shape[1:3])
+            per_frame.append(tuple(by_place(fitting[: settings.max_faces or None])))
+        host.progress("detect", len(per_frame), len(frames))
+    return Faces(tuple(per_frame), *frames.shape[1:3])
 
 
 @dataclass(eq=False)
@@ -71,25 +71,25 @@ class _Search:
 
     def turned(self, frame: torch.Tensor, look: Look) -> Detections:
         """The candidates of a frame (H, W, C) whose upright look is known."""
-        found, shown = look.found, False
-        if len(found) and not look.dropped and not look.doubtful:
+        detections, shown = look.detections, False
+        if len(detections) and not look.dropped and not look.doubtful:
             self.vain = 0
-            return found
+            return detections
         everywhere = self.vain % EMPTY_FRAMES == 0 or look.dropped > 0
         turns = ALL_TURNS[1:] if everywhere else (self.last,) if self.last else ()
         for turn in sorted(turns, key=lambda turn: turn != self.last):
-            seen = merged(joined([found, self._look(frame, turn)]))
-            if len(seen) > len(found):
-                self.last, found, shown = turn, seen, True
+            seen = merged(joined([detections, self._look(frame, turn)]))
+            if len(seen) > len(detections):
+                self.last, detections, shown = turn, seen, True
             if shown and not look.dropped:
                 break
         self.vain = 0 if shown else self.vain + 1
-        return found
+        return detections
 
     def _look(self, frame: torch.Tensor, turn: int) -> Detections:
         least = max(TURNED_SCORE, self.settings.score)
         (look,) = self.detector.look(frame[None], (turn,), least, self.settings.min_face or None, self.check)
-        return look.found
+        return look.detections
 
 
 def within(face: Face, max_face: int) -> bool:

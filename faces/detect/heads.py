@@ -28,15 +28,15 @@ def decode_scrfd(outputs: Sequence[np.ndarray], size: tuple[int, int], least_sco
     Raises ModelFileError for outputs of other shapes.
     """
     scores, distances, offsets = (_by_stride(outputs, width, 1)[0] for width in (1, 4, 10))
-    found = []
+    per_stride = []
     for stride, score, distance, offset in zip(STRIDES, scores, distances, offsets, strict=True):
         places = _anchors(size, stride, len(score))
         sure = np.flatnonzero(score[:, 0] >= least_score)
         centre, distance = places[sure], distance[sure] * stride
         boxes = np.concatenate([centre - distance[:, :2], centre + distance[:, 2:]], 1)
         points = centre[:, None] + offset[sure].reshape(-1, 5, 2) * stride
-        found.append(Detections(boxes, points, score[sure, 0]))
-    return joined(found)
+        per_stride.append(Detections(boxes, points, score[sure, 0]))
+    return joined(per_stride)
 
 
 def decode_yoloface(outputs: Sequence[np.ndarray], size: tuple[int, int], least_score: float) -> Detections:
@@ -64,7 +64,7 @@ def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_sco
     (first, second), (shapes,), (offsets,) = (
         _by_stride(outputs, width, count) for width, count in ((1, 2), (4, 1), (10, 1))
     )
-    found = []
+    per_stride = []
     for stride, one, other, shape, offset in zip(STRIDES, first, second, shapes, offsets, strict=True):
         score = one[:, 0] * other[:, 0]
         places = _anchors(size, stride, len(score))
@@ -73,18 +73,18 @@ def decode_yunet(outputs: Sequence[np.ndarray], size: tuple[int, int], least_sco
         centre, extent = corner + shape[sure, :2] * stride, np.exp(shape[sure, 2:]) * stride
         points = corner[:, None] + offset[sure].reshape(-1, 5, 2) * stride
         boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1)
-        found.append(Detections(boxes, points, score[sure]))
-    return joined(found)
+        per_stride.append(Detections(boxes, points, score[sure]))
+    return joined(per_stride)
 
 
 def _by_stride(outputs: Sequence[np.ndarray], width: int, times: int) -> list[list[np.ndarray]]:
     """The outputs (places, width), `times` for each stride, as `times` lists in the order of the strides."""
-    tables = [np.asarray(each, np.float32) for each in outputs]
+    tables = [np.asarray(table, np.float32) for table in outputs]
     # One place and one number may come as (places,), and a batch of one may still be there.
-    tables = [each.reshape(-1, each.shape[-1] if each.ndim > 1 else 1) for each in tables]
-    tables = sorted((each for each in tables if each.shape[1] == width), key=len, reverse=True)
+    tables = [table.reshape(-1, table.shape[-1] if table.ndim > 1 else 1) for table in tables]
+    tables = sorted((table for table in tables if table.shape[1] == width), key=len, reverse=True)
     if len(tables) != times * len(STRIDES):
-        shapes = ", ".join(str(np.shape(each)) for each in outputs)
+        shapes = ", ".join(str(np.shape(table)) for table in outputs)
         raise ModelFileError(
             f"This detector's outputs ({shapes}) are not those of its kind: {times * len(STRIDES)} of {width} numbers "
             "per anchor were expected."

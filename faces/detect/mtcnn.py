@@ -64,7 +64,7 @@ class Mtcnn:
         check_settings(score, min_face, max_faces)
         smallest = smallest_face(frames, min_face)
         call = check or nothing
-        found: list[list[Face]] = []
+        per_frame: list[list[Face]] = []
         shrink = max(1, smallest // BASE_FACE)
         height, width = (length // shrink for length in frames.shape[1:3])
         together = max(1, TABLE_PIXELS // max(1, height * width))
@@ -72,8 +72,8 @@ class Mtcnn:
             pictures = [frame.numpy() for frame in frames[first : first + together]]
             views = [sums(picture, shrink, exposure_gain(picture)) for picture in pictures]
             for faces in self._found(views, smallest, score, first, call):
-                found.append(faces[:max_faces] if max_faces else faces)
-        return found
+                per_frame.append(faces[:max_faces] if max_faces else faces)
+        return per_frame
 
     @torch.inference_mode()
     def look(
@@ -106,8 +106,8 @@ class Mtcnn:
                 weak.append(turned_back(as_candidates(face for face in seen if face.score < score), shape, turn))
                 del view  # its table goes before the next one comes
             # Two candidates that were read again may have come to the same face.
-            found = merged(joined(parts))
-            looks.append(Look(found, dropped, count_doubtful(joined(weak), found)))
+            detections = merged(joined(parts))
+            looks.append(Look(detections, dropped, count_doubtful(joined(weak), detections)))
         return looks
 
     def _found(self, views: list[Sums], smallest: int, score: float, first: int, check: Check) -> list[list[Face]]:
@@ -147,12 +147,12 @@ class Mtcnn:
 
     def _proposed(self, views: list[Sums], min_face: int, check: Check) -> tuple[np.ndarray, np.ndarray]:
         """P-net over the pyramid: square boxes (N, 4) and the index of each box's frame (N,)."""
-        found: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
+        per_view: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
         for scale, height, width in levels(views[0].height, views[0].width, min_face):
             for owner, cells in enumerate(self._cells(views, scale, height, width, check)):
-                found[owner].append(cells[nms(cells[:, :4], cells[:, 4], 0.5)])
+                per_view[owner].append(cells[nms(cells[:, :4], cells[:, 4], 0.5)])
         boxes = []
-        for parts in found:
+        for parts in per_view:
             cells = np.concatenate(parts)
             cells = cells[nms(cells[:, :4], cells[:, 4], 0.7)]
             boxes.append(to_square(apply_cell_deltas(cells[:, :4], cells[:, 5:])))
@@ -166,7 +166,7 @@ class Mtcnn:
         """
         band = max(1, P_PIXELS_AT_ONCE // width // STRIDE) * STRIDE
         together = max(1, P_PIXELS_AT_ONCE // (height * width))
-        found: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
+        per_view: list[list[np.ndarray]] = [[np.empty((0, 9))] for _ in views]
         for first in range(0, len(views), together):
             for top in range(0, height - CELL + 1 + height % 2, band):
                 check()
@@ -177,10 +177,10 @@ class Mtcnn:
                 cells = cell_boxes(x * STRIDE, y * STRIDE + top, scale)
                 cells = np.concatenate([cells, scores[owner, y, x, None], moves[owner, y, x]], 1)
                 for i in range(len(pieces)):
-                    found[first + i].append(cells[owner == i])
-                    if sum(map(len, found[first + i])) > MOST_CELLS:
-                        found[first + i] = [best_cells(np.concatenate(found[first + i]))]
-        return [np.concatenate(parts) for parts in found]
+                    per_view[first + i].append(cells[owner == i])
+                    if sum(map(len, per_view[first + i])) > MOST_CELLS:
+                        per_view[first + i] = [best_cells(np.concatenate(per_view[first + i]))]
+        return [np.concatenate(parts) for parts in per_view]
 
     def _refined(
         self, views: list[Sums], boxes: np.ndarray, owners: np.ndarray, check: Check
@@ -207,11 +207,11 @@ class Mtcnn:
         points = in_pixels(np.floor(boxes), places)[sure].astype(np.float32)
         boxes, owners, scores = apply_deltas(np.floor(boxes), moves)[sure], owners[sure], scores[sure]
         height, width = views[0].frame.shape[:2]
-        found: list[list[Face]] = [[] for _ in views]
+        per_view: list[list[Face]] = [[] for _ in views]
         for i in kept_by_frame(boxes, scores, owners, len(views), of_smaller=True):
             box = boxes[i].clip(0, [width, height, width, height]).astype(np.float32)
-            found[owners[i]].append(Face(first + int(owners[i]), box, points[i], float(scores[i])))
-        return [sorted(faces, key=rank) for faces in found]
+            per_view[owners[i]].append(Face(first + int(owners[i]), box, points[i], float(scores[i])))
+        return [sorted(faces, key=rank) for faces in per_view]
 
 
 def smallest_face(frames: torch.Tensor, min_face: int | None) -> int:
@@ -233,7 +233,8 @@ def kept_by_frame(
 
 def in_pixels(boxes: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Points (N, 5, 2) in fractions of square boxes (N, 4), as pixels whose centres are whole numbers."""
-    return boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
+    result: np.ndarray = boxes[:, None, :2] + places * (boxes[:, None, 2:] - boxes[:, None, :2]) - 0.5
+    return result
 
 
 @dataclass(frozen=True, eq=False)

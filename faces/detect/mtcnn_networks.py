@@ -34,7 +34,7 @@ def as_array(x: torch.Tensor) -> np.ndarray:
 
 def channels_last(weights: Weights) -> Weights:
     """The same with convolutions laid out as the frames are, whose channels lie side by side."""
-    return [each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each for each in weights]
+    return [weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight for weight in weights]
 
 
 def phased(weights: Weights) -> Weights:

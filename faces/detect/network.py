@@ -76,31 +76,30 @@ class NetworkDetector:
         results = self.infer(self._inputs(frames, views, check or nothing))
         looks = []
         for frame in frames:
-            found = merged(joined([self.decoded(next(results), view, frame.shape[:2], score) for view in views]))
-            longer = np.ptp(found.boxes.reshape(-1, 2, 2), 1).max(1)
-            found = found[longer >= (min_face or 0)]
-            right = np.array([plausible(points) for points in found.landmarks], bool)
-            looks.append(Look(found[right], int((~right).sum())))
+            detections = merged(joined([self.decoded(next(results), view, frame.shape[:2], score) for view in views]))
+            longer = np.ptp(detections.boxes.reshape(-1, 2, 2), 1).max(1)
+            detections = detections[longer >= (min_face or 0)]
+            right = np.array([plausible(points) for points in detections.landmarks], bool)
+            looks.append(Look(detections[right], int((~right).sum())))
         return looks
 
     def views(self, height: int, width: int, turns: Sequence[int] = (0,)) -> list[View]:
         """All parts of a frame that are looked at; the whole one first."""
-        found = []
+        views = []
         for turn in turns:
             shape = (width, height) if turn % 2 else (height, width)
-            found += [View(turn, *part, self._scale(part)) for part in self._parts(*shape)]
-        return found
+            views += [View(turn, *part, self._scale(part)) for part in self._parts(*shape)]
+        return views
 
     def decoded(self, outputs: Tensors, view: View, shape: Sequence[int], score: float) -> Detections:
         """The network's outputs for a view, as candidates in pixels of the frame (height, width)."""
-        arrays = [each.numpy() for each in outputs]
-        found = DECODERS[self.card.name](arrays, self.size, score)
-        found = found[(np.isfinite(found.boxes).all(1) & np.isfinite(found.landmarks).all((1, 2)))]
-        found = found[nms(found.boxes, found.scores, SAME_FACE)]
+        arrays = [output.numpy() for output in outputs]
+        detections = DECODERS[self.card.name](arrays, self.size, score)
+        detections = detections[(np.isfinite(detections.boxes).all(1) & np.isfinite(detections.landmarks).all((1, 2)))]
+        detections = detections[nms(detections.boxes, detections.scores, SAME_FACE)]
         shift = np.array([view.x0, view.y0], np.float32)
-        placed = Detections(
-            found.boxes / view.scale + np.tile(shift, 2), found.landmarks / view.scale + shift, found.scores
-        )
+        boxes, points = detections.boxes / view.scale, detections.landmarks / view.scale
+        placed = Detections(boxes + np.tile(shift, 2), points + shift, detections.scores)
         return turned_back(whole_only(placed, view, turned_shape(shape, view.turns)), shape, view.turns)
 
     def _parts(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
@@ -152,16 +151,16 @@ def starts(length: int, tile: int) -> list[int]:
     return [round(index * (length - tile) / (count - 1)) for index in range(count)] if count > 1 else [0]
 
 
-def whole_only(found: Detections, view: View, shape: tuple[int, int]) -> Detections:
+def whole_only(detections: Detections, view: View, shape: tuple[int, int]) -> Detections:
     """Without the faces that the view's edges cut off; edges of the frame (height, width) cut nothing off."""
     edge = 2 / view.scale
     height, width = shape
-    inside = np.ones(len(found), bool)
+    inside = np.ones(len(detections), bool)
     for column, near, limit in ((0, view.x0, 0), (1, view.y0, 0)):
-        inside &= (near <= limit) | (found.boxes[:, column] >= near + edge)
+        inside &= (near <= limit) | (detections.boxes[:, column] >= near + edge)
     for column, near, limit in ((2, view.x1, width), (3, view.y1, height)):
-        inside &= (near >= limit) | (found.boxes[:, column] <= near - edge)
-    return found[inside]
+        inside &= (near >= limit) | (detections.boxes[:, column] <= near - edge)
+    return detections[inside]
 
 
 def plausible(points: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Whether five points are those of a face, told by reading them again in the face's own upright crop.
+"""Whether five points are those of a face, found out by reading them again in the face's own upright crop.
 
 MTCNN knows upright faces. On faces that lie or stand on their heads it returns points that look like a face's and are
 not. Reading them again settles it: O-net looks at the crop that the points align. Right points come back where they
@@ -85,7 +85,8 @@ def _start(points: np.ndarray, quarter: int) -> np.ndarray:
     middle = TEMPLATE.mean(0)
     cosine, sine = round(np.cos(quarter * np.pi / 2)), round(np.sin(quarter * np.pi / 2))
     turned = (TEMPLATE - middle) @ np.array([[cosine, sine], [-sine, cosine]]) + middle
-    return turned @ back[:, :2].T + back[:, 2]
+    result: np.ndarray = turned @ back[:, :2].T + back[:, 2]
+    return result
 
 
 def _read(

@@ -12,7 +12,7 @@ from .boxes import iou, nms
 
 SAME_FACE = 0.4  # boxes that overlap more are one face
 # Least score of what may be a face that lies, and its least part of the largest face's side. Of 36 portraits that lay
-# beside an upright one 18 of the 23 missed were told by it, of 135 upright portraits 2: each costs three looks more.
+# beside an upright one 18 of the 23 missed were found by it, of 135 upright portraits 2: each costs three looks more.
 DOUBTFUL_SCORE, DOUBTFUL_SIDE = 0.2, 0.4
 FRAGMENT = 0.7  # so much of a box inside a better one: a part of that face
 
@@ -45,7 +45,7 @@ class Look:
     doubtful: beside the faces, so many places of their size that look a little like one: a face that lies may be there.
     """
 
-    found: Detections
+    detections: Detections
     dropped: int = 0
     doubtful: int = 0
 
@@ -63,46 +63,46 @@ def turned_shape(shape: Sequence[int], turns: int) -> tuple[int, int]:
     return (shape[1], shape[0]) if turns % 2 else (shape[0], shape[1])
 
 
-def turned_back(found: Detections, shape: Sequence[int], turns: int) -> Detections:
+def turned_back(detections: Detections, shape: Sequence[int], turns: int) -> Detections:
     """Detections in the pixels of a frame (height, width) that np.rot90 had turned `turns` times.
 
     The points keep their order: the left eye is the one on the left when the face is upright.
     """
-    boxes, points = found.boxes.reshape(-1, 2, 2), found.landmarks
+    boxes, points = detections.boxes.reshape(-1, 2, 2), detections.landmarks
     for turn in range(turns, 0, -1):
         height, _ = turned_shape(shape, turn)  # np.rot90 puts column x at row W - 1 - x
         boxes = np.stack([height - boxes[..., 1], boxes[..., 0]], -1)
         points = np.stack([height - 1 - points[..., 1], points[..., 0]], -1)
     boxes = np.concatenate([boxes.min(1), boxes.max(1)], 1) if len(boxes) else boxes.reshape(0, 4)
-    return Detections(boxes, points, found.scores)
+    return Detections(boxes, points, detections.scores)
 
 
-def merged(found: Detections) -> Detections:
+def merged(detections: Detections) -> Detections:
     """One candidate for each face: the best of those that overlap, and no part of a larger one."""
-    found = found[nms(found.boxes, found.scores, SAME_FACE)]
-    areas = np.ptp(found.boxes.reshape(-1, 2, 2), 1).prod(1)
-    inside = np.zeros(len(found), bool)
-    for index, box in enumerate(found.boxes):
-        better = (areas > areas[index]) & (found.scores > found.scores[index])
-        inside[index] = (better & (iou(box, found.boxes, of_smaller=True) > FRAGMENT)).any()
-    return found[~inside]
+    detections = detections[nms(detections.boxes, detections.scores, SAME_FACE)]
+    areas = np.ptp(detections.boxes.reshape(-1, 2, 2), 1).prod(1)
+    inside = np.zeros(len(detections), bool)
+    for index, box in enumerate(detections.boxes):
+        better = (areas > areas[index]) & (detections.scores > detections.scores[index])
+        inside[index] = (better & (iou(box, detections.boxes, of_smaller=True) > FRAGMENT)).any()
+    return detections[~inside]
 
 
-def count_doubtful(weak: Detections, found: Detections) -> int:
+def count_doubtful(weak: Detections, detections: Detections) -> int:
     """How many of the weak candidates have about the size of the faces found, and lie beside them."""
-    if not len(found):
+    if not len(detections):
         return 0
-    sides, largest = (np.ptp(each.boxes.reshape(-1, 2, 2), 1).max(1) for each in (weak, found))
+    sides, largest = (np.ptp(boxed.boxes.reshape(-1, 2, 2), 1).max(1) for boxed in (weak, detections))
     large = np.flatnonzero(sides >= DOUBTFUL_SIDE * largest.max())
-    return sum(float(iou(weak.boxes[index], found.boxes, of_smaller=True).max()) < SAME_FACE for index in large)
+    return sum(float(iou(weak.boxes[index], detections.boxes, of_smaller=True).max()) < SAME_FACE for index in large)
 
 
-def as_faces(found: Detections, frame: int, shape: Sequence[int]) -> list[Face]:
+def as_faces(detections: Detections, frame: int, shape: Sequence[int]) -> list[Face]:
     """Sorted faces with their boxes inside the frame (height, width)."""
     limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
     faces = [
         Face(frame, box.clip(0, limits).astype(np.float32), points.astype(np.float32), float(min(score, 1.0)))
-        for box, points, score in zip(found.boxes, found.landmarks, found.scores, strict=True)
+        for box, points, score in zip(detections.boxes, detections.landmarks, detections.scores, strict=True)
     ]
     return sorted(faces, key=rank)
 

@@ -82,11 +82,11 @@ def fuse(canvas: Canvas, points: np.ndarray, source: Source, weights: Weights, c
     """
     frame = canvas.frame
     own, other = warp.mesh_points(points), warp.mesh_points(source.points)
-    there = warp.placed(other, similarity(source.points, np.asarray(points, np.float64)))
+    aligned = warp.placed(other, similarity(source.points, np.asarray(points, np.float64)))
     nothing = weights.shape == weights.texture == 0
     covered = cover if nothing or cover is not None else cover_of(frame, own)
     free = np.ones((len(own), 1)) if covered is None else covered.free_points(own)
-    wanted = own + weights.shape * free * (there - own)
+    wanted = own + weights.shape * free * (aligned - own)
     wanted[-warp.RING_POINTS :] = own[-warp.RING_POINTS :]
     region = face_region(frame, wanted if weights.shape else wanted[: -warp.RING_POINTS])
     rows, columns = region
@@ -99,13 +99,13 @@ def fuse(canvas: Canvas, points: np.ndarray, source: Source, weights: Weights, c
         here, weight = reshaped(here, own - corner, wanted - corner)
     if weights.texture:
         inner = face_region(frame, wanted[: -warp.RING_POINTS])
-        part = tuple(slice(each.start - at, each.stop - at) for each, at in zip(inner, corner[::-1], strict=True))
+        part = tuple(slice(span.start - at, span.stop - at) for span, at in zip(inner, corner[::-1], strict=True))
         size = inner[1].stop - inner[1].start, inner[0].stop - inner[0].start
         if min(size) > 1:
-            there = wanted - (inner[1].start, inner[0].start)
+            in_part = wanted - (inner[1].start, inner[0].start)
             face = warp.warped_by_mesh(source.picture, other, wanted, (inner[1].start, inner[0].start), size)
             thing = None if covered is None else covered.moved_to(own, wanted, inner)
-            here[part], seen = painted_over(here[part], face, Meshes(there, own, other), weights, thing)
+            here[part], seen = painted_over(here[part], face, Meshes(in_part, own, other), weights, thing)
             np.maximum(weight[part], seen, out=weight[part])
     canvas.blend(region, here, weight)
     return region
@@ -193,7 +193,8 @@ def hair_mask(here: np.ndarray, face: np.ndarray, seen: np.ndarray, wanted: np.n
     forehead = warp.polygon_mask(above, *size)
     mask = np.zeros(size[::-1], np.float32)
     if cheeks.any() and forehead.any():
-        small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (here, face, seen.astype(np.float32))]
+        pictures = here, face, seen.astype(np.float32)
+        small = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pictures]
         for picture in (small[0], matched_colour(small[1], small[0], small[2])):
             mask = np.maximum(mask, strangeness(picture, cheeks))
         much = float(mask[forehead > 0].mean())
@@ -211,7 +212,8 @@ def strangeness(picture: np.ndarray, cheeks: np.ndarray) -> np.ndarray:
     skin = np.median(lab[cheeks], 0)
     spread = np.maximum(1.5 * np.median(np.abs(lab[cheeks] - skin), 0), SKIN_SPREAD)
     distance = np.sqrt((((lab - skin) / spread) ** 2).sum(-1))
-    return ((distance - STRANGE) / STRANGE).clip(0, 1).astype(np.float32)
+    result: np.ndarray = ((distance - STRANGE) / STRANGE).clip(0, 1).astype(np.float32)
+    return result
 
 
 def opening_mask(wanted: np.ndarray, own: np.ndarray, other: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -34,4 +34,5 @@ def blended(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def mixed(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return second + (first - second) * weight[..., None]
+    result: np.ndarray = second + (first - second) * weight[..., None]
+    return result

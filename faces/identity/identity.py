@@ -90,7 +90,8 @@ class Identity:
     @property
     def unit(self) -> np.ndarray:
         """The vector with length 1, float32."""
-        return self.embedding / np.linalg.norm(self.embedding)
+        result: np.ndarray = self.embedding / np.linalg.norm(self.embedding)
+        return result
 
     def check_recogniser(self, recogniser: str) -> None:
         """Raises FacesError unless its vector comes from the recogniser of this card."""

@@ -45,13 +45,14 @@ def box_affine(box: np.ndarray, side: int = FACE_SIDE, crop: int = CROP) -> np.n
 
 def landmarker_crop(frame: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """A box's crop (256, 256, 3) float32 0..1 RGB of a frame (H, W, 3 or 4); dark ones with more contrast."""
-    crop = warped(frame, affine, (CROP, CROP))[..., :3]
+    crop: np.ndarray = warped(frame, affine, (CROP, CROP))[..., :3]
     crop = np.nan_to_num(crop, posinf=1.0, neginf=0.0).clip(0, 1)
     lab = cv2.cvtColor(np.round(crop * 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
     if lab[..., 0].mean() * (100 / 255) >= DARK:
         return crop
     lab[..., 0] = cv2.createCLAHE(2.0).apply(np.ascontiguousarray(lab[..., 0]))
-    return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.float32) / 255
+    result: np.ndarray = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB).astype(np.float32) / 255
+    return result
 
 
 def decoded(outputs: Tensors, name: str) -> tuple[np.ndarray, float]:
@@ -101,7 +102,8 @@ def with_landmarks(
 
 def _back(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
     back = inverse(affine)
-    return (points @ back[:, :2].T + back[:, 2]).astype(np.float32)
+    result: np.ndarray = (points @ back[:, :2].T + back[:, 2]).astype(np.float32)
+    return result
 
 
 def _normalised(faces: Sequence[Face], affines: Sequence[np.ndarray]) -> Iterator[Tensors]:

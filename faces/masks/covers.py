@@ -1,4 +1,4 @@
-"""What stands before one face and stays there: told by statistics, or by a network's mask of the face's crop.
+"""What stands before one face and stays there: found by statistics, or by a network's mask of the face's crop.
 
 Frames are numpy arrays (H, W, 3 or 4) float32 0..1 RGB; a mesh is one of `warp`, in pixels of the frame.
 """
@@ -53,7 +53,8 @@ class Cover:
         wide = cv2.GaussianBlur(wide, (0, 0), max(0.3, sigma))
         x, y = np.round(self.placed(mesh)).astype(int).T
         height, width = wide.shape
-        return 1 - wide[y.clip(0, height - 1), x.clip(0, width - 1)][:, None]
+        result: np.ndarray = 1 - wide[y.clip(0, height - 1), x.clip(0, width - 1)][:, None]
+        return result
 
     def moved_to(self, own: np.ndarray, wanted: np.ndarray, region: Region) -> np.ndarray:
         """The mask for a region of the frame whose mesh `own` was moved to `wanted`, at the region's size."""
@@ -62,8 +63,8 @@ class Cover:
         size = max(1, round(width / self.factor)), max(1, round(height / self.factor))
         scale = np.array(size) / (width, height)
         target = (wanted - (columns.start, rows.start)) * scale + (scale - 1) / 2
-        moved = warp.remapped(self.mask, self.placed(own), target, size[0], size[1], border=0)
-        return cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
+        warped_mask = warp.remapped(self.mask, self.placed(own), target, size[0], size[1], border=0)
+        return cv2.resize(warped_mask, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def free_part(self, affine: np.ndarray, side: int, mesh: np.ndarray) -> np.ndarray:
         """(side, side) float32 0..1 of an aligned crop: 1 on the face where nothing stands before it.
@@ -75,8 +76,8 @@ class Cover:
             return np.ones((side, side), np.float32)
         matrix = _chained(self.to_frame(), affine)
         thing = cv2.warpAffine(self.mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
-        there = warp.placed(mesh[: -warp.RING_POINTS], affine)
-        ramp = hann_ramp(depth_inside(there, side, side), OUTER_FEATHER * warp.eye_distance(there))
+        points = warp.placed(mesh[: -warp.RING_POINTS], affine)
+        ramp = hann_ramp(depth_inside(points, side, side), OUTER_FEATHER * warp.eye_distance(points))
         return ramp * (1 - thing)
 
 
@@ -90,12 +91,12 @@ def empty_cover(frame: np.ndarray, mesh: np.ndarray) -> Cover:
     """A cover of nothing, in no more detail than is needed."""
     rows, columns = face_region(frame, mesh[: -warp.RING_POINTS])
     factor = max(1.0, warp.eye_distance(mesh) / DETAIL)
-    height, width = (max(1, round((each.stop - each.start) / factor)) for each in (rows, columns))
+    height, width = (max(1, round((span.stop - span.start) / factor)) for span in (rows, columns))
     return Cover(np.zeros((height, width), np.float32), factor, columns.start, rows.start)
 
 
 def cover_of(frame: np.ndarray, mesh: np.ndarray) -> Cover | None:
-    """What stands before the frame's face, told by colours and edges; None where nothing does."""
+    """What stands before the frame's face, found by colours and edges; None where nothing does."""
     rows, columns = face_region(frame, mesh[: -warp.RING_POINTS])
     if min(rows.stop - rows.start, columns.stop - columns.start) < 2:
         return None
@@ -103,9 +104,9 @@ def cover_of(frame: np.ndarray, mesh: np.ndarray) -> Cover | None:
     small = cv2.resize(
         np.ascontiguousarray(frame[rows, columns, :3]), cover.mask.shape[::-1], interpolation=cv2.INTER_AREA
     )
-    lab, there = occluders.lab_of(np.nan_to_num(small)), cover.placed(mesh)
-    mask = occluders.occluded(lab, there, occluders.skin_of(lab, there))
-    return _softened(cover, mask, there) if mask.any() else None
+    lab, points = occluders.lab_of(np.nan_to_num(small)), cover.placed(mesh)
+    mask = occluders.occluded(lab, points, occluders.skin_of(lab, points))
+    return _softened(cover, mask, points) if mask.any() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,17 +124,17 @@ class Hidden:
     def cover(self, frame: np.ndarray, mesh: np.ndarray) -> Cover:
         """The cover. What is beyond the face's outline, or in a thin strip along it, only looks hidden to a network."""
         cover = empty_cover(frame, mesh)
-        size, there = cover.mask.shape[::-1], cover.placed(mesh)
+        size, points = cover.mask.shape[::-1], cover.placed(mesh)
         crop = np.unpackbits(self.packed, count=self.side**2).reshape(self.side, self.side).astype(np.float32)
         matrix = _chained(cover.to_frame(), self.affine)
         seen = cv2.warpAffine(crop, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        hull = cv2.convexHull(there[: -warp.RING_POINTS].astype(np.float32))[:, 0]
+        hull = cv2.convexHull(points[: -warp.RING_POINTS].astype(np.float32))[:, 0]
         mask = (seen > 0.5).astype(np.uint8) & warp.polygon_mask(hull, *size)
-        reach = 2 * max(1, round(0.5 * RIM * warp.eye_distance(there))) + 1
+        reach = 2 * max(1, round(0.5 * RIM * warp.eye_distance(points))) + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-        found = _softened(cover, cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc), there)
+        softened = _softened(cover, cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc), points)
         other = cover_of(frame, mesh) if self.told else None
-        return found if other is None else replace(found, mask=np.maximum(found.mask, other.mask))
+        return softened if other is None else replace(softened, mask=np.maximum(softened.mask, other.mask))
 
 
 def _softened(cover: Cover, mask: np.ndarray, mesh: np.ndarray) -> Cover:

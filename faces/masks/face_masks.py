@@ -128,8 +128,8 @@ def lay(canvas: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
         return
     back[:, 2] -= columns.start, rows.start
     # Not averaged where it shrinks: it is smooth already, and averaging would widen small faces' feathers.
-    there = cv2.warpAffine(mask, back, extent, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    np.maximum(canvas[rows, columns], there, out=canvas[rows, columns])
+    placed = cv2.warpAffine(mask, back, extent, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    np.maximum(canvas[rows, columns], placed, out=canvas[rows, columns])
 
 
 def occluded(
@@ -199,10 +199,10 @@ def _with_points(faces: list[Face], landmarks: AddFacts | None) -> list[Face]:
             f"{len(unknown)} faces have no 68 points, which their areas are made from: connect the image, and "
             "choose a landmark network."
         )
-    found = iter(landmarks(unknown) if unknown and landmarks is not None else ())
-    return [next(found) if face.landmarks68 is None else face for face in faces]
+    with_points = iter(landmarks(unknown) if unknown and landmarks is not None else ())
+    return [next(with_points) if face.landmarks68 is None else face for face in faces]
 
 
 def _packed(inside: Iterable[np.ndarray]) -> list[np.ndarray]:
     """What is 0 or 1, in an eighth of the memory: thousands of faces may wait for their second network."""
-    return [np.packbits(each) for each in inside]
+    return [np.packbits(plane) for plane in inside]

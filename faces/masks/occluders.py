@@ -55,7 +55,8 @@ class Skin:
         height, width = lab.shape[:2]
         expected = self.light[0] + self.light[1] * np.arange(width) + self.light[2] * np.arange(height)[:, None]
         expected = expected.clip(*self.range)
-        return np.hypot((lab[..., 0] - expected) / self.spread[0], self.tint(lab)).astype(np.float32)
+        result: np.ndarray = np.hypot((lab[..., 0] - expected) / self.spread[0], self.tint(lab)).astype(np.float32)
+        return result
 
     def tint(self, lab: np.ndarray) -> np.ndarray:
         """(h, w) float32: how far the colour is from this skin's in the same light; stronger colour counts little.
@@ -87,7 +88,7 @@ def skin_of(lab: np.ndarray, mesh: np.ndarray) -> Skin | None:
             pixels.append(part.reshape(-1, 3))
     if not places:
         return None
-    middle = np.array([np.median(each, 0) for each in pixels])
+    middle = np.array([np.median(group, 0) for group in pixels])
     chroma = middle[:, 1:] / (middle[:, :1] + OFFSET)
     same = np.linalg.norm(chroma[:, None] - chroma, axis=-1) < SAME_SKIN
     warm = np.where((chroma.min(1) > 0.01) & (middle[:, 0] > 8), 1.0, 0.15)
@@ -104,9 +105,9 @@ def _fitted(places: np.ndarray, middle: np.ndarray, pixels: np.ndarray) -> Skin:
         scale = np.abs(places).max(0)
         ridge = np.diag([0.0, 0.02, 0.02]) * len(places)
         centred = places / scale - np.array([0.0, *np.mean(places / scale, 0)[1:]])
-        found = np.linalg.solve(centred.T @ centred + ridge, centred.T @ middle[:, 0])
-        slope = found[1:] / scale[1:]
-        light = np.array([found[0] - slope @ places[:, 1:].mean(0), *slope])
+        weights = np.linalg.solve(centred.T @ centred + ridge, centred.T @ middle[:, 0])
+        slope = weights[1:] / scale[1:]
+        light = np.array([weights[0] - slope @ places[:, 1:].mean(0), *slope])
     chroma = np.median(pixels[:, 1:] / (pixels[:, :1] + OFFSET), 0)
     off = np.linalg.norm(pixels[:, 1:] - chroma * (pixels[:, :1] + OFFSET), axis=1)
     residual = middle[:, 0] - places @ light

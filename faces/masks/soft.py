@@ -102,7 +102,7 @@ def box_mask(size: int, padding: tuple[float, float, float, float], feather: flo
             raise SettingError(
                 f"A padding must be 0 or more and below 1, as a fraction of the face's crop, not {margin}."
             )
-    top, right, bottom, left = (round(each * size) for each in padding)
+    top, right, bottom, left = (round(share * size) for share in padding)
     height, width = size - top - bottom, size - left - right
     if min(height, width) < 3:
         raise SettingError(f"The paddings {padding} leave nothing of the face: two opposite ones must be below 1.")

@@ -97,7 +97,8 @@ def affine_for(swapper: Swapper, face: Face, factor: int = 1) -> np.ndarray:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
+    result: np.ndarray = vector / np.linalg.norm(vector)
+    return result
 
 
 def identity_input(swapper: Swapper, vector: np.ndarray) -> torch.Tensor:

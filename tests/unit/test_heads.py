@@ -85,7 +85,7 @@ def a_frame(height: int, width: int, *faces: tuple[int, int, int, int]) -> np.nd
 def found_by(detector, frames: torch.Tensor, *settings) -> list:
     """The faces of each frame, best first."""
     looks = detector.look(frames, *settings)
-    return [as_faces(look.found, index, frames.shape[1:3]) for index, look in enumerate(looks)]
+    return [as_faces(look.detections, index, frames.shape[1:3]) for index, look in enumerate(looks)]
 
 
 def found_in(frame: np.ndarray, name: str = "scrfd", turns=(0,), **settings) -> list:

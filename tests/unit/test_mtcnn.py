@@ -271,7 +271,7 @@ def test_a_turned_look_gives_points_of_the_frame(detector, monkeypatch, turn, ta
     (face,) = detector.detect(batch(ASTRONAUT), min_face=40)[0]
     frame = np.ascontiguousarray(np.rot90(ASTRONAUT[:, :499], -turn))
     (look,) = detector.look(batch(frame), (turn,), 0.97, 40)
-    (points,) = look.found.landmarks
+    (points,) = look.detections.landmarks
     marks = {1: (511 - face.landmarks[:, 1], face.landmarks[:, 0]), 2: (498, 511) - face.landmarks}.get(turn)
     wanted = marks if turn == 2 else (face.landmarks[:, 1], 498 - face.landmarks[:, 0]) if turn == 3 else marks
     wanted = np.stack(wanted, 1) if isinstance(wanted, tuple) else wanted

@@ -100,7 +100,7 @@ def test_what_is_kept_has_more_gaps_after_many_runs():
     need, room = Requirement(0, Cost(0, 1000)), Available("cpu", planner.UNLIMITED, planner.UNLIMITED)
     kept = {}
     for count in (1, planner.MANY - 1, planner.MANY, 300):
-        plan = planner.ladder(Work(512, 512, count, False), FACE, {"fp32": need}, room, MemoryBudget())[0]
+        plan = planner.ladder(Question(Work(512, 512, count, False), FACE, {"fp32": need}, MemoryBudget()), room)[0]
         assert plan.keeps_freed and plan.batch == 1
         kept[count] = plan.predicted_peak - planner.staging_bytes(Work(512, 512, count, False), FACE, plan)
     assert kept[1] == kept[planner.MANY - 1] < kept[planner.MANY] == kept[300]

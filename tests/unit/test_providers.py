@@ -13,7 +13,7 @@ from slimfusion.engines.ort.one_convolution import one_convolution
 from slimfusion.engines.ort.probe import Probe, probe
 from slimfusion.engines.ort.providers import OUTSIDE_ARENA, PROVIDERS, Machine, Request, order
 from slimfusion.engines.ort.runtime import Wheel, installed, runs_on, wheel_for
-from slimfusion.engines.worker.parent import ask
+from slimfusion.engines.worker.parent import run_once
 from slimfusion.errors import DependencyError
 
 BUDGET = 512 << 20
@@ -262,10 +262,10 @@ def test_the_library_that_is_missing_is_found_in_the_log():
 
 
 def test_a_child_answers_whatever_is_printed(capfd):
-    answer = ask(Misbehaving, {"how": "chatter", "while_loading": True}, 30)
+    answer = run_once(Misbehaving, {"how": "chatter", "while_loading": True}, 30)
     assert answer.failure == "" and "torch" not in answer.value["modules"]
     assert "a line" in answer.log  # what libraries print is kept beside the answer
-    assert ask(Misbehaving, {"how": "refuse", "while_loading": True}, 30).failure == "This model is refused."
+    assert run_once(Misbehaving, {"how": "refuse", "while_loading": True}, 30).failure == "This model is refused."
     assert capfd.readouterr() == ("", "")
 
 
@@ -279,4 +279,4 @@ def test_a_child_answers_whatever_is_printed(capfd):
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_child_that_hangs_or_dies_is_a_sentence(how, seconds, failure):
-    assert ask(Misbehaving, {"how": how, "while_loading": True}, seconds).failure == failure
+    assert run_once(Misbehaving, {"how": how, "while_loading": True}, seconds).failure == failure

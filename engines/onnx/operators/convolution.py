@@ -58,7 +58,8 @@ def convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = Non
     if before != after:
         x, before = F.pad(x, _interleaved(before, after)), (0,) * count
     strides, dilations = _ones(call, "strides", count), _ones(call, "dilations", count)
-    return run(x, weight, bias, strides, before, dilations, call.number("group", 1))
+    result: Tensor = run(x, weight, bias, strides, before, dilations, call.number("group", 1))
+    return result
 
 
 @operator("ConvTranspose")
@@ -85,7 +86,8 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
         before, after = _halves(excess, rule == "SAME_UPPER")
     group = call.number("group", 1)
     if before == after and all(e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        return run(x, weight, bias, strides, before, extra, group, dilations)
+        result: Tensor = run(x, weight, bias, strides, before, extra, group, dilations)
+        return result
     # Padding takes away from a transposed convolution, and what is added lies behind its end.
     whole = run(x, weight, None, strides, (0,) * count, (0,) * count, group, dilations)
     ends = [e - b for e, b in zip(extra, after, strict=True)]
@@ -124,14 +126,17 @@ def average_pool(call: Call, x: Tensor) -> Tensor:
     up, with_padding = bool(call.number("ceil_mode", 0)), bool(call.number("count_include_pad", 0))
     if any(d != 1 for d in _ones(call, "dilations", len(kernel))):
         raise call.refused("it is dilated")
+    result: Tensor
     if before == after:
-        return run(x, kernel, strides, before, up, with_padding)
+        result = run(x, kernel, strides, before, up, with_padding)
+        return result
     padded = F.pad(x, _interleaved(before, after))
     result = run(padded, kernel, strides, 0, up)
     if with_padding:
         return result
     inside = F.pad(torch.ones_like(x[:1, :1]), _interleaved(before, after))
-    return result / run(inside, kernel, strides, 0, up)
+    result = result / run(inside, kernel, strides, 0, up)
+    return result
 
 
 @operator("GlobalAveragePool")

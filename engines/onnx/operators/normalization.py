@@ -46,7 +46,10 @@ def reshaped_group_norm(call: Call, x: Tensor, *others: Any) -> Tensor:
     if not (splits and restored and all(v.shape in (channels, (1, *channels)) for v in (weight, shift))):
         whole = x.reshape([x.shape[k] if size == 0 else size for k, size in enumerate(first)])
         normal = instance_norm(call, whole, scale, bias)
-        return normal.reshape([whole.shape[k] if size == 0 else size for k, size in enumerate(last)]) * weight + shift
+        result: Tensor = (
+            normal.reshape([whole.shape[k] if size == 0 else size for k, size in enumerate(last)]) * weight + shift
+        )
+        return result
     size = x.shape[1] // groups
     gain = weight.reshape(-1) * scale.repeat_interleave(size)
     offset = weight.reshape(-1) * bias.repeat_interleave(size) + shift.reshape(-1)

@@ -24,7 +24,8 @@ def arg_min(call: Call, x: Tensor) -> Tensor:
 def _arg(call: Call, x: Tensor, run: Callable[..., Tensor]) -> Tensor:
     axis, keep = call.number("axis", 0), bool(call.number("keepdims", 1))
     if call.number("select_last_index", 0):
-        return x.shape[axis] - 1 - run(x.flip(axis), dim=axis, keepdim=keep)
+        result: Tensor = x.shape[axis] - 1 - run(x.flip(axis), dim=axis, keepdim=keep)
+        return result
     return run(x, dim=axis, keepdim=keep)
 
 
@@ -61,7 +62,8 @@ def eye_like(call: Call, x: Tensor) -> Tensor:
     dtype = call.tensor_type(call.attributes["dtype"]) if "dtype" in call.attributes else x.dtype
     columns = torch.arange(x.shape[1], device=x.device)
     rows = torch.arange(x.shape[0], device=x.device).unsqueeze(1)
-    return (columns == rows + call.number("k", 0)).to(dtype)
+    result: Tensor = (columns == rows + call.number("k", 0)).to(dtype)
+    return result
 
 
 @operator("RandomNormal")
@@ -97,4 +99,5 @@ def _drawn(call: Call, shape: tuple[int, ...], kind: str) -> Tensor:
         else:
             drawn = source.uniform(call.number("low", 0.0), call.number("high", 1.0), shape)
         call.cache[key] = torch.from_numpy(drawn).to(call.device, call.dtype)
-    return call.cache[key].clone()
+    result: Tensor = call.cache[key].clone()
+    return result

@@ -60,7 +60,8 @@ def _enlarges(block: Any) -> bool:
 def _run(block: Any, held: list[Tensor]) -> Tensor:
     if hasattr(block, "norm2"):
         return vqgan.res_block(block, getattr(block, "conv_out", None), held)
-    return block(held.pop())
+    result: Tensor = block(held.pop())
+    return result
 
 
 def _encoded(module: Any, x: Tensor, kept_after: dict[int, str]) -> tuple[Tensor, dict[str, Tensor]]:

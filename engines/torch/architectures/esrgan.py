@@ -1,7 +1,7 @@
 """RRDBNet of ESRGAN (Wang et al., ECCVW 2018) and Real-ESRGAN, on spandrel's module: any size, 0..1 inside.
 
 A dense block hands each convolution all that came before it: here those are the first channels of one buffer, which
-all blocks use in turn, in place of a longer copy each. What follows the blocks works on the enlarged picture, 64
+all blocks use in turn, instead of a longer copy each. What follows the blocks works on the enlarged picture, 64
 channels of it: that is done in bands of rows, each with the few rows around it that its convolutions see.
 """
 
@@ -120,4 +120,5 @@ def _finished(prepared: Prepared, x: Tensor) -> Tensor:
     for kernels, bias in prepared.enlarging:
         x = F.leaky_relu_(folding.nearest_conv(x, kernels, bias), SLOPE)
     x = F.leaky_relu_(prepared.last[0](x), SLOPE)
-    return prepared.last[1](x)
+    result: Tensor = prepared.last[1](x)
+    return result

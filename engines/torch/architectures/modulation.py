@@ -98,7 +98,7 @@ def _by_sample(layer: StyledConv, x: Tensor, style: Tensor, gain: Tensor) -> Ten
         edges = folding.border(x[part], weight, layer.bias[: len(weight)])
         for phase in (0, 1):
             folded = _scaled(layer.folded[phase], factors.repeat(2, 1))
-            noise, rows = (folding.every_second_row(each, phase) for each in (layer.noise, y[part]))
+            noise, rows = (folding.every_second_row(plane, phase) for plane in (layer.noise, y[part]))
             torch.add(folding.phase_rows(x[part], folded, layer.bias, edges, phase), noise, out=rows)
     return y
 
@@ -129,7 +129,7 @@ def to_rgb(layer: ToRgb, x: Tensor, latent: Tensor, picture: Tensor | None) -> T
     """
     factors = layer.style(latent).float()[:, None] * layer.weight
     weights = factors[..., None, None].to(x.dtype)
-    added = torch.cat([F.conv2d(x[i : i + 1], each, layer.bias) for i, each in enumerate(weights)]).float()
+    added = torch.cat([F.conv2d(x[i : i + 1], weight, layer.bias) for i, weight in enumerate(weights)]).float()
     if picture is None:
         return added
     return F.interpolate(picture, scale_factor=2, mode="bilinear", align_corners=False).add_(added)

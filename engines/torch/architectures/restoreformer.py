@@ -71,4 +71,5 @@ def _decoded(decoder: Any, folded: vqgan.Folded, z: Tensor, at_attention: Tensor
                 held.append(level.attn[i](held.pop(), at_attention))
         if hasattr(level, "upsample"):
             held.append(vqgan.upsample(level.upsample, next(ups), held.pop()))
-    return decoder.conv_out(vqgan.norm_silu_(decoder.norm_out, held.pop()))
+    result: Tensor = decoder.conv_out(vqgan.norm_silu_(decoder.norm_out, held.pop()))
+    return result

@@ -32,7 +32,8 @@ class Separable(nn.Module):
         self.pointwise = nn.Conv2d(channels, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(filled(x, self.stride)))
+        result: Tensor = self.pointwise(self.depthwise(filled(x, self.stride)))
+        return result
 
 
 def filled(x: Tensor, stride: int) -> Tensor:
@@ -65,7 +66,8 @@ class SlimLandmarks(nn.Module):
             for place, layer in enumerate(layers):
                 total = total + layer(F.relu(total) if place else total)
             x = F.relu(total)
-        return self.points(x.mean((2, 3))).unflatten(1, (POINTS, 2))
+        result: Tensor = self.points(x.mean((2, 3))).unflatten(1, (POINTS, 2))
+        return result
 
 
 def load(state_dict: Mapping[str, Tensor]) -> SlimLandmarks:

@@ -41,7 +41,8 @@ class ResidualBlock(nn.Module):
                 parameter.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(x), SLOPE, inplace=not torch.is_grad_enabled()))
+        result: Tensor = x + self.second(F.leaky_relu(self.first(x), SLOPE, inplace=not torch.is_grad_enabled()))
+        return result
 
 
 def stack(width: int, depth: int, kernels: tuple[int, int] = (3, 3)) -> nn.Sequential:
@@ -191,7 +192,8 @@ def run(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     if prepared.folded is not None and prepared.fidelity != fidelity:
         fold(prepared.network, sharpness(fidelity), prepared.folded)
         prepared.fidelity = fidelity
-    return prepared.network(batch, prepared.folded)
+    result: Tensor = prepared.network(batch, prepared.folded)
+    return result
 
 
 def level_depths(state_dict: Mapping[str, Tensor], levels: int) -> list[int]:

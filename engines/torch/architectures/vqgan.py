@@ -58,14 +58,16 @@ def res_block(block: Any, shortcut: Any, held: list[Tensor]) -> Tensor:
         y = norm_silu_(block.norm1, y)
     y = block.conv1(y)
     y = norm_silu(block.norm2, y)
-    return block.conv2(y).add_(x)
+    result: Tensor = block.conv2(y).add_(x)
+    return result
 
 
 def upsample(block: Any, kernels: tuple[Tensor, ...] | None, x: Tensor) -> Tensor:
     """Pixels repeated twice, then the block's 3x3 convolution."""
     kernels = folding.unless_exported(kernels)
     if kernels is None:
-        return block.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        result: Tensor = block.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return result
     return folding.nearest_conv(x, kernels, block.conv.bias)
 
 
