@@ -168,7 +168,7 @@ def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
     from ..engines.job import Options
     from ..faces.restore import Restoring
     from ..faces.swap.networks import networks_for
-    from ..faces.swap.swap import Swapping
+    from ..faces.swap.task import Swapping
     from ..models.opening import Opening, open_model
     from ..video.steps import ImageStep, RestoreStep, SwapStep
 
@@ -245,7 +245,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def write_sheet(path: Path, sheet: Any) -> None:
     import torch
 
-    from ..faces.pictures.files import UINT8, write_picture
+    from ..faces.pictures.files import write_picture
+    from ..faces.pictures.reading import UINT8
 
     write_picture(path, torch.from_numpy(sheet).float() / 255, UINT8)
 

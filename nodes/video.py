@@ -161,7 +161,7 @@ class SwapStepNode(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
-        from ..faces.swap.swap import Swapping
+        from ..faces.swap.task import Swapping
         from ..video.steps import SwapStep
 
         budget = budget or (MemoryBudget() if model is None else model.budget)

@@ -21,7 +21,8 @@ from ..faces.face import Face, Faces
 from ..faces.identity.people import Person, named
 from ..faces.identity.select import parse_indices
 from ..faces.restore import AS_USUAL, SMALLEST_ENLARGED, Restoring, restore_faces, restore_image
-from ..faces.swap.swap import Networks, Swapping, swap_faces
+from ..faces.swap.swap import swap_faces
+from ..faces.swap.task import Networks, Swapping
 from ..faces.upscale import scaled_faces
 
 ALL_BECOME_THE_FIRST = Swapping()

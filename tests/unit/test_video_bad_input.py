@@ -10,7 +10,7 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MIB
 from slimfusion.errors import BudgetError, ClipError, OutputError, SettingError
 from slimfusion.faces.identity.people import Person
-from slimfusion.faces.swap.swap import Networks, Swapping
+from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.opening import open_model
 from slimfusion.video import formats, look
 from slimfusion.video.pipeline import ClipSettings, process_video
