@@ -116,10 +116,10 @@ def work_from(
     settings = settings_from(args, library, bar)
 
     def scan(pair: Pair) -> tuple[dict[str, Any], str]:
-        found = scan_video(pair.source, budget, host, settings)
-        write_json(pair.target, found.as_dict())
-        write_sheet(pair.target.with_suffix(".png"), found.sheet())
-        return found.as_dict(), found.as_text()
+        result = scan_video(pair.source, budget, host, settings)
+        write_json(pair.target, result.as_dict())
+        write_sheet(pair.target.with_suffix(".png"), result.sheet())
+        return result.as_dict(), result.as_text()
 
     if args.scan:
         return scan
@@ -199,19 +199,21 @@ def pairs_from(args: argparse.Namespace) -> list[Pair]:
     from ..video.formats import ending_for
 
     out = expanded(args.out)
-    found: dict[Path, bool] = {}  # whether it came out of a folder
+    result: dict[Path, bool] = {}  # whether it came out of a folder
     for name in args.sources:
         for path, from_folder in _clips_at(name, args.recursive):
-            found.setdefault(path, from_folder)
-    into_folder = out.is_dir() or len(found) > 1 or any(found.values()) or not out.suffix
+            result.setdefault(path, from_folder)
+    into_folder = out.is_dir() or len(result) > 1 or any(result.values()) or not out.suffix
     if into_folder and out.suffix and not out.is_dir():
-        raise OutputError(f"{out} looks like one clip, but {counted(len(found), 'clip')} need a folder. Name a folder.")
+        raise OutputError(
+            f"{out} looks like one clip, but {counted(len(result), 'clip')} need a folder. Name a folder."
+        )
     ending = ".json" if args.scan else ""
     if not into_folder:
-        (source,) = found
+        (source,) = result
         return [Pair(source, out.with_suffix(ending or out.suffix))]
     out.mkdir(parents=True, exist_ok=True)
-    pairs = [Pair(source, out / f"{source.stem}{ending or ending_for(source, args.codec)}") for source in found]
+    pairs = [Pair(source, out / f"{source.stem}{ending or ending_for(source, args.codec)}") for source in result]
     if len({pair.target for pair in pairs}) < len(pairs):
         raise OutputError("Several clips have the same name: take their folders one by one.")
     return pairs
@@ -224,14 +226,14 @@ def _clips_at(name: str, recursive: bool) -> list[tuple[Path, bool]]:
     path = expanded(name)
     if path.is_dir():
         inside = path.rglob("*") if recursive else path.iterdir()
-        clips = sorted(each for each in inside if each.suffix.lower() in ENDINGS and each.is_file())
-        return [(each, True) for each in clips] or [(path, False)]
+        clips = sorted(item for item in inside if item.suffix.lower() in ENDINGS and item.is_file())
+        return [(item, True) for item in clips] or [(path, False)]
     if path.exists():
         return [(path, False)]
-    matching = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+    matching = [Path(item) for item in sorted(glob.glob(str(path), recursive=True))]
     if not matching:
         raise ClipError(f"There is no clip at {name}. Name a file, a folder, or a pattern such as 'takes/*.mp4'.")
-    return [(each, False) for each in matching]
+    return [(item, False) for item in matching]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

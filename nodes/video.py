@@ -323,10 +323,10 @@ class ScanVideo(io.ComfyNode):
 
         path, settings = clip_settings(video, (start, stop, unit), ram_gib, 0.5)
         settings = replace(settings, detection=DetectionSettings(turned=turned, min_face=min_face))
-        found = scan_video(path, budget, ClipHost(cls.hidden.unique_id), settings)
-        sheet = torch.from_numpy(found.sheet()).float()[None] / 255
-        text = found.as_text()
-        return io.NodeOutput(sheet, text, found.as_json(), ui={"text": [text]})
+        result = scan_video(path, budget, ClipHost(cls.hidden.unique_id), settings)
+        sheet = torch.from_numpy(result.sheet()).float()[None] / 255
+        text = result.as_text()
+        return io.NodeOutput(sheet, text, result.as_json(), ui={"text": [text]})
 
 
 def clip_settings(video: Any, span: tuple[float, float, str], ram_gib: float, steadiness: float) -> tuple[Path, Any]:

@@ -107,7 +107,7 @@ def choose_encoding(clip: Clip, ending: str, codec: str, crf: int | None, scale:
     elif codec not in CODECS:
         raise SettingError(f"There is no codec {codec!r}; there are {AS_SOURCE}, {', '.join(CODECS)}.")
     elif codec not in CONTAINERS[ending]:
-        fitting = ", ".join(each for each, names in CONTAINERS.items() if codec in names)
+        fitting = ", ".join(item for item, names in CONTAINERS.items() if codec in names)
         raise SettingError(f"A file {ending} holds no {codec}. Use an ending that does: {fitting}.")
     else:
         name = codec
@@ -132,7 +132,7 @@ def ending_for(source: Path, codec: str) -> str:
     ending = source.suffix.lower() if source.suffix.lower() in CONTAINERS else ".mp4"
     if codec == AS_SOURCE or codec in CONTAINERS[ending]:
         return ending
-    return next((each for each, codecs in CONTAINERS.items() if codec in codecs), ending)
+    return next((item for item, codecs in CONTAINERS.items() if codec in codecs), ending)
 
 
 def _with_hdr(clip: Clip, codec: str, options: dict[str, str]) -> list[str]:

@@ -142,9 +142,9 @@ def look(looking: Looking, folder: WorkFolder, collect: Callable[[Report], None]
         segment.add(moment)
         looking.host.progress("look", min(index * looking.segment_frames + segment.frames, total or 1), total or 1)
         if segment.frames == looking.segment_frames:
-            found = segment.finish()
-            _keep(folder, index, found)
-            index, segment = index + 1, _Segment(looking, collect, found.last)
+            result = segment.finish()
+            _keep(folder, index, result)
+            index, segment = index + 1, _Segment(looking, collect, result.last)
     if segment.frames:
         _keep(folder, index, segment.finish())
     if not manifest.looked:
@@ -153,8 +153,8 @@ def look(looking: Looking, folder: WorkFolder, collect: Callable[[Report], None]
     folder.save()
 
 
-def _keep(folder: WorkFolder, index: int, found: Sightings) -> None:
-    found.save(folder.looked(index))
+def _keep(folder: WorkFolder, index: int, result: Sightings) -> None:
+    result.save(folder.looked(index))
     folder.manifest.looked.append(index)
     folder.save()
 
@@ -198,9 +198,9 @@ class _Segment:
         looking = self._looking
         assert looking.detection is not None
         report = Report()
-        found = detect_faces(floats, looking.host, looking.detection, looking.budget, report)
+        result = detect_faces(floats, looking.host, looking.detection, looking.budget, report)
         self._collect(report)
-        for (index, picture), frame, faces in zip(self._waiting, floats, found.frames, strict=True):
+        for (index, picture), frame, faces in zip(self._waiting, floats, result.frames, strict=True):
             self._take(index, picture, frame.numpy(), [face for face in faces if can_align(face.landmarks)])
         self._waiting = []
 

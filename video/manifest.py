@@ -96,20 +96,20 @@ class WorkFolder:
 
     def begin(self, source: str, settings: str, resume: bool) -> None:
         """Goes on with what is there, or clears it and says why."""
-        found = self._read() if resume else None
-        if found is not None and found.source != source:
+        result = self._read() if resume else None
+        if result is not None and result.source != source:
             self.notes.append("the source has changed since the last try: everything is done anew")
-            found = None
-        elif found is not None and found.settings != settings:
+            result = None
+        elif result is not None and result.settings != settings:
             self.notes.append("the settings are not those of the last try: everything is done anew")
-            found = None
-        if found is None:
+            result = None
+        if result is None:
             self._clear()
-            found = Manifest(source, settings)
-        self.manifest = found
-        found.looked = [index for index in found.looked if self.looked(index).is_file()]
-        found.complete = found.complete and len(found.looked) == max(found.looked, default=-1) + 1
-        found.done = {index: done for index, done in found.done.items() if self._is_good(int(index), done)}
+            result = Manifest(source, settings)
+        self.manifest = result
+        result.looked = [index for index in result.looked if self.looked(index).is_file()]
+        result.complete = result.complete and len(result.looked) == max(result.looked, default=-1) + 1
+        result.done = {index: done for index, done in result.done.items() if self._is_good(int(index), done)}
 
     def _is_good(self, index: int, done: dict[str, Any]) -> bool:
         path = self.segment(index)

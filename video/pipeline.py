@@ -165,37 +165,37 @@ def _described(clip: Clip, steps: Sequence[Step], settings: ClipSettings) -> lis
 
 
 def plan_memory(
-    clip: Clip, scale: int, budget: MemoryBudget, host: Host, given: int | None, folder: WorkFolder
+    clip: Clip, scale: int, budget: MemoryBudget, host: Host, ram_given: int | None, folder: WorkFolder
 ) -> tuple[int, MemoryBudget]:
     """Frames a chunk, and the networks' budget: those of the last try, so that its results are gone on with.
 
     Raises BudgetError where not one frame fits what the user gave.
     """
-    known = folder.manifest.memory
-    if not known:
+    present = folder.manifest.memory
+    if not present:
         total, free = meter.total_and_free(torch.device("cpu"))
-        ram = given or free // AUTOMATIC_SHARE
+        ram = ram_given or free // AUTOMATIC_SHARE
         pixels = clip.width * clip.height
-        held, each = pixels * HELD_PIXEL, pixels * WORK_PIXEL * (1 + scale**2) // 2
+        held, item = pixels * HELD_PIXEL, pixels * WORK_PIXEL * (1 + scale**2) // 2
         on_cpu = host.device().type == "cpu"
         networks = SMALLEST_RAM if on_cpu else 0
-        needed = held + each + networks
-        if given is not None and needed > ram:
+        needed = held + item + networks
+        if ram_given is not None and needed > ram:
             raise BudgetError(
                 f"A frame of {clip.width} x {clip.height} px needs {format_bytes(needed)}, but the RAM budget gives "
                 f"{format_bytes(ram)}. Raise it (--ram), or use a smaller clip.", needed, ram,
             )  # fmt: skip
         share = (ram - held) // (2 if on_cpu else 1)
-        chunk = int(min(MOST_CHUNK, max(1, share // each)))
+        chunk = int(min(MOST_CHUNK, max(1, share // item)))
         limit = budget.limit
-        if limit is None and on_cpu and given is not None:
-            limit = max(SMALLEST_RAM, ram - held - chunk * each)
+        if limit is None and on_cpu and ram_given is not None:
+            limit = max(SMALLEST_RAM, ram - held - chunk * item)
         elif limit is None and on_cpu:
             limit = allowed_bytes(budget, total, free, 0)
-        known = {"chunk": chunk, "limit": limit or 0}
-        folder.manifest.memory = known
+        present = {"chunk": chunk, "limit": limit or 0}
+        folder.manifest.memory = present
         folder.save()
-    return known["chunk"], replace(budget, limit=known["limit"] or None)
+    return present["chunk"], replace(budget, limit=present["limit"] or None)
 
 
 def _run(task: Task, steadiness: float, folder: WorkFolder, report: ClipReport) -> Places:
@@ -220,8 +220,8 @@ def _sum_up(task: Task, places: Places, folder: WorkFolder, report: ClipReport) 
     report.frames, report.shots, report.tracks = len(places.pts), len(places.begun), len(places.tracks)
     report.repeated = int(places.repeated.sum())
     for name in ("held", "reused", "filled", "faces"):
-        setattr(report, name, sum(int(each[name]) for each in done))
-    source, result = (sum(float(each[name]) for each in done) for name in ("source", "result"))
+        setattr(report, name, sum(int(item[name]) for item in done))
+    source, result = (sum(float(item[name]) for item in done) for name in ("source", "result"))
     report.flicker = result / source if source > 0 else None
     report.jitter_source, report.jitter = places.jitter_source, places.jitter
     report.memory.frames, report.memory.faces = report.frames, report.faces

@@ -77,8 +77,8 @@ def to_frame(picture: torch.Tensor, clip: Clip, pixels: str) -> av.VideoFrame:
         values = np.concatenate([values, np.ones_like(values[..., :1])], 2)
     elif not name.startswith("rgba"):
         values = values[..., :3]
-    white, kept = (65535, np.uint16) if deep else (255, np.uint8)
-    whole = np.rint(values.clip(0, 1) * np.float32(white)).astype(kept)
+    white, unchanged = (65535, np.uint16) if deep else (255, np.uint8)
+    whole = np.rint(values.clip(0, 1) * np.float32(white)).astype(unchanged)
     rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(whole), name)
     frame = rgb.reformat(
         format=pixels,
@@ -132,9 +132,9 @@ def merged(original: av.VideoFrame, changed: torch.Tensor, mask: np.ndarray, cli
             slice(inside[1].start // across, -(-inside[1].stop // across)),
         )
         part = mask[whole[0].start * down : whole[0].stop * down, whole[1].start * across : whole[1].stop * across]
-        kept = ~_any_in_cells(part, down, across)[: old[whole].shape[0], : old[whole].shape[1]]
+        unchanged = ~_any_in_cells(part, down, across)[: old[whole].shape[0], : old[whole].shape[1]]
         place = new[whole]
-        place[kept] = old[whole][kept]
+        place[unchanged] = old[whole][unchanged]
         outside = np.ones(old.shape[:2], bool)
         outside[whole] = False
         new[outside] = old[outside]
@@ -153,20 +153,20 @@ def _any_in_cells(mask: np.ndarray, down: int, across: int) -> np.ndarray:
 
 def planes(frame: av.VideoFrame) -> list[np.ndarray]:
     """Views of the frame's planes: (h, w) or, where colours are packed, (h, w, n), in the type of its samples."""
-    found = []
+    result = []
     parts = frame.format.components
     for index, plane in enumerate(frame.planes):
         mine = [part for part in parts if part.plane == index]
         if not mine:  # a palette
-            found.append(np.frombuffer(memoryview(plane), np.uint8)[None, :1024])
+            result.append(np.frombuffer(memoryview(plane), np.uint8)[None, :1024])
             continue
         kind = np.dtype("<u2") if mine[0].bits > 8 else np.dtype(np.uint8)
         height, width = mine[0].height, mine[0].width
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height]
         used = np.ascontiguousarray(rows).view(kind) if plane.line_size % kind.itemsize else rows.view(kind)
         used = used[:, : width * len(mine)]
-        found.append(used.reshape(height, width, len(mine)) if len(mine) > 1 else used)
-    return found
+        result.append(used.reshape(height, width, len(mine)) if len(mine) > 1 else used)
+    return result
 
 
 def is_same(one: av.VideoFrame, other: av.VideoFrame) -> bool:

@@ -44,18 +44,18 @@ def smoothed(frames: np.ndarray, values: np.ndarray, still: np.ndarray, steadine
     runs = np.cumsum(begins) - 1
     times, samples = frames[begins].astype(np.float64), values[begins].astype(np.float64)
     made = np.stack([_at(time, times, samples, steadiness) for time in times]) if steadiness > 0 else samples
-    full, found, seen = [], [], []
+    full, result, seen = [], [], []
     for index, frame in enumerate(frames):
         gap = int(frame - frames[index - 1]) - 1 if index else 0
         if 0 < gap <= FILLED:
             for missing in range(int(frames[index - 1]) + 1, int(frame)):
                 full.append(missing)
-                found.append(_between(missing, index, frames, made[runs]))
+                result.append(_between(missing, index, frames, made[runs]))
                 seen.append(False)
         full.append(int(frame))
-        found.append(made[runs[index]])
+        result.append(made[runs[index]])
         seen.append(True)
-    return Course(np.array(full, np.int64), np.stack(found).astype(np.float32), np.array(seen))
+    return Course(np.array(full, np.int64), np.stack(result).astype(np.float32), np.array(seen))
 
 
 def _at(time: float, times: np.ndarray, samples: np.ndarray, steadiness: float) -> np.ndarray:
@@ -128,7 +128,7 @@ class Places:
 
 def arrange(segments: Callable[[], Iterator[Sightings]], steadiness: float) -> Places:
     """From what was seen to where everybody is. segments: goes through the clip's sightings, each time anew."""
-    frames = [(each.pts, each.held, each.repeated, each.change) for each in segments()]
+    frames = [(item.pts, item.held, item.repeated, item.change) for item in segments()]
     pts, held, repeated, change = (np.concatenate(column) for column in zip(*frames, strict=True))
     begun = cuts(change, held)
     seen, looks = _numbered(segments(), begun)
@@ -187,11 +187,11 @@ def _numbered(segments: Iterator[Sightings], begun: np.ndarray) -> tuple[dict[st
             tables[name].append(getattr(segment, name))
         base += len(segment.pts)
     table = {name: np.concatenate(parts) for name, parts in tables.items()}
-    known = tracker.looks()
+    present = tracker.looks()
     for of_shot in np.split(np.arange(len(table["frame"])), np.searchsorted(table["frame"], begun[1:])):
         frames, boxes = table["frame"][of_shot], table["box"][of_shot]
-        alike = linked(frames, table["track"][of_shot], known)
-        table["track"][of_shot] = without_fragments(frames, alike, boxes, known)
+        alike = linked(frames, table["track"][of_shot], present)
+        table["track"][of_shot] = without_fragments(frames, alike, boxes, present)
     return table, looks
 
 
@@ -210,7 +210,7 @@ def _course(seen: dict[str, np.ndarray], rows: np.ndarray, steadiness: float) ->
     course = smoothed(frames, values, seen["still"][rows], steadiness)
     of = rows[np.searchsorted(frames, course.frames, "right") - 1]
     points = course.values[:, :10].reshape(-1, 5, 2)
-    bad = [index for index, each in enumerate(points) if not can_align(each)]
+    bad = [index for index, item in enumerate(points) if not can_align(item)]
     points[bad] = seen["points"][of[bad]]
     return {
         "frame": course.frames,

@@ -252,12 +252,12 @@ def _restartable(clip: Clip, start: int | None) -> Iterator[Moment]:
         if start is not None:
             with contextlib.suppress(av.error.FFmpegError):
                 container.seek(start, stream=stream)
-        found = _decoded(clip, container)
-        first = next(found, None)
+        result = _decoded(clip, container)
+        first = next(result, None)
         if start is None or (first is not None and first.pts <= start):
             if first is not None:
                 yield first
-            yield from found
+            yield from result
             return
     yield from _restartable(clip, None)
 

@@ -86,15 +86,15 @@ class Scan:
     def as_text(self) -> str:
         """A table."""
         counts = (len(self.times), "frame"), (len(self.shots), "shot"), (len(self.people), "track")
-        lines = [", ".join(counted(*each) for each in counts), "track  shot   frames              seen  seconds"]
-        for each in self.people:
-            frames = f"{each.first}-{each.last}"
-            lines.append(f"{each.track:>5}  {each.shot:>4}   {frames:<16}  {each.sightings:>6}  "
-                         f"{self._at(each.first):.2f}-{self._at(each.last):.2f}")  # fmt: skip
+        lines = [", ".join(counted(*item) for item in counts), "track  shot   frames              seen  seconds"]
+        for item in self.people:
+            frames = f"{item.first}-{item.last}"
+            lines.append(f"{item.track:>5}  {item.shot:>4}   {frames:<16}  {item.sightings:>6}  "
+                         f"{self._at(item.first):.2f}-{self._at(item.last):.2f}")  # fmt: skip
         said = {"lost": "is not seen", "twice": "looks like another face there", "changed": "may change its person"}
         lines += [
-            f"track {each.track} {said[each.kind]} in {each.first}-{each.last}, from {self._at(each.first):.2f} s"
-            for each in self.doubts
+            f"track {item.track} {said[item.kind]} in {item.first}-{item.last}, from {self._at(item.first):.2f} s"
+            for item in self.doubts
         ]
         return "\n".join(lines)
 
@@ -144,7 +144,7 @@ def scan_video(
 
 
 def _people(clip: Clip, places: Places, host: Host) -> list[Person]:
-    found: list[Person] = []
+    result: list[Person] = []
     for track in sorted(places.tracks):
         rows = np.flatnonzero((places.track == track) & ~places.filled)
         best = rows[int(np.argmax([_worth(places, int(row)) for row in rows]))]
@@ -152,11 +152,11 @@ def _people(clip: Clip, places: Places, host: Host) -> list[Person]:
         shot = int(np.searchsorted(places.begun, frame, "right") - 1)
         span = int(places.frame[rows[0]]), int(places.frame[rows[-1]])
         picture = np.zeros((PICTURE_SIDE, PICTURE_SIDE, 3), np.uint8)
-        if len(found) < MOST_PICTURES:
+        if len(result) < MOST_PICTURES:
             picture = _picture(clip, places, int(best))
-        found.append(Person(track, shot, *span, len(rows), frame, picture))
+        result.append(Person(track, shot, *span, len(rows), frame, picture))
         host.check_interrupt()
-    return found
+    return result
 
 
 def _worth(places: Places, row: int) -> float:
@@ -187,35 +187,35 @@ def _lost(places: Places) -> Iterator[Doubt]:
 
 def _in_doubt(places: Places, segments: Iterator[Sightings]) -> Sequence[Doubt]:
     """Where one person seems to be there twice, and where a track looks unlike itself."""
-    found: list[Doubt] = []
+    result: list[Doubt] = []
     last: dict[int, np.ndarray] = {}
     base = row = 0
     for segment in segments:
         for index in range(len(segment.pts)):
             rows = range(*np.searchsorted(segment.frame, [index, index + 1]))
-            looks = [vector_of(segment.look[each]) for each in rows]
-            tracks = [int(places.of_sighting[row + each]) for each in range(len(rows))]
+            looks = [vector_of(segment.look[item]) for item in rows]
+            tracks = [int(places.of_sighting[row + item]) for item in range(len(rows))]
             for place, (track, vector) in enumerate(zip(tracks, looks, strict=True)):
                 if track in last and unlikeness(last[track], vector) > MOST_UNLIKE:
-                    _add(found, "changed", track, base + index)
+                    _add(result, "changed", track, base + index)
                 last[track] = vector
                 for other in range(place):
                     alike = unlikeness(looks[other], vector) < TWICE_UNLIKE
                     box, beside = segment.box[rows[place]], segment.box[rows[other]]
                     if alike or iou(box, beside[None], of_smaller=False)[0] > TWICE_OVERLAP:
-                        _add(found, "twice", track, base + index)
+                        _add(result, "twice", track, base + index)
             row += len(rows)
         base += len(segment.pts)
-    return found
+    return result
 
 
-def _add(found: list[Doubt], kind: str, track: int, frame: int) -> None:
+def _add(result: list[Doubt], kind: str, track: int, frame: int) -> None:
     """Adds a frame, to what is said of the frames before it where it follows them."""
-    for index in range(len(found) - 1, -1, -1):
-        old = found[index]
+    for index in range(len(result) - 1, -1, -1):
+        old = result[index]
         if (old.kind, old.track) == (kind, track):
             if old.last >= frame - 1:
-                found[index] = replace(old, last=frame)
+                result[index] = replace(old, last=frame)
                 return
             break
-    found.append(Doubt(kind, track, frame, frame))
+    result.append(Doubt(kind, track, frame, frame))

@@ -150,9 +150,9 @@ class _Segment:
     def add(self, position: int, moment: Moment) -> None:
         repeats = self._repeats(position)
         self._waiting.append((position, None if repeats else moment))
-        kept = [place for place, each in self._waiting if each is not None]
+        unchanged = [place for place, item in self._waiting if item is not None]
         chunk = self._task.looking.chunk
-        if sum(map(self._is_work, kept)) >= chunk or len(kept) >= 2 * chunk:
+        if sum(map(self._is_work, unchanged)) >= chunk or len(unchanged) >= 2 * chunk:
             self._work()
 
     def finish(self) -> dict[str, Any]:
@@ -170,7 +170,7 @@ class _Segment:
         """Takes the waiting frames through the steps, and hands all of them on in order."""
         waiting, self._waiting = self._waiting, []
         new = [(position, moment) for position, moment in waiting if moment is not None and self._is_work(position)]
-        done = {each.position: each for each in self._through_steps(new)} if new else {}
+        done = {item.position: item for item in self._through_steps(new)} if new else {}
         for position, moment in waiting:
             if moment is None:
                 self._sums["held"] += 1
@@ -194,8 +194,8 @@ class _Segment:
             rows_of.append(rows)
             reused_of.append(reused)
             before = _Done(position, pixels[place], frames[place], np.zeros(0, bool), rows, reused)
-        found = Faces(tuple(faces), int(frames.shape[1]), int(frames.shape[2]))
-        worked = work(task.steps, frames, found, task.conditions)
+        result = Faces(tuple(faces), int(frames.shape[1]), int(frames.shape[2]))
+        worked = work(task.steps, frames, result, task.conditions)
         for report in worked.reports:
             self._report.add(report)
         return [

@@ -146,14 +146,14 @@ def check_steps(steps: Sequence[Step]) -> None:
         raise SettingError("There is nothing to do: add a Restore, Swap or Image step.")
 
 
-def check_tracks(steps: Sequence[Step], there: set[int]) -> None:
+def check_tracks(steps: Sequence[Step], tracks: set[int]) -> None:
     """Raises SettingError for a track that a step names and the clip does not have."""
     for step in steps:
-        missing = sorted(step.numbers() - there)
+        missing = sorted(step.numbers() - tracks)
         if missing:
-            known = f"tracks 0 to {max(there)}" if there else "no tracks: no face was found"
+            words = f"tracks 0 to {max(tracks)}" if tracks else "no tracks: no face was found"
             raise SettingError(
-                f"There is no track {', '.join(map(str, missing))} in this clip, which has {known}. Scan it first."
+                f"There is no track {', '.join(map(str, missing))} in this clip, which has {words}. Scan it first."
             )
 
 

@@ -126,15 +126,15 @@ class Tracker:
         vectors = [vector_of(look) for look in looks]
         places = [_place(box) for box in boxes]
         alone = [not _overlaps(index, boxes) for index in range(len(boxes))]
-        found = [-1] * len(places)
+        result = [-1] * len(places)
         if places and self._tracks:
             seen = list(zip(places, vectors, alone, strict=True))
-            costs = np.array([[self._cost(track, frame, *each) for each in seen] for track in self._tracks])
+            costs = np.array([[self._cost(track, frame, *item) for item in seen] for track in self._tracks])
             for row, column in zip(*linear_sum_assignment(costs), strict=True):
                 if costs[row, column] < _IMPOSSIBLE:
-                    found[column] = row
+                    result[column] = row
         numbers = []
-        for index, place, vector, is_alone in zip(found, places, vectors, alone, strict=True):
+        for index, place, vector, is_alone in zip(result, places, vectors, alone, strict=True):
             if index < 0:
                 self._tracks.append(_Track(self._next, place, np.zeros(2), frame, [vector], is_alone))
                 self._next += 1
@@ -223,16 +223,16 @@ def without_fragments(
     numbers = numbers.copy()
     places = np.array([_place(box) for box in boxes]).reshape(-1, 3)
     rows = {int(number): np.flatnonzero(numbers == number) for number in np.unique(numbers)}
-    for number in sorted(rows, key=lambda each: len(rows[each])):
+    for number in sorted(rows, key=lambda item: len(rows[item])):
         mine = rows[number]
         if len(mine) > MOST_OF_FRAGMENT:
             break
-        found = [
+        result = [
             (_strangeness(frames, places, mine, theirs, unlikeness(looks[number], looks[other])), other)
             for other, theirs in rows.items()
             if other != number and not np.isin(frames[mine], frames[theirs]).any()
         ]
-        strangeness, other = min(found, default=(np.inf, -1))
+        strangeness, other = min(result, default=(np.inf, -1))
         if strangeness < np.inf:
             numbers[mine] = other
             rows[other] = np.sort(np.concatenate([rows[other], mine]))
