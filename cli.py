@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import distill, doctor, engine, export, models, models_get, restore, swap
+from .commands import distill, doctor, engine, export, models, models_get, restore, swap, video
 from .errors import SlimFusionError
 from .version import __version__
 
 COMMANDS = {
     "restore": restore,
     "swap": swap,
+    "video": video,
     "export": export,
     "engine": engine,
     "distill": distill,

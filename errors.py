@@ -37,6 +37,10 @@ class ImageError(SlimFusionError):
     """A picture has a shape, type or content that cannot be worked on."""
 
 
+class ClipError(SlimFusionError):
+    """A clip cannot be read."""
+
+
 class FacesError(SlimFusionError):
     """Faces do not belong to the picture they are used with."""
 

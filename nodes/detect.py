@@ -9,8 +9,8 @@ import torch
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import BoundingBox, ComfyHost, FaceLandmarks, FaceList, frames_in, frames_out, io, rare, schema, ui
-from .networks import library, network_inputs
-from .page import line_ui
+from .shared.networks import library, network_inputs
+from .shared.page import line_ui
 
 DETECTORS = ["mtcnn", "scrfd", "yoloface", "yunet"]
 

@@ -9,11 +9,12 @@ from .host import ComfyExtension, io, offer_example_pictures, register_model_fol
 from .identity import BlendIdentities, Likeness, LoadIdentity, MakeIdentity, SaveIdentity
 from .load import LoadModel
 from .mask import FaceMask
-from .page import serve_page
 from .report import MemoryReport, ReleaseModels
 from .restore import RestoreFaces, RestoreImage
 from .select import SelectFaces
+from .shared.page import serve_page
 from .swap import SwapFaces
+from .video import ImageStepNode, ProcessVideo, RestoreStepNode, ScanVideo, SwapStepNode
 
 
 class SlimFusionExtension(ComfyExtension):
@@ -38,4 +39,9 @@ class SlimFusionExtension(ComfyExtension):
             BlendIdentities,
             Likeness,
             SwapFaces,
+            ProcessVideo,
+            RestoreStepNode,
+            SwapStepNode,
+            ImageStepNode,
+            ScanVideo,
         ]

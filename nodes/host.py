@@ -18,9 +18,12 @@ import comfy.model_management as mm
 import comfy.model_patcher
 import comfy.utils
 import folder_paths
+import numpy as np
 import torch
+from comfy_api.input_impl import VideoFromFile
 from comfy_api.latest import ComfyExtension, io, ui
 from comfy_execution.utils import get_executing_context
+from PIL import Image
 from server import PromptServer, web
 
 from ..catalog.files import BUNDLED, SUFFIXES
@@ -37,7 +40,7 @@ MODEL_FOLDERS = ("facerestore_models", "upscale_models", "insightface", "hypersw
 IDENTITY_FOLDERS = "slimfusion_identities"
 
 # What the templates in examples/ show: public domain, named so that a user knows whose they are.
-PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg")
+PICTURES = ("slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg", "slimfusion_clip.mp4")
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
@@ -69,6 +72,11 @@ FaceList = socket_type("SLIMFUSION_FACES")
 IdentityType = socket_type("SLIMFUSION_IDENTITY")
 Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
+StepsType = socket_type("SLIMFUSION_STEPS")
+
+PREVIEW_SECONDS = 0.5  # between two pictures of a clip in work
+PREVIEW_SIDE = 512
+CLIP_STAGES = ("look", "work", "join")
 
 
 def schema(**keywords: Any) -> io.Schema:
@@ -173,13 +181,11 @@ def temporary_picture(frames: torch.Tensor) -> dict[str, str]:
 
     Returns what the page's /view wants to know. It is shrunk to what a page shows.
     """
-    from PIL import Image
-
     from ..faces.draw import Shown
 
     values = (Shown(frames)[0][..., :3].nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
     name = f"slimfusion_{secrets.token_hex(8)}.webp"
-    Image.fromarray(values.numpy()).save(Path(folder_paths.get_temp_directory()) / name, quality=90, method=2)
+    Image.fromarray(values.numpy()).save(temporary_folder() / name, quality=90, method=2)
     return {"filename": name, "subfolder": "", "type": "temp"}
 
 
@@ -190,7 +196,7 @@ def answer_at(path: str, answer: Callable[[Mapping[str, str]], dict[str, Any]]) 
         return
 
     @server.routes.get(path)
-    async def asked(request: web.Request) -> web.Response:
+    async def answered(request: web.Request) -> web.Response:
         return web.json_response(answer(request.query))
 
 
@@ -199,6 +205,15 @@ def tell_page(event: str, data: dict[str, Any]) -> None:
     server = getattr(PromptServer, "instance", None)
     if server is not None:
         server.send_sync(event, data, server.client_id)
+
+
+def temporary_folder() -> Path:
+    """Where files may lie that the page or other nodes read until the host is restarted."""
+    return Path(folder_paths.get_temp_directory())
+
+
+def video_from_file(path: Path) -> VideoFromFile:
+    return VideoFromFile(str(path))
 
 
 class SessionHolder(torch.nn.Module):
@@ -315,9 +330,43 @@ class ComfyHost:
         return folder
 
 
+class ClipHost(ComfyHost):
+    """The host while a clip is worked on: one bar for all of it, with its rate, the time left and a small picture."""
+
+    def __init__(self, node: str | None) -> None:
+        super().__init__()
+        self._node = node
+        self._first, self._begun, self._said = 0, 0.0, 0.0
+        self._picture: np.ndarray | None = None
+
+    def preview(self, picture: np.ndarray) -> None:
+        """picture: (h, w, 3) uint8, shown with the next progress."""
+        self._picture = picture
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage not in CLIP_STAGES:
+            return  # what the networks say of their own parts
+        now = monotonic()
+        if self._bar is None or stage != self._stage:
+            self._bar, self._stage = comfy.utils.ProgressBar(total), stage
+            self._first, self._begun, self._said = done, now, 0.0
+        if now - self._said < PREVIEW_SECONDS and done < total:
+            return
+        shown, self._picture = self._picture, None
+        preview = None if shown is None else ("JPEG", Image.fromarray(shown), PREVIEW_SIDE)
+        self._bar.update_absolute(done, total, preview)
+        rate = (done - self._first) / max(1e-3, now - self._begun)
+        left = (total - done) / rate if rate > 0 else 0.0
+        if self._node is not None and PromptServer.instance is not None:
+            text = f"{stage}: {done} of {total}, {rate:.1f} frames/s, {left:.0f} s left"
+            PromptServer.instance.send_progress_text(text, self._node)
+        self._said = now
+
+
 __all__ = [
     "BoundingBox",
     "Budget",
+    "ClipHost",
     "ComfyExtension",
     "ComfyHost",
     "FaceLandmarks",
@@ -325,6 +374,7 @@ __all__ = [
     "IdentityType",
     "Model",
     "ReportType",
+    "StepsType",
     "answer_at",
     "catalogue_folders",
     "frames_in",
@@ -339,6 +389,8 @@ __all__ = [
     "register_model_folders",
     "said",
     "schema",
+    "temporary_folder",
     "temporary_picture",
     "ui",
+    "video_from_file",
 ]

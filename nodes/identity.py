@@ -24,8 +24,8 @@ from ..faces.identity.identity import (
     saved_identity,
 )
 from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, rare, said, schema
-from .networks import detection_inputs, library, network_inputs
-from .page import line_ui
+from .shared.networks import detection_inputs, library, network_inputs
+from .shared.page import line_ui
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4

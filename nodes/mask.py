@@ -9,7 +9,7 @@ import torch
 from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import FaceList, frames_in, frames_out, io, rare, schema
-from .networks import library, network_inputs
+from .shared.networks import library, network_inputs
 
 SIDES = {"top": "at the top", "right": "on the right", "bottom": "at the bottom", "left": "on the left"}
 

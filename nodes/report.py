@@ -6,7 +6,7 @@ from typing import Any
 
 from ..engines.memory.report import Report
 from .host import ComfyHost, ReportType, io, rare, schema, ui
-from .page import line_ui
+from .shared.page import line_ui
 
 
 class MemoryReport(io.ComfyNode):

@@ -26,8 +26,8 @@ from .host import (
     schema,
 )
 from .load import model_from, model_stamp
-from .networks import detection_inputs
-from .page import compare_ui, report_ui
+from .shared.networks import detection_inputs
+from .shared.page import compare_ui, report_ui
 
 
 def model_input() -> io.Input:

@@ -11,8 +11,8 @@ from ..faces.face import Faces
 from ..faces.identity.identity import Identity
 from ..faces.identity.select import GENDERS, OLDEST, ORDERS, Choice, Order, parse_indices, require_face, select
 from .host import FaceList, IdentityType, frames_in, io, rare, schema
-from .networks import library, network_inputs
-from .page import faces_ui, line_ui
+from .shared.networks import library, network_inputs
+from .shared.page import faces_ui, line_ui
 
 IF_NONE = ("pass on", "stop")
 

@@ -13,9 +13,9 @@ from ..faces.face import Faces
 from ..faces.identity.identity import Identity
 from .host import ComfyHost, FaceList, IdentityType, Model, frames_in, frames_out, io, rare, schema
 from .load import FusionModel
-from .networks import detection_inputs, library, network_inputs
-from .page import compare_ui, faces_ui, report_ui
 from .restore import report_output
+from .shared.networks import detection_inputs, library, network_inputs
+from .shared.page import compare_ui, faces_ui, report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
 
@@ -78,13 +78,7 @@ class SwapFaces(io.ComfyNode):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="Optional. Swap only where the mask is white."),
                 *weight_inputs(),
-                io.Combo.Input(
-                    "boost",
-                    display_name="pixel boost",
-                    options=list(BOOSTS),
-                    default="off",
-                    tooltip="Swap at this resolution (px) instead of the model's own. Sharper and slower.",
-                ),
+                boost_input(),
                 io.String.Input(
                     "people",
                     default="",
@@ -199,6 +193,16 @@ def further_people() -> list[io.Input]:
         )
         for letter in "BCD"
     ]
+
+
+def boost_input() -> io.Input:
+    return io.Combo.Input(
+        "boost",
+        display_name="pixel boost",
+        options=list(BOOSTS),
+        default="off",
+        tooltip="Swap at this resolution (px) instead of the model's own. Sharper and slower.",
+    )
 
 
 def boost_px(boost: str) -> int:

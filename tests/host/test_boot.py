@@ -26,7 +26,7 @@ NODES = {
     "SlimFusionLikeness": ["FLOAT", "STRING"],
 }
 # Sockets of the host that no frontend has a widget for, and its plain widgets.
-KNOWN_TYPES = {"IMAGE", "MASK", "*", "UPSCALE_MODEL", "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+KNOWN_TYPES = {"IMAGE", "MASK", "VIDEO", "*", "UPSCALE_MODEL", "INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 
 @pytest.mark.parametrize("lab", ["default"], indirect=True)

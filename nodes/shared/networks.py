@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engines.memory.budget import MemoryBudget
-from ..faces.detect.settings import TURNED
-from .host import Budget, ComfyHost, catalogue_folders, io, rare
+from ...engines.memory.budget import MemoryBudget
+from ...faces.detect.settings import TURNED
+from ..host import Budget, ComfyHost, catalogue_folders, io, rare
 
 if TYPE_CHECKING:
-    from ..faces.identity.library import ModelLibrary
+    from ...faces.identity.library import ModelLibrary
 
 
 def network_inputs() -> list[io.Input]:
@@ -32,8 +32,8 @@ def network_inputs() -> list[io.Input]:
 
 def library(budget: MemoryBudget | None, commercial_only: bool) -> ModelLibrary:
     """The models in the user's folders. They are searched when one is needed."""
-    from ..faces.identity.library import ModelLibrary
-    from ..models.library import search
+    from ...faces.identity.library import ModelLibrary
+    from ...models.library import search
 
     host = ComfyHost()
     return ModelLibrary(lambda: search(catalogue_folders(), host=host), budget or MemoryBudget(), host, commercial_only)

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import torch
 
-from ..engines.cache import SESSIONS
-from ..engines.memory import meter
-from ..engines.memory.budget import MemoryBudget, allowed_bytes
-from ..engines.memory.report import Report
-from ..faces.face import Face, Faces
-from .host import ComfyHost, answer_at, temporary_picture
+from ...engines.cache import SESSIONS
+from ...engines.memory import meter
+from ...engines.memory.budget import MemoryBudget, allowed_bytes
+from ...engines.memory.report import Report
+from ...faces.face import Face, Faces
+from ..host import ComfyHost, answer_at, temporary_picture
 
 Tone = Literal["ok", "warn"]
 Ui = dict[str, list[Any]]
