@@ -194,11 +194,11 @@ def _span(answer: Any, start: int, wanted: Wanted) -> tuple[int, int | None]:
     length = answer.headers.get("Content-Length", "")
     total = int(length) if length.isascii() and length.isdigit() else None
     if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-        given = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
-        if given is None or int(given[1]) != start:
+        content_range = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+        if content_range is None or int(content_range[1]) != start:
             _part_of(wanted).unlink()
             raise _Failed("it sends another part than it was asked for")
-        total = None if given[2] == "*" else int(given[2])
+        total = None if content_range[2] == "*" else int(content_range[2])
     elif answer.status == http.HTTPStatus.OK:
         start = 0  # it knows no parts
     else:

@@ -73,10 +73,10 @@ def chosen_file(name: str, start: str) -> KnownFile:
     return fitting[0]
 
 
-def models_folder(given: Path | None) -> Path:
+def models_folder(folder: Path | None) -> Path:
     """The folder of models, which exists. Raises SettingError."""
-    if given is not None:
-        return existing([given])[0]
+    if folder is not None:
+        return existing([folder])[0]
     if not COMFYUI_MODELS.is_dir():
         raise SettingError("This pack does not lie in a ComfyUI. Name a folder of models with --to.")
     return COMFYUI_MODELS

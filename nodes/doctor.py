@@ -42,5 +42,5 @@ class Doctor(io.ComfyNode):
         from ..doctor.model_findings import model_findings
 
         findings = examine(lambda: model_findings(model_folders(), hash_models, ComfyHost()))
-        text, listed = as_text(findings), json.dumps([asdict(each) for each in findings])
+        text, listed = as_text(findings), json.dumps([asdict(finding) for finding in findings])
         return io.NodeOutput(text, ui={"text": [text], "slimfusion_findings": [listed]})

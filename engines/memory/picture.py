@@ -83,7 +83,7 @@ def headline(report: Report) -> str:
 
 def lines(report: Report) -> list[tuple[str, bool]]:
     """The text below the chart, and whether it warns: what was given up and the notes first, then what ran."""
-    told = [(f"given up: {each}", True) for each in report.degradations] + [(note, True) for note in report.notes]
+    told = [(f"given up: {item}", True) for item in report.degradations] + [(note, True) for note in report.notes]
     counts = counted(report.frames, "frame") + (f", {counted(report.faces, 'face')}" if report.faces else "")
     ran = f"{report.device}, {report.precision}, {report.model}" if report.engine else report.model
     told += [(", ".join(part for part in (counts, ran) if part), False)]
@@ -155,7 +155,7 @@ def _draw_stages(draw: ImageDraw.ImageDraw, report: Report, seconds: float) -> N
     _write(draw, "0", LEFT, AXIS_TEXT, GREY, SMALL)
     _write(draw, end, RIGHT - _width(end, SMALL), AXIS_TEXT, GREY, SMALL)
     x, y = LEFT, LEGEND_TEXT
-    for name, spent in sorted(report.seconds.items(), key=lambda each: -each[1]):
+    for name, spent in sorted(report.seconds.items(), key=lambda item: -item[1]):
         text = f"{name} {spent:.2f} s"
         width = 30 + _width(text, LARGE) + 26
         if x + width > RIGHT + 26:

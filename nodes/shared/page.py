@@ -44,7 +44,7 @@ def compare_ui(before: torch.Tensor, after: torch.Tensor) -> Ui:
 
 def faces_ui(frames: torch.Tensor, faces: Faces) -> Ui:
     """The first frame that has faces, and their boxes in parts of its sides, for clicking at."""
-    index = next((number for number, found in enumerate(faces.frames) if found), None)
+    index = next((number for number, faces_of_frame in enumerate(faces.frames) if faces_of_frame), None)
     if index is None:
         return {}
     boxes = relative_boxes(faces.frames[index], faces.height, faces.width)
