@@ -82,7 +82,7 @@ def _from_onnx(path: Path, name: str, host: Host, opening: Opening) -> Model:
     if opening.commercial_only:
         file.check_commercial()
     if file.card is None:
-        raise ModelFileError(f"{name} is no ONNX model that is known here: {file.note}.")
+        raise ModelFileError(f"{name} is not an ONNX model that is supported: {file.note}.")
     description = describe(path, name, file.card, file.licence)
     refusal = refused_by_torch(description)
     if engine == "torch" and refusal:

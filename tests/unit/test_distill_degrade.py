@@ -51,7 +51,7 @@ def test_unknown_severity_is_refused_with_the_known_ones() -> None:
 def test_steps_that_are_off_return_the_picture_itself() -> None:
     image, rng = scene(), np.random.default_rng(0)
     assert degrade.blurred(image, 0) is image
-    assert degrade.shrunk(image, 1, degrade.SHRINKS[0]) is image
+    assert degrade.shrunk(image, 1, degrade.cv2.INTER_AREA) is image
     assert degrade.with_gaussian_noise(image, 0, rng) is image
     assert degrade.with_shot_noise(image, 0, rng) is image
 
