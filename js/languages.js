@@ -18,8 +18,8 @@ app.registerExtension({
     const known = translations();
     const language = known?.locale?.value;
     if (!language || known.te(SOMETHING_OF_OURS, language)) return;
-    const texts = (await (await api.fetchApi("/i18n")).json())[language]?.nodeDefs ?? {};
-    const ours = Object.entries(texts).filter(([node]) => node.startsWith("SlimFusion"));
-    known.mergeLocaleMessage(language, { nodeDefs: Object.fromEntries(ours) });
+    const texts = (await (await api.fetchApi("/i18n")).json())[language] ?? {};
+    const ours = (file) => Object.fromEntries(Object.entries(texts[file] ?? {}).filter(([key]) => key.startsWith("SlimFusion")));
+    known.mergeLocaleMessage(language, { nodeDefs: ours("nodeDefs"), settings: ours("settings") });
   },
 });

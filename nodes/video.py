@@ -12,11 +12,9 @@ from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.identity.identity import Identity
 from .host import (
-    Budget,
     ClipHost,
     IdentityType,
     Model,
-    ReportType,
     StepsType,
     frames_in,
     io,
@@ -24,9 +22,9 @@ from .host import (
     video_from_file,
 )
 from .load import FusionModel, model_from
-from .restore import fidelity_input, tile_inputs
+from .restore import fidelity_input, report_output, tile_inputs
 from .shared.clips import clip_file, temporary_clip
-from .shared.networks import detection_inputs, library, network_inputs
+from .shared.networks import automatic_budget_input, detection_inputs, library, network_inputs
 from .swap import boost_input, boost_px, weight_inputs
 
 CODECS = ("source", "h264", "h265", "av1", "vp9", "prores", "ffv1")
@@ -44,7 +42,15 @@ def step_model_input() -> io.Input:
 
 
 def steps_input() -> io.Input:
-    return StepsType.Input("steps", optional=True, tooltip="Steps that come before this one.")
+    return StepsType.Input("steps", optional=True, tooltip="Optional, the steps that come before this one.")
+
+
+def steps_output() -> io.Output:
+    return StepsType.Output(display_name="steps", tooltip="Connect it to Process Video or to the next step.")
+
+
+def video_input() -> io.Input:
+    return io.Video.Input("video", tooltip="A clip of any length, from Load Video for example.")
 
 
 def range_inputs() -> list[io.Input]:
@@ -70,6 +76,7 @@ def steadiness_input() -> io.Input:
 def ram_input() -> io.Input:
     return io.Float.Input(
         "ram_gib",
+        display_name="RAM (GiB)",
         default=0.0,
         min=0.0,
         max=1024.0,
@@ -92,12 +99,17 @@ class RestoreStepNode(io.ComfyNode):
                 step_model_input(),
                 steps_input(),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="How much of the restored face."
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="0 = original face, 1 = restored face.",
                 ),
                 fidelity_input(),
                 io.String.Input("tracks", default="", tooltip="Which tracks, such as 0, 2 (Scan Video). Empty: all."),
             ],
-            outputs=[StepsType.Output(display_name="steps")],
+            outputs=[steps_output()],
         )
 
     @classmethod
@@ -127,9 +139,16 @@ class SwapStepNode(io.ComfyNode):
                 steps_input(),
                 IdentityType.Input("identity", optional=True, tooltip="Person A, from Face Identity."),
                 io.Image.Input(
-                    "source_image", optional=True, tooltip="One face a frame: the first is person A, then B, C ..."
+                    "source_image",
+                    display_name="source image",
+                    optional=True,
+                    tooltip="Pictures with one face each. The first is person A, the next ones are B, C and so on.",
                 ),
-                Model.Input("model", optional=True, tooltip="Swap model. Leave empty to blend the two faces."),
+                Model.Input(
+                    "model",
+                    optional=True,
+                    tooltip="Swap model, from Load Fusion Model. Leave empty to blend the two faces.",
+                ),
                 *weight_inputs(),
                 boost_input(),
                 io.String.Input(
@@ -139,7 +158,7 @@ class SwapStepNode(io.ComfyNode):
                 ),
                 *network_inputs(),
             ],
-            outputs=[StepsType.Output(display_name="steps")],
+            outputs=[steps_output()],
         )
 
     @classmethod
@@ -190,7 +209,7 @@ class ImageStepNode(io.ComfyNode):
             description="A step for Process Video: runs an image model such as an upscaler over whole frames.",
             search_aliases=["video upscale", "esrgan video"],
             inputs=[step_model_input(), steps_input(), *tile_inputs()],
-            outputs=[StepsType.Output(display_name="steps")],
+            outputs=[steps_output()],
         )
 
     @classmethod
@@ -213,7 +232,7 @@ class ProcessVideo(io.ComfyNode):
             "grow with it. Sound, subtitles and all times stay. Stopped and run again, it goes on.",
             search_aliases=["video face restore", "video face swap", "long video", "restore video"],
             inputs=[
-                io.Video.Input("video"),
+                video_input(),
                 StepsType.Input("steps", tooltip="From Restore Step, Swap Step or Image Step."),
                 io.Combo.Input("codec", options=list(CODECS), default=CODECS[0], tooltip="source: as the clip's own."),
                 io.Int.Input(
@@ -226,14 +245,14 @@ class ProcessVideo(io.ComfyNode):
                 *range_inputs(),
                 steadiness_input(),
                 io.Boolean.Input("resume", default=True, tooltip="Go on where an earlier try was stopped."),
-                Budget.Input("budget", optional=True, tooltip="From the Memory Budget Guard; automatic without."),
+                automatic_budget_input(),
                 ram_input(),
-                *detection_inputs(),
+                *detection_inputs(unless=""),
             ],
             outputs=[
-                io.Video.Output(display_name="video"),
-                ReportType.Output(display_name="report"),
-                io.String.Output(display_name="text"),
+                io.Video.Output(display_name="video", tooltip="The new clip, for Save Video."),
+                report_output(),
+                io.String.Output(display_name="text", tooltip="The report as text."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -289,16 +308,16 @@ class ScanVideo(io.ComfyNode):
             "where a face is lost, appears twice or may change its person.",
             search_aliases=["video faces", "face tracks", "who is in the video"],
             inputs=[
-                io.Video.Input("video"),
+                video_input(),
                 *range_inputs(),
-                Budget.Input("budget", optional=True, tooltip="From the Memory Budget Guard; automatic without."),
+                automatic_budget_input(),
                 ram_input(),
-                *detection_inputs(),
+                *detection_inputs(unless=""),
             ],
             outputs=[
-                io.Image.Output(display_name="people"),
-                io.String.Output(display_name="table"),
-                io.String.Output(display_name="json"),
+                io.Image.Output(display_name="people", tooltip="Everybody with the number of their track."),
+                io.String.Output(display_name="table", tooltip="Shots, tracks and what is doubtful, as text."),
+                io.String.Output(display_name="json", tooltip="The same for programs."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,

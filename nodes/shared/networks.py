@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from ...faces.identity.library import ModelLibrary
 
 
+def automatic_budget_input() -> io.Input:
+    return Budget.Input(
+        "budget", optional=True, tooltip="Optional, from Memory Budget Guard. If not connected, it is automatic."
+    )
+
+
 def network_inputs() -> list[io.Input]:
     """Appended to a node's own inputs."""
     return [
-        Budget.Input(
-            "budget", optional=True, tooltip="Optional, from Memory Budget Guard. If not connected, it is automatic."
-        ),
+        automatic_budget_input(),
         *rare(
             io.Boolean.Input(
                 "commercial_only",
@@ -39,8 +43,11 @@ def library(budget: MemoryBudget | None, commercial_only: bool) -> ModelLibrary:
     return ModelLibrary(lambda: search(catalogue_folders(), host=host), budget or MemoryBudget(), host, commercial_only)
 
 
-def detection_inputs() -> list[io.Input]:
-    """Appended to the inputs of a node that can detect faces itself; values of `DetectionSettings`."""
+def detection_inputs(unless: str = " Unused if faces is connected.") -> list[io.Input]:
+    """Appended to the inputs of a node that can detect faces itself; values of `DetectionSettings`.
+
+    unless: what their tooltips end with; "" where a node has no input for faces.
+    """
     return rare(
         io.Combo.Input(
             "turned",
@@ -49,7 +56,7 @@ def detection_inputs() -> list[io.Input]:
             default=TURNED[0],
             optional=True,
             tooltip="How faces that lie on their side or upside down are found. auto: rotate a frame only if no "
-            "upright face is found in it. Unused if faces is connected.",
+            f"upright face is found in it.{unless}",
         ),
         io.Int.Input(
             "min_face",
@@ -58,6 +65,6 @@ def detection_inputs() -> list[io.Input]:
             min=0,
             max=16384,
             optional=True,
-            tooltip="Ignore smaller faces. 0 = automatic. Unused if faces is connected.",
+            tooltip=f"Ignore smaller faces. 0 = automatic.{unless}",
         ),
     )

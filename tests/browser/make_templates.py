@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import sync_playwright
 from slimfusion import __version__
@@ -23,6 +24,7 @@ from template_specs import BLUEPRINTS, TEMPLATES, Template
 THUMBNAIL = 400
 HOST_VERSION = "0.3.75"  # of the oldest ComfyUI that has all of these nodes
 ROOM = 1.25  # Nodes 2.0 draws nodes up to a fifth larger than the canvas
+SOURCES = {"LoadImage": "image", "LoadVideo": "file"}  # what loads what a template starts from, and its widget for it
 # Builds the graph as a user would, node by node, and returns the ids by key.
 BUILD = """spec => {
   app.clean();  // else nodes show what others of their ids have shown
@@ -50,6 +52,15 @@ BUILD = """spec => {
     source.connect(slots[0], target, slots[1]);
   }
   return ids;
+}"""
+# Takes off the line that progress was shown in: the page would save what it said last as a value.
+WITHOUT_PROGRESS = """() => {
+  for (const node of app.graph.nodes) {
+    const line = node.widgets?.find(widget => widget.name === "$$node-text-preview");
+    if (!line) continue;
+    node.widgets.splice(node.widgets.indexOf(line), 1);
+    node.setSize([node.size[0], node.computeSize()[1]]);
+  }
 }"""
 # Puts the nodes into columns, with the room that they have taken once everything was drawn.
 LAY_OUT = """({ columns, ids, room }) => {
@@ -120,6 +131,14 @@ def cleaned(workflow: dict) -> dict:
     return workflow
 
 
+def picture_in(content: bytes) -> Image.Image:
+    """A picture, or the first frame of a clip."""
+    if content[4:8] == b"ftyp":  # what an MP4 begins with
+        with av.open(io.BytesIO(content)) as clip:
+            return next(clip.decode(video=0)).to_image()
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
 def scaled(picture: Image.Image, box: tuple[int, int, int, int], width: int = 512) -> Image.Image:
     """A box of a picture as if that were `width` px wide, as a square thumbnail."""
     factor = picture.width / width
@@ -166,16 +185,17 @@ def thumbnail(template: Template, sources: list[Image.Image], shown: dict[str, I
 
 def make(editor: Editor, template: Template) -> None:
     ids = build(editor, template)
-    named = [node.values["image"] for node in template.nodes.values() if node.type == "LoadImage"]
-    sources = [Image.open(editor.host.base / "input" / name).convert("RGB") for name in named]
+    named = [node.values[SOURCES[node.type]] for node in template.nodes.values() if node.type in SOURCES]
+    sources = [picture_in((editor.host.base / "input" / name).read_bytes()) for name in named]
     shown: dict[str, Image.Image] = {}
     if not template.needs:
         _, history = editor.queue()
         assert history["status"]["status_str"] == "success", history["status"]
         for key, node in ids.items():
             for picture in history["outputs"].get(str(node), {}).get("images", [])[:1]:
-                shown[key] = Image.open(io.BytesIO(editor.host.view(picture))).convert("RGB")
+                shown[key] = picture_in(editor.host.view(picture))
     editor.page.wait_for_timeout(800)
+    editor.page.evaluate(WITHOUT_PROGRESS)
     columns = [("note", *template.columns[0]), *template.columns[1:]]
     editor.page.evaluate(LAY_OUT, {"columns": columns, "ids": ids, "room": ROOM})
     folder = ROOT / "examples"

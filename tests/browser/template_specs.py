@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PORTRAIT, SECOND = "slimfusion_portrait.jpg", "slimfusion_second_portrait.jpg"
+CLIP = "slimfusion_clip.mp4"
 LOAD, SAVE = "LoadImage", "SaveImage"
 GUARD, MODEL, DETECT = "SlimFusionMemoryGuard", "SlimFusionLoadModel", "SlimFusionDetectFaces"
 SELECT, SWAP, REPORT = "SlimFusionSelectFaces", "SlimFusionSwapFaces", "SlimFusionMemoryReport"
@@ -94,6 +95,27 @@ TEMPLATES = (
         {"load": load(), "restore": Node(RESTORE), "save": save("portrait")},
         (("load",), ("restore",), ("save",)),
         ("load.IMAGE > restore.image", "restore.image > save.images"),
+    ),
+    Template(
+        "Restore a clip",
+        "Choose your clip and press **Run**. Its frames are read, restored and written in small groups, so that a long "
+        "clip takes no more memory than a short one; sound and times stay.\n\nStop it, run it again, and it goes on.",
+        {
+            "load": Node("LoadVideo", {"file": CLIP}, height=330),
+            "guard": Node(GUARD, {"budget_gib": 1.0}),
+            "model": Node(MODEL),
+            "step": Node("SlimFusionRestoreStep"),
+            "process": Node("SlimFusionProcessVideo", width=340),
+            "save": Node("SaveVideo", {"filename_prefix": "SlimFusion/clip"}, width=400, height=430),
+        },
+        (("load",), ("guard", "model"), ("step", "process"), ("save",)),
+        (
+            "load.VIDEO > process.video",
+            "guard.budget > model.budget",
+            "model.model > step.model",
+            "step.steps > process.steps",
+            "process.video > save.video",
+        ),
     ),
     Template(
         "Choose a face in a group photo",

@@ -24,6 +24,7 @@ def test_the_host_serves_every_language(lab):
     for language in languages():
         for name, texts in read(language, "nodeDefs.json").items():
             assert served[language]["nodeDefs"][name] == json.loads(json.dumps(texts))
+        assert served[language]["settings"].items() >= read(language, "settings.json").items()
 
 
 def test_search_words_reach_the_page_where_the_host_knows_them(lab):

@@ -21,7 +21,7 @@ def times(path):
 
 
 def prompt_of(lab, **changes):
-    prompt = ui_to_api(json.loads((EXAMPLES / "restore_a_clip.json").read_text(encoding="utf-8")), lab.info)
+    prompt = ui_to_api(json.loads((EXAMPLES / "Restore a clip.json").read_text(encoding="utf-8")), lab.info)
     (process,) = nodes_of_class(prompt, "SlimFusionProcessVideo")
     prompt[process]["inputs"] |= changes
     return prompt, process

@@ -14,6 +14,7 @@ NOT_PLAIN = re.compile(r"[{}@|]")
 SCRIPT = {"zh": re.compile(r"[\u4e00-\u9fff]")}
 # Options that are names, not words.
 NAMES = {"torch", "onnxruntime", "TensorRT", "fp32", "fp16", "bf16", "scrfd", "yoloface", "yunet"}
+NAMES |= {"h264", "h265", "av1", "vp9", "prores", "ffv1"}
 
 
 def help_page(node: str, language: str) -> Path:
@@ -89,3 +90,17 @@ def test_a_help_page_explains_as_much_in_every_language(node, language):
     english, other = (help_page(node, each).read_text(encoding="utf-8") for each in ("en", language))
     for kind, pattern in kinds.items():
         assert len(re.findall(pattern, other, re.M)) == len(re.findall(pattern, english, re.M)), kind
+
+
+def test_every_setting_of_the_page_is_in_the_locales():
+    """ComfyUI looks them up by their ids, with _ for the dots."""
+    setting = re.compile(r'id: SETTING,\s+name: "([^"]+)",\s+tooltip: "([^"]+)"')
+    ids = re.compile(r'const SETTING = "([^"]+)"')
+    scripts = [path.read_text(encoding="utf-8") for path in DOCS.parent.glob("*.js")]
+    shown = {
+        ids.search(script)[1].replace(".", "_"): {"name": name, "tooltip": tooltip}
+        for script in scripts
+        for name, tooltip in setting.findall(script)
+    }
+    assert sum(script.count("settings: [") for script in scripts) == len(shown)
+    assert read("en", "settings.json") == shown
