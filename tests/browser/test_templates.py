@@ -20,6 +20,7 @@ FACE_ONLY = {
     "Restore on any card",
 }
 SIZES = {"Restore and scale": (1024, 1024), "Restore a 4K picture under 1 GiB": (2160, 3840)}
+PART = "Restore only a part of the face"  # little of the face changes
 GROUPS = {"Choose a face in a group photo", "Let two people change places"}
 FACE = slice(60, 190), slice(165, 285)  # of the portrait: rows, columns
 BELOW = slice(320, None), slice(None)  # no face there
@@ -94,7 +95,7 @@ def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
         assert after.shape == (*SIZES.get(name, (512, 949)), 3)
         return
     assert after.shape == before.shape
-    assert changed(before, after, FACE) > 0.01
+    assert changed(before, after, FACE) > (0.003 if name == PART else 0.01)
     if name in FACE_ONLY:
         assert np.array_equal(before[BELOW], after[BELOW])
         assert faces_restored(history) == [1] * len(ran(prompt, history))
