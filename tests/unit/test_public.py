@@ -30,10 +30,11 @@ def test_importing_the_package_loads_neither_torch_nor_the_host():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys, page):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.S)
     monkeypatch.chdir(tmp_path)
     crop = torch.from_numpy(astronaut()[:256, 100:356] / np.float32(255))
     slimfusion.write_picture("portrait.jpg", crop)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(example, page, "exec"), {})
     assert (tmp_path / "restored.png").exists() and "1 face" in capsys.readouterr().out
