@@ -69,7 +69,9 @@ def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
     state = editor.state()
     template = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
     assert state["types"] == sorted(node["type"] for node in template["nodes"])
-    assert (state["missing"], state["red"]) == ([], [])
+    # Newer pages mark a loader whose file the user has not got yet.
+    lacking = {node["type"] for node in template["nodes"] if node["properties"].get("models")}
+    assert state["missing"] == [] and set(state["red"]) <= lacking
     assert state["links"] == len(template["links"])
     if TEMPLATES[name].needs:  # the page says which files are missing, and offers those that it may download
         editor.shoot(name)
