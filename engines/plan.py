@@ -63,22 +63,24 @@ class Planned:
             device, plans = self._chosen(report)
             best = plans[0]
             sessions.make_way(job.model, device, best.precision)
-        self._describe(device, best, report)
+        staying = sessions.staying_bytes(job.model, device, best.precision)
+        self._describe(device, best, report, staying)
         is_open = sessions.is_open(job.model, device, best.precision)
         ours = job.model.weight_bytes(best.precision, device) if is_open else 0
         opened_before, planning = sessions.opened, report.planning_on(device)
         run = Run(job, device, plans, report, sessions)
+        run.staying = staying
         try:
             with contextlib.ExitStack() as stack:
                 stack.enter_context(_held(job, device, best, ours, report))
-                stack.enter_context(self._measured(run, ours + planning, report))
+                stack.enter_context(self._measured(run, ours + planning + staying, report))
                 with report.stage("load"):
                     stack.enter_context(run.leased())
                 yield run
         finally:
             report.sessions_built += sessions.opened - opened_before
         if run.plan is best and not best.keeps_freed:  # what the gaps take is no property of the network
-            self._learn(run, planning)
+            self._learn(run, planning + staying)
         if not job.budget.keep_loaded:
             sessions.release(device)
 
@@ -116,7 +118,7 @@ class Planned:
         allowed = allowed_bytes(choice.question.budget, total, free, ours) - gone
         return Available(device.type, max(0, allowed), free + ours - staying)
 
-    def _describe(self, device: torch.device, best: Plan, report: Report) -> None:
+    def _describe(self, device: torch.device, best: Plan, report: Report, staying: int) -> None:
         """Tells the report, and the cost store of a doubt, what will be done."""
         job = self.job
         if best.doubts:
@@ -129,7 +131,7 @@ class Planned:
         if job.is_main:
             report.model, report.device, report.engine = job.model.spec.name, str(device), job.model.traits.engine
         report.notes += [note for note in job.model.traits.notes if note not in report.notes]
-        report.describe_plan(best, device, job.is_main)
+        report.describe_plan(best, device, job.is_main, staying)
 
     @contextlib.contextmanager
     def _measured(self, run: Run, before: int, report: Report) -> Iterator[None]:
@@ -149,11 +151,14 @@ class Planned:
         if device.type == "cpu" and not self.job.is_main:
             report.planning_bytes += max(0, meter.used_bytes(device) - used - sessions.held_bytes(device) + held)
 
-    def _learn(self, run: Run, planning: int) -> None:
-        """Corrects the prediction by what was measured, where it was the network that took the most."""
+    def _learn(self, run: Run, others: int) -> None:
+        """Corrects the prediction by what was measured, where it was the network that took the most.
+
+        others: bytes in the peak that are not the network's.
+        """
         job, plan, device = self.job, run.plan, run.device
         staging = planner.staging_bytes(job.work, job.model.spec, plan) if device.type == "cpu" else 0
-        beside = run.peak - job.model.weight_bytes(plan.precision, device) - planning
+        beside = run.peak - job.model.weight_bytes(plan.precision, device) - others
         if beside > job.work.after_bytes:
             self.costs.learn(_place(job, plan.precision, device), plan.pixels, beside - staging)
 

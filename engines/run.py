@@ -43,6 +43,7 @@ class Run:
     plans: what may be tried on the device, best first; the first is in use.
     outside_peak: bytes that were taken at most in another process.
     peak: bytes that were taken at most, weights included; known when the run is over.
+    staying: bytes of our other sessions, which stay meanwhile.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Run:
         self._done = 0
         self.outside_peak = 0
         self.peak = 0
+        self.staying = 0
 
     @property
     def plan(self) -> Plan:
@@ -244,7 +246,7 @@ class Run:
         """
         failed, self._plans = self.plan, plans
         meter.release_unused(self.device)
-        self._report.describe_plan(self.plan, self.device, self._job.is_main)
+        self._report.describe_plan(self.plan, self.device, self._job.is_main, self.staying)
         self._report.degradations.append(degradation)  # each time anew
         if self.plan.precision != failed.precision:
             self._lease.close()

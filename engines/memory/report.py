@@ -74,9 +74,13 @@ class Report:
         if degradation not in self.degradations:
             self.degradations.append(degradation)
 
-    def describe_plan(self, plan: Plan, device: torch.device, is_main: bool) -> None:
-        """Takes in what will be done. is_main: its figures are the report's; of other work only the memory counts."""
-        planning = self.planning_on(device)
+    def describe_plan(self, plan: Plan, device: torch.device, is_main: bool, staying: int = 0) -> None:
+        """Takes in what will be done.
+
+        is_main: its figures are the report's; of other work only the memory counts. staying: bytes of our other
+        sessions, which the budget holds too.
+        """
+        planning = self.planning_on(device) + staying
         self.predicted_peak = max(self.predicted_peak, plan.predicted_peak + planning)
         for degradation in plan.degradations:
             self.note_degradation(degradation)

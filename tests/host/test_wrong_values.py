@@ -27,11 +27,17 @@ SOCKETS = {
     "SLIMFUSION_FACES": ["faces", 0],
     "SLIMFUSION_IDENTITY": ["who", 0],
     "SLIMFUSION_REPORT": ["restored", 2],
+    "SLIMFUSION_STEPS": ["step", 0],
+    "VIDEO": ["clip", 0],
 }
+FIRST_FRAME = {"unit": "frames", "stop": 1.0}
 ALSO = {
     "SlimFusionSwapFaces": {"source_image": ["in", 0]},
     "SlimFusionFaceMask": {"faces": ["faces", 0]},
     "SlimFusionSaveIdentity": {"overwrite": True},
+    "SlimFusionProcessVideo": FIRST_FRAME,
+    "SlimFusionScanVideo": FIRST_FRAME,
+    "SlimFusionSwapStep": {"source_image": ["in", 0]},
 }
 WITHOUT_RECOGNISER = {"SlimFusionIdentity"}  # its file is not free, and is the user's to bring
 KNOWN = "known"
@@ -54,6 +60,8 @@ def prompt_for(lab, node: str, file: str) -> dict:
         "faces": lab.node("SlimFusionDetectFaces", image=["in", 0]),
         "who": lab.node("SlimFusionLoadIdentity", name=KNOWN),
         "restored": lab.node("SlimFusionRestoreFaces", image=["in", 0], model=["model", 0]),
+        "step": lab.node("SlimFusionRestoreStep"),
+        "clip": lab.node("LoadVideo", file="slimfusion_clip.mp4"),
         "node": lab.node(node, **ALSO.get(node, {})),
         "out": lab.node("ProbeOut", file="wrong", value=["node", 0]),
     }
