@@ -143,20 +143,35 @@ def remapped(
 def backward_maps(mesh: np.ndarray, target: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of (height, width), where in the picture of `mesh` it comes from: x and y, float32."""
     corners = np.concatenate([target[triangles()], np.ones((len(triangles()), 3, 1))], -1)
-    solid = np.abs(np.linalg.det(corners)) > 1e-3
+    sides = np.linalg.norm(target[triangles()] - np.roll(target[triangles()], 1, 1), axis=-1)
+    heights = np.abs(np.linalg.det(corners)) / np.maximum(sides.max(-1), 1e-6)
+    solid = heights > LOWEST_TRIANGLE
     corners, order = corners[solid], triangles()[solid]
     affines = np.linalg.solve(corners, mesh[order]).astype(np.float32)  # (T, 3, 2): x, y, 1 to the picture's x, y
     # Beyond the ring: as the whole face is placed.
-    affines = np.concatenate([affines, similarity(target, mesh).T[None].astype(np.float32)])
+    whole = similarity(target, mesh).T[None].astype(np.float32)
+    affines = np.concatenate([affines, whole])
+    # A sliver's border pixels lie up to a pixel beside it, where its affine would take them far from its corners.
+    reach, beyond = np.hypot(*whole[0, 0]), np.full((1, 2), np.inf)
+    lowest = np.concatenate([mesh[order].min(1) - reach, -beyond]).astype(np.float32)
+    highest = np.concatenate([mesh[order].max(1) + reach, beyond]).astype(np.float32)
     index = np.full((height, width), len(affines) - 1, np.int32)
     for number, triangle in enumerate(order):
         cv2.fillConvexPoly(index, fixed_point(target[triangle]), number, shift=FIXED_SHIFT)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    across, down = (affines[:, 0, i][index] * x + affines[:, 1, i][index] * y + affines[:, 2, i][index] for i in (0, 1))
+    across, down = (
+        np.clip(
+            affines[:, 0, i][index] * x + affines[:, 1, i][index] * y + affines[:, 2, i][index],
+            lowest[:, i][index],
+            highest[:, i][index],
+        )
+        for i in (0, 1)
+    )
     return across, down
 
 
 FIXED_SHIFT = 4
+LOWEST_TRIANGLE = 0.5  # px; what is lower is covered by the borders of its neighbours
 
 
 def fixed_point(points: np.ndarray) -> np.ndarray:

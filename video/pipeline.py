@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..engines.checks import check_numbers
+from ..engines.checks import check_numbers, check_text
 from ..engines.host import Host, StandaloneHost
 from ..engines.memory import meter
 from ..engines.memory.budget import MIB, MemoryBudget, allowed_bytes, format_bytes
@@ -69,6 +69,7 @@ class ClipSettings:
     preview: Preview | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_text("codec", self.codec)
         check_numbers(steadiness=self.steadiness, start=self.start, stop=0 if self.stop is None else self.stop)
         if not 0 <= self.steadiness <= 1:
             raise SettingError(f"The steadiness goes from 0 to 1, not {self.steadiness}.")

@@ -60,7 +60,7 @@ def prompt_for(lab, node: str, file: str) -> dict:
         "faces": lab.node("SlimFusionDetectFaces", image=["in", 0]),
         "who": lab.node("SlimFusionLoadIdentity", name=KNOWN),
         "restored": lab.node("SlimFusionRestoreFaces", image=["in", 0], model=["model", 0]),
-        "step": lab.node("SlimFusionRestoreStep"),
+        "step": lab.node("SlimFusionRestoreStep", model=["model", 0]),
         "clip": lab.node("LoadVideo", file="slimfusion_clip.mp4"),
         "node": lab.node(node, **ALSO.get(node, {})),
         "out": lab.node("ProbeOut", file="wrong", value=["node", 0]),
