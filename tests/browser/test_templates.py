@@ -20,9 +20,11 @@ FACE_ONLY = {
     "Restore on any card",
 }
 SIZES = {"Restore and scale": (1024, 1024), "Restore a 4K picture under 1 GiB": (2160, 3840)}
-PART = "Restore only a part of the face"  # little of the face changes
+PART = "Restore only a part of the face"  # the lower third is masked
 GROUPS = {"Choose a face in a group photo", "Let two people change places"}
 FACE = slice(60, 190), slice(165, 285)  # of the portrait: rows, columns
+UPPER_FACE = slice(60, 130), FACE[1]
+LOWER_FACE = slice(145, 190), FACE[1]
 BELOW = slice(320, None), slice(None)  # no face there
 
 
@@ -69,9 +71,10 @@ def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
     state = editor.state()
     template = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
     assert state["types"] == sorted(node["type"] for node in template["nodes"])
-    # Newer pages mark a loader whose file the user has not got yet.
-    lacking = {node["type"] for node in template["nodes"] if node["properties"].get("models")}
-    assert state["missing"] == [] and set(state["red"]) <= lacking
+    marked = set()
+    if "newest" in editor.name and TEMPLATES[name].needs:  # it marks loaders whose file the user has not got yet
+        marked = {node["type"] for node in template["nodes"] if node["properties"].get("models")}
+    assert state["missing"] == [] and set(state["red"]) <= marked
     assert state["links"] == len(template["links"])
     if TEMPLATES[name].needs:  # the page says which files are missing, and offers those that it may download
         editor.shoot(name)
@@ -97,7 +100,9 @@ def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
         assert after.shape == (*SIZES.get(name, (512, 949)), 3)
         return
     assert after.shape == before.shape
-    assert changed(before, after, FACE) > (0.003 if name == PART else 0.01)
+    assert changed(before, after, UPPER_FACE if name == PART else FACE) > 0.01
+    if name == PART:
+        assert np.array_equal(before[LOWER_FACE], after[LOWER_FACE])
     if name in FACE_ONLY:
         assert np.array_equal(before[BELOW], after[BELOW])
         assert faces_restored(history) == [1] * len(ran(prompt, history))
