@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -10,9 +9,9 @@ from ..errors import SettingError
 
 
 def check_numbers(**values: Any) -> None:
-    """Raises SettingError for a value that is no number, or not finite; ranges are the setting's own."""
+    """Raises SettingError for a value that is no number; ranges, and whether it is finite, are the setting's own."""
     for name, value in values.items():
-        if not isinstance(value, Real) or not math.isfinite(value):
+        if not isinstance(value, Real):
             raise SettingError(f"The setting {name} must be a number, not {str(value)[:100]!r}.")
 
 

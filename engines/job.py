@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import SettingError
@@ -34,7 +35,7 @@ class Options:
                 f"There is no precision {self.precision!r}. Choose one of auto, {', '.join(PRECISIONS)}."
             )
         check_numbers(tile=self.tile, overlap=self.overlap, fidelity=self.fidelity)
-        if self.tile < 0 or self.overlap < 0:
+        if not (0 <= self.tile < math.inf and 0 <= self.overlap < math.inf):
             raise SettingError(f"Tile and overlap are 0 px or more, not {self.tile} and {self.overlap}.")
         if not 0 <= self.fidelity <= 1:
             raise SettingError(f"The fidelity must be between 0 and 1, not {self.fidelity}.")

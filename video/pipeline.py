@@ -6,6 +6,7 @@ with the clip. What is finished is on the disk: whoever stops may go on later.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,7 @@ class ClipSettings:
         check_numbers(steadiness=self.steadiness, start=self.start, stop=0 if self.stop is None else self.stop)
         if not 0 <= self.steadiness <= 1:
             raise SettingError(f"The steadiness goes from 0 to 1, not {self.steadiness}.")
-        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+        if not (0 <= self.start < math.inf and (self.stop is None or self.start < self.stop < math.inf)):
             raise SettingError(f"The range must begin at 0 or later and end behind its beginning, not {self.start} to "
                                f"{self.stop}.")  # fmt: skip
         if self.ram is not None and self.ram <= 0:

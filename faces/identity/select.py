@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -69,12 +70,12 @@ class Choice:
                 f"There is no order {self.order!r} or gender {self.gender!r}; there are {', '.join(ORDERS)} and "
                 f"{', '.join(GENDERS)}."
             )
-        if not 0 <= self.score <= 1 or not -1 <= self.likeness <= 1 or self.count < 0:
+        if not 0 <= self.score <= 1 or not -1 <= self.likeness <= 1 or not 0 <= self.count < math.inf:
             raise SettingError(
                 "The score must be between 0 and 1, the likeness between -1 and 1, and the count 0 or more; they are "
                 f"{self.score}, {self.likeness} and {self.count}."
             )
-        if not 0 <= self.youngest <= self.oldest:
+        if not 0 <= self.youngest <= self.oldest < math.inf:
             raise SettingError(f"No face is from {self.youngest} to {self.oldest} years old: exchange the two ages.")
 
     @property

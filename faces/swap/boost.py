@@ -22,7 +22,7 @@ def factor_for(size: int, wanted: int) -> int:
     Raises SettingError outside 0..1024 px.
     """
     check_numbers(boost=wanted)
-    if wanted != int(wanted) or not 0 <= wanted <= LARGEST:
+    if not 0 <= wanted <= LARGEST or wanted != int(wanted):
         raise SettingError(f"The pixel boost must be between 0 and {LARGEST} px, not {wanted}.")
     return max(1, wanted // size)
 
