@@ -66,3 +66,15 @@ def editor(request: pytest.FixtureRequest, frontend_host: tuple[str, Host], brow
     opened_page.quiet()
     yield opened_page
     opened_page.page.close()
+
+
+@pytest.fixture
+def first_editor(editor: object) -> object:
+    """The page before its first workflow, where it matters: as who opens one template has it.
+
+    1.32.9 in Nodes 2.0 spreads the first workflow of a page by a fifth. Of later ones it enlarges the nodes alone,
+    core's too, so that they come to lie over one another.
+    """
+    if editor.name == "bundled-nodes2":
+        editor.reopen()
+    return editor

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, ViewportSize, expect
 from slimfusion.bench.host_driver import Host, Json
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "output" / "browser"
+VIEWPORT: ViewportSize = {"width": 1600, "height": 900}
 START_MS = 120_000
 RUN_SECONDS = 300.0
 
@@ -72,6 +73,26 @@ class Editor:
     def quiet(self) -> None:
         """Forgets what was said while the frontend itself started."""
         self.complaints.clear()
+
+    def reopen(self) -> None:
+        """A page of its own in the place of this one: no tab, nothing remembered."""
+        context = self.page.context
+        self.page.close()
+        context.close()
+        self.page = context.browser.new_page(viewport=VIEWPORT)
+        self.load()
+
+    def load(self) -> None:
+        """Waits until the page can be used."""
+        self.page.on("console", self.hear)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(self.host.address)
+        self.page.wait_for_function(
+            "() => window.app?.graph && app.extensionManager && LiteGraph.registered_node_types.SlimFusionDetectFaces",
+            timeout=START_MS,
+        )
+        expect(self.page.get_by_role("button", name="Templates").first).to_be_visible(timeout=START_MS)
+        self.page.wait_for_timeout(2000)
 
     def state(self) -> Json:
         return dict(self.page.evaluate(STATE))
@@ -138,14 +159,6 @@ def opened(browser: Browser, host: Host, name: str, nodes_2: bool) -> Editor:
     """The page with one of the two renderers, once it can be used."""
     host.post("/settings/Comfy.VueNodes.Enabled", nodes_2)
     host.post("/settings/Comfy.TutorialCompleted", True)  # else the templates open by themselves
-    editor = Editor(browser.new_page(viewport={"width": 1600, "height": 900}), host, name)
-    editor.page.on("console", editor.hear)
-    editor.page.on("pageerror", lambda error: editor.complaints.append(str(error)))
-    editor.page.goto(host.address)
-    editor.page.wait_for_function(
-        "() => window.app?.graph && app.extensionManager && LiteGraph.registered_node_types.SlimFusionDetectFaces",
-        timeout=START_MS,
-    )
-    expect(editor.page.get_by_role("button", name="Templates").first).to_be_visible(timeout=START_MS)
-    editor.page.wait_for_timeout(2000)
+    editor = Editor(browser.new_page(viewport=VIEWPORT), host, name)
+    editor.load()
     return editor

@@ -338,7 +338,7 @@ TEMPLATES = (
             "keep": Node("SlimFusionSaveIdentity", {"name": "first person", "overwrite": True}),
             "alike": Node("SlimFusionLikeness"),
         },
-        (("first", "second"), ("one", "other"), ("keep", "alike")),
+        (("first",), ("second",), ("one", "other"), ("keep", "alike")),
         (
             "first.IMAGE > one.image",
             "second.IMAGE > other.image",

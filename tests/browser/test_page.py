@@ -184,7 +184,8 @@ def test_a_budget_keeps_its_hundredths(editor, budget):
     assert editor.page.evaluate(entered, [guard, budget]) == pytest.approx(budget)
 
 
-def test_a_click_chooses_faces(editor):
+def test_a_click_chooses_faces(first_editor):
+    editor = first_editor
     editor.quiet()
     editor.open_template("Choose a face in a group photo")
     editor.queue()

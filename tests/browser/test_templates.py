@@ -65,7 +65,8 @@ def test_every_template_is_shipped_with_its_picture():
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
+def test_a_template_opens_runs_and_does_what_it_shows(first_editor, name):
+    editor = first_editor
     editor.quiet()
     editor.open_template(name)
     state = editor.state()
