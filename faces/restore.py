@@ -33,7 +33,7 @@ from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
 from .masks import soft
 from .paste import BAND_PIXELS, Canvas, Detail
-from .pictures.grey import is_grey, without_colour
+from .pictures.grey import is_grey, remove_colour, without_colour
 
 # Bytes for each pixel of a face's box while it is blended in: the picture, its mask and weight, the frame's
 # part, the product and the sum of both.
@@ -198,7 +198,7 @@ def restore_image(
         for frame, canvas in zip(frames, result, strict=True):
             run.frame(frame[..., :3], canvas[..., :3])
             if is_grey(frame[..., :3].numpy()):
-                canvas[..., :3] = torch.from_numpy(without_colour(canvas[..., :3].numpy()))
+                remove_colour(canvas.numpy())
             if channels == 4:
                 canvas[..., 3] = _resized(frame[..., 3], *canvas.shape[:2])
     return result, report

@@ -20,16 +20,18 @@ from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE, STRIDE
 from .settings import DEFAULT_DETECTION, DetectionSettings
 
 # What detection takes on the CPU, whatever the number of frames and faces; what is freed goes back at once meanwhile.
-# Measured in fresh processes: 33 MiB at 512 px (40 with 64 faces), 52 at 720p, 68 at 1080p (71 with 40 faces, 82 turned
-# as well), 55 to 58 at 4K (70 on noise), 61 down to faces of 24 px, 52 at 8K, 67 down to faces of 12 px, 51 at 12000 x
-# 8000.
-BASE_BYTES = 33 << 20  # the networks, and what their first run leaves: threads' memory, compiled kernels
+# Measured in fresh processes: 33 to 40 MiB at 512 px, 51 at 720p, 68 to 82 at 1080p, 80 to 82 turned as well, 55 to 69
+# at 4K, 61 to 72 down to faces of 24 px, 52 at 8K, 67 to 81 down to faces of 12 px, 51 at 12000 x 8000; the more with
+# crowds and noise. The base is 16 at a first look at one upright face, 28 where turned frames are looked at after it
+# (three quarters of it are pages of torch's own code, which are read when they are first run), none in later runs.
+BASE_BYTES = 20 << 20
 SUM_PIXEL = 12  # bytes of a table of sums
-PIECE_PIXEL = 75  # bytes of P-net for each pixel of a piece of its input
+PIECE_PIXEL = 110  # bytes of P-net for each pixel of a piece of its input: 108 to 112 on four sizes of frames, warm
+CUT_PIXEL = 36  # bytes of a pixel that is cut out: whole sums, their differences, what the network is given
 LINE_PIXEL = 24  # bytes of the two lines of sums that are taken for each row of a level
 LEVEL_PIXEL = 0.5  # bytes of the pyramid's largest level: candidates
 PATCHES = 10 << 20  # bytes of the patches that R-net or O-net looks at together
-TURNED_BYTES = 8 << 20
+TURNED_BYTES = 6 << 20
 
 
 def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
@@ -44,7 +46,7 @@ def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int
     cut = LINE_PIXEL * shrunk_to
     if table > TABLE_BYTES:  # rows of the frame are read, in 8 bits, and summed for each piece
         table, cut = 0, cut + SUM_PIXEL * shrunk_to**2
-    at_work = max(PATCHES, int(piece * max(PIECE_PIXEL, cut + SUM_PIXEL)))
+    at_work = max(PATCHES, int(piece * max(PIECE_PIXEL, cut + CUT_PIXEL)))
     turned = TURNED_BYTES if settings.turned == "always" else 0
     return BASE_BYTES + turned + table + at_work + int(LEVEL_PIXEL * level)
 

@@ -106,7 +106,7 @@ def swap_faces(
             _swap(networks.swapper, frames, result, painted, task, report)
         for index in sorted({face.frame for face, _ in pairs}):
             if is_grey(frames[index].numpy()[..., :3]):
-                remove_colour(result[index].numpy(), painted[index].numpy() > 0)
+                remove_colour(result[index].numpy(), painted[index].numpy())
     return Swapped(result, painted, faces, report)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
@@ -227,12 +228,13 @@ def test_faces_that_are_too_small_are_left_and_the_report_says_so():
 
 def test_a_budget_below_what_detection_takes_is_refused_before_a_frame_is_read(monkeypatch):
     monkeypatch.setattr(detection, "find_faces", lambda *_: pytest.fail("faces were looked for"))
-    with pytest.raises(BudgetError, match=r"^Face detection: MTCNN needs \d+ MiB .* gives 40 MiB") as refusal:
-        detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(40 << 20))
+    with pytest.raises(BudgetError, match=r"^Face detection: MTCNN needs \d+ MiB .* gives 20 MiB") as refusal:
+        detect_faces(PORTRAIT[None], HOST, budget=MemoryBudget(20 << 20))
     assert refusal.value.needed > refusal.value.given
 
 
 def test_a_batch_takes_no_more_than_is_forecast_at_most():
+    SESSIONS.release()  # what other tests have left open counts into the prediction
     detect_faces(PORTRAIT[None], HOST)
     report, size = Report(), PORTRAIT.shape[:2]
     detect_faces(PORTRAIT.expand(24, -1, -1, -1), HOST, report=report)
@@ -244,16 +246,20 @@ def test_a_batch_takes_no_more_than_is_forecast_at_most():
 @pytest.mark.parametrize(
     ("size", "settings", "measured"),
     [
-        ((512, 512), DetectionSettings(), 40),
-        ((720, 1280), DetectionSettings(), 52),
-        ((1080, 1920), DetectionSettings(), 68),
-        ((1080, 1920), DetectionSettings(turned="always"), 82),
-        ((2160, 3840), DetectionSettings(), 58),
-        ((2160, 3840), DetectionSettings(min_face=24), 61),
-        ((4320, 7680), DetectionSettings(turned="never"), 52),
-        ((4320, 7680), DetectionSettings(min_face=12), 67),
-        ((8000, 12000), DetectionSettings(), 51),
+        # Two figures are the least, of one face, and the most, of crowds and noise.
+        ((512, 512), DetectionSettings(), (33, 40)),
+        ((720, 1280), DetectionSettings(), (51, 52)),
+        ((1080, 1920), DetectionSettings(), (68, 82)),
+        ((1080, 1920), DetectionSettings(turned="always"), (80, 82)),
+        ((2160, 3840), DetectionSettings(), (55, 69)),
+        ((2160, 3840), DetectionSettings(min_face=24), (61, 72)),
+        ((2160, 3840), DetectionSettings(min_face=24, turned="always"), (71, 72)),
+        ((4320, 7680), DetectionSettings(), (52, 52)),
+        ((4320, 7680), DetectionSettings(turned="always"), (64, 64)),
+        ((4320, 7680), DetectionSettings(min_face=12), (67, 81)),
+        ((8000, 12000), DetectionSettings(), (51, 51)),
     ],
 )
 def test_the_forecast_is_what_was_measured_in_fresh_processes(size, settings, measured):
-    assert 0.8 <= detection_bytes(*size, settings) / (measured << 20) <= 1.25
+    forecast = MTCNN_BYTES + detection_bytes(*size, settings)
+    assert all(0.8 <= forecast / (each << 20) <= 1.25 for each in measured)

@@ -1,6 +1,9 @@
 """A picture without colour is restored without colour."""
 
+import tracemalloc
+
 import numpy as np
+import pytest
 import skimage.data
 import torch
 from networks import Around, WrappedModel, face_model
@@ -9,7 +12,7 @@ from slimfusion.distill.degrade import degrade, severity
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.job import Options
 from slimfusion.engines.memory.budget import MemoryBudget
-from slimfusion.faces.pictures.grey import is_grey, without_colour
+from slimfusion.faces.pictures.grey import is_grey, remove_colour, without_colour
 from slimfusion.faces.restore import Restoring, restore_faces, restore_image
 from slimfusion.models.torch_model import torch_model
 
@@ -34,6 +37,33 @@ def test_luma_keeps_what_is_grey_and_weighs_what_is_not():
     green = np.zeros((1, 1, 3), np.float32)
     green[..., 1] = 1
     assert np.allclose(without_colour(green), 0.587)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colour_goes_where_it_is_asked_for_and_nothing_else_changes(channels):
+    before = np.random.default_rng(1).random((700, 900, channels), np.float32)
+    where = np.zeros(before.shape[:2], np.float32)
+    where[100:650, 3:] = 0.5
+    after = before.copy()
+    remove_colour(after, where)
+    assert is_grey(after[where > 0][None, :, :3])
+    assert np.array_equal(after[where == 0], before[where == 0])
+    assert np.array_equal(after[..., 3:], before[..., 3:])
+    remove_colour(after)
+    assert np.allclose(after[..., :3], without_colour(before[..., :3]), atol=1e-6)
+
+
+def test_colour_is_removed_from_a_large_picture_with_little_beside_it():
+    picture = np.full((1200, 6000, 4), 0.25, np.float32)
+    painted = np.ones(picture.shape[:2], np.float32)
+    tracemalloc.start()
+    try:
+        assert is_grey(picture[..., :3])
+        remove_colour(picture, painted)
+        remove_colour(picture)
+        assert tracemalloc.get_traced_memory()[1] < picture.nbytes / 10
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_grey_picture_gets_no_colour_at_the_sharpest():
