@@ -42,7 +42,8 @@ def killed(data: Path, folder: Path, kills: int) -> list[dict[str, Any]]:
     if _started(source, whole).wait():
         raise RuntimeError("the uninterrupted run failed")
     frame_seconds = (time.monotonic() - begun) / (len(STAGES) * FRAMES)
-    chance, hits, moments, anew = random.Random(SEED), 0, [], 0
+    chance, hits, anew = random.Random(SEED), 0, 0
+    moments: list[int] = []
     for index in range(kills):
         mark = int((index + chance.random()) / kills * len(STAGES) * FRAMES)
         process = _started(source, target)

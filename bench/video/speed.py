@@ -76,7 +76,11 @@ def speed(data: Path, folder: Path, frames: int) -> list[dict[str, Any]]:
         restore_faces(swapped.frames, restorer, budget, HOST, Restoring(faces=faces))
 
     batch = torch.from_numpy(np.stack(frames_of(source)).astype(np.float32) / 255)
-    ways = {"clip": clip, "in RAM": in_ram, "recipe": lambda: _recipe(source, folder, passes)}
+    ways: dict[str, Callable[[], None]] = {
+        "clip": clip,
+        "in RAM": in_ram,
+        "recipe": lambda: _recipe(source, folder, passes),
+    }
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
