@@ -24,6 +24,7 @@ from ...engines.memory.budget import GIB, MemoryBudget
 from ...engines.network import Model
 from ...faces.align import affine_for
 from ...faces.detect.detection import detect_faces
+from ...faces.face import Face
 from ...faces.identity.identity import Identity
 from ...faces.identity.people import Person
 from ...faces.restore import Restoring, restore_faces
@@ -133,12 +134,16 @@ def _recipe(source: Path, folder: Path, passes: Sequence[Pass]) -> None:
     for index, picture in enumerate(frames_of(source)):
         paths.append(place / f"{index:05}.png")
         cv2.imwrite(str(paths[-1]), picture[..., ::-1])
+    first: dict[Path, tuple[Face, ...]] = {}
     for changed in passes:
         for path in paths:
             frame = read_picture(path)
             found = detect_faces(torch.from_numpy(frame.astype(np.float32)[None] / 255), HOST)
-            for face in found.frames[0]:
+            # What random weights make of a face need not be found again: both passes work on the same faces.
+            for face in first.setdefault(path, found.frames[0]):
                 frame = changed(frame, face.landmarks.astype(np.float64))
             cv2.imwrite(str(path), frame[..., ::-1])
+    if not all(first.values()):
+        raise RuntimeError("the recipe found no face in a frame: its time says nothing")
     pictures = (read_picture(path) for path in paths)
     clips.write_clip(folder / "recipe.mp4", pictures, (WIDTH, HEIGHT))
