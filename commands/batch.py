@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BudgetError, FacesError, ImageError, OutputError
+from ..errors import BudgetError, ClipError, FacesError, ImageError, OutputError
 from .options import budget_from, most_pixels_from
 from .pictures import check_writable, chosen_pictures, counted, expanded, targets
 from .progress import ProgressBar
@@ -72,21 +72,40 @@ def run(args: argparse.Namespace, prepare: Prepare, note_of: NoteOf = lambda rep
     bar = ProgressBar(len(task.pairs))
     work = prepare(budget, StandaloneHost(args.device, bar))
     reports: dict[str, Report] = {}
+
+    def report_on(path: Path, target: Path) -> str:
+        reports[str(path)] = run_one(path, target, work, limit, note_of)
+        return summary(reports[str(path)])
+
+    failed = for_each(task.pairs, bar, report_on)
+    if args.report:
+        write_report(expanded(args.report), reports)
+    return exit_status(failed, len(task.pairs), task.done)
+
+
+def for_each(pairs: Sequence[tuple[Path, Path]], bar: ProgressBar, work: Callable[[Path, Path], str]) -> int:
+    """Works on every source with its target; one that fails is named and the rest goes on. Returns how many failed.
+
+    work: returns what is printed of a finished file.
+    """
     failed = 0
-    for path, target in task.pairs:
-        bar.begin(path.name)
+    for source, target in pairs:
+        bar.begin(source.name)
         try:
-            reports[str(path)] = run_one(path, target, work, limit, note_of)
-        except (ImageError, FacesError, BudgetError, OutputError) as error:
+            text = work(source, target)
+        except (ClipError, ImageError, FacesError, BudgetError, OutputError) as error:
             failed += 1
             bar.clear()
             print(f"slimfusion: {error}", file=sys.stderr)
             continue
         bar.clear()
-        print(f"{path} -> {target}\n{summary(reports[str(path)])}", flush=True)
-    if args.report:
-        write_report(expanded(args.report), reports)
-    if failed == len(task.pairs) and not task.done:
+        print(f"{source} -> {target}\n{text}", flush=True)
+    return failed
+
+
+def exit_status(failed: int, count: int, done: int = 0) -> int:
+    """Of a command that worked on `count` files. done: results that were there already."""
+    if failed == count and count and not done:
         return NOTHING_DONE
     return SOME_FAILED if failed else 0
 

@@ -6,15 +6,14 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ..catalog.files import BUNDLED, model_path
-from ..errors import BudgetError, ClipError, FacesError, ImageError, OutputError, SettingError
-from .batch import NOTHING_DONE, SOME_FAILED
+from ..errors import ClipError, OutputError, SettingError
+from .batch import exit_status, for_each
 from .models import searched_folders
 from .options import askable_from, budget_from, detection_from, picture_options
 from .pictures import check_writable, counted, expanded
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from ..faces.identity.library import ModelLibrary
     from ..video.pipeline import ClipSettings
     from ..video.steps import Step
+
+    # Takes a clip and the place of its result; gives the report for programs and for people.
+    Work = Callable[[Path, Path], tuple[dict[str, Any], str]]
 
 CLIPS = "clips, folders of clips, folders of numbered pictures, or patterns such as 'takes/*.mp4'"
 ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".mxf")
@@ -70,44 +72,28 @@ def add(commands: Any) -> None:
                       "JSON and one picture")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Pair:
-    source: Path
-    target: Path
-
-
 def run(args: argparse.Namespace) -> int:
     """Works on every clip that was named; one that fails is named and the rest goes on."""
     from ..engines.host import StandaloneHost
 
     pairs, budget = pairs_from(args), budget_from(args)
-    check_writable([pair.target for pair in pairs] + ([expanded(args.report)] if args.report else []))
+    check_writable([target for _, target in pairs] + ([expanded(args.report)] if args.report else []))
     bar = RateBar(len(pairs))
     host = StandaloneHost(args.device, bar)
     work = work_from(args, budget, host, bar)
     reports: dict[str, Any] = {}
-    failed = 0
-    for pair in pairs:
-        bar.begin(pair.source.name)
-        try:
-            reports[str(pair.source)], text = work(pair)
-        except (ClipError, ImageError, FacesError, BudgetError, OutputError) as error:
-            failed += 1
-            bar.clear()
-            print(f"slimfusion: {error}", file=sys.stderr)
-            continue
-        bar.clear()
-        print(f"{pair.source} -> {pair.target}\n{text}", flush=True)
+
+    def report_on(source: Path, target: Path) -> str:
+        reports[str(source)], text = work(source, target)
+        return text
+
+    failed = for_each(pairs, bar, report_on)
     if args.report:
         write_json(expanded(args.report), reports)
-    if failed == len(pairs) and pairs:
-        return NOTHING_DONE
-    return SOME_FAILED if failed else 0
+    return exit_status(failed, len(pairs))
 
 
-def work_from(
-    args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost, bar: ProgressBar
-) -> Callable[[Pair], tuple[dict[str, Any], str]]:
+def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHost, bar: ProgressBar) -> Work:
     """What is done with each clip. Raises SettingError, ModelFileError, FacesError, ImageError."""
     from ..video.pipeline import process_video
     from ..video.scan import scan_video
@@ -115,18 +101,18 @@ def work_from(
     library = askable_from(args, budget, host)
     settings = settings_from(args, library, bar)
 
-    def scan(pair: Pair) -> tuple[dict[str, Any], str]:
-        result = scan_video(pair.source, budget, host, settings)
-        write_json(pair.target, result.as_dict())
-        write_sheet(pair.target.with_suffix(".png"), result.sheet())
+    def scan(source: Path, target: Path) -> tuple[dict[str, Any], str]:
+        result = scan_video(source, budget, host, settings)
+        write_json(target, result.as_dict())
+        write_sheet(target.with_suffix(".png"), result.sheet())
         return result.as_dict(), result.as_text()
 
     if args.scan:
         return scan
     steps = steps_from(args, library)
 
-    def process(pair: Pair) -> tuple[dict[str, Any], str]:
-        report = process_video(pair.source, pair.target, steps, budget, host, settings)
+    def process(source: Path, target: Path) -> tuple[dict[str, Any], str]:
+        report = process_video(source, target, steps, budget, host, settings)
         return report.as_dict(), report.as_text()
 
     return process
@@ -194,7 +180,7 @@ def steps_from(args: argparse.Namespace, library: ModelLibrary) -> list[Step]:
     return steps
 
 
-def pairs_from(args: argparse.Namespace) -> list[Pair]:
+def pairs_from(args: argparse.Namespace) -> list[tuple[Path, Path]]:
     """Each clip with the place of its result. Raises ClipError, OutputError."""
     from ..video.formats import ending_for
 
@@ -211,10 +197,10 @@ def pairs_from(args: argparse.Namespace) -> list[Pair]:
     ending = ".json" if args.scan else ""
     if not into_folder:
         (source,) = result
-        return [Pair(source, out.with_suffix(ending or out.suffix))]
+        return [(source, out.with_suffix(ending or out.suffix))]
     out.mkdir(parents=True, exist_ok=True)
-    pairs = [Pair(source, out / f"{source.stem}{ending or ending_for(source, args.codec)}") for source in result]
-    if len({pair.target for pair in pairs}) < len(pairs):
+    pairs = [(source, out / f"{source.stem}{ending or ending_for(source, args.codec)}") for source in result]
+    if len({target for _, target in pairs}) < len(pairs):
         raise OutputError("Several clips have the same name: take their folders one by one.")
     return pairs
 

@@ -93,6 +93,17 @@ def tile_inputs() -> list[io.Input]:
     ]
 
 
+def strength_input() -> io.Input:
+    return io.Float.Input(
+        "strength",
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="0 = original face, 1 = restored face.",
+    )
+
+
 def fidelity_input(optional: bool = False) -> io.Input:
     return io.Float.Input(
         "fidelity",
@@ -168,14 +179,7 @@ class RestoreFaces(UsesRestorer):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="Optional. Restore only where the mask is white."),
                 budget_input(),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="0 = original face, 1 = restored face.",
-                ),
+                strength_input(),
                 fidelity_input(),
                 *rare(*tile_inputs()),
                 *detection_inputs(),

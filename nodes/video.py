@@ -22,7 +22,7 @@ from .host import (
     video_from_file,
 )
 from .load import FusionModel, model_from
-from .restore import fidelity_input, report_output, tile_inputs
+from .restore import fidelity_input, report_output, strength_input, tile_inputs
 from .shared.clips import clip_file, temporary_clip
 from .shared.networks import automatic_budget_input, detection_inputs, library, network_inputs
 from .swap import boost_input, boost_px, weight_inputs
@@ -98,14 +98,7 @@ class RestoreStepNode(io.ComfyNode):
             inputs=[
                 step_model_input(),
                 steps_input(),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="0 = original face, 1 = restored face.",
-                ),
+                strength_input(),
                 fidelity_input(),
                 io.String.Input("tracks", default="", tooltip="Which tracks, such as 0, 2 (Scan Video). Empty: all."),
             ],

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..engines.host import Host
+from ..engines.memory import meter
 from ..errors import ClipError
 from ..faces.face import Faces
 from .formats import Encoding
@@ -168,6 +169,11 @@ class _Segment:
 
     def _work(self) -> None:
         """Takes the waiting frames through the steps, and hands all of them on in order."""
+        self._hand_on()
+        # A chunk's frames are freed by now, but the C library keeps their memory: 38 MiB at 320 x 180.
+        meter.trim()
+
+    def _hand_on(self) -> None:
         waiting, self._waiting = self._waiting, []
         new = [(position, moment) for position, moment in waiting if moment is not None and self._is_work(position)]
         done = {item.position: item for item in self._through_steps(new)} if new else {}

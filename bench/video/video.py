@@ -7,9 +7,6 @@ networks are the bundled restorer, a GFPGAN of its real size with random weights
 from __future__ import annotations
 
 import argparse
-import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,12 +22,11 @@ from ...engines.host import StandaloneHost
 from ...engines.memory import meter, resident
 from ...engines.memory.budget import GIB, MIB
 from ...models.opening import open_model
-from ...video.manifest import WorkFolder
 from ...video.pipeline import ClipSettings, process_video
 from ...video.steps import RestoreStep
 from ..quality.quality import DATA
 from ..result import at_least, at_most, print_result
-from . import clips, speed, steady
+from . import clips, kill, speed, steady
 
 HOST = StandaloneHost("cpu")
 LONG, EARLY, EVERY = 10_000, 500, 20  # frames; the frame from which memory is watched; seconds between faces
@@ -109,47 +105,6 @@ def high_definition(data: Path, folder: Path, frames: int) -> Bars:
     return [at_most(f"RSS above imports, 1080p with two faces, {frames} frames, MiB", round(peak[0] / MIB), PEAK / MIB)]
 
 
-def killed(data: Path, folder: Path, kills: int) -> Bars:
-    """kill -9 at random moments, then through: the same bits as in one go."""
-    width, height, side = 320, 180, 150
-    (portrait,) = clips.portraits(data / "portraits", 1, side)
-    motion, scene = clips.wandering(width, height, side, 7), clips.background(width, height, 7)
-    pictures = (clips.frame_of([(portrait, motion)], scene, index) for index in range(60))
-    source = clips.write_clip(folder / "kill.mp4", pictures, (width, height))
-    command = [sys.executable, "-m", "slimfusion", "video", str(source)]
-    rest = ["--device", "cpu", "--budget", "512MiB", "--ram", "1GiB", "--resume", "--strength", "0.7"]
-
-    def start(target: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, str(target), *rest], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    begun = time.monotonic()
-    if start(folder / "whole.mp4").wait():
-        raise RuntimeError("the uninterrupted run failed")
-    length = time.monotonic() - begun
-    chance, target, done = random.Random(1), folder / "killed.mp4", 0
-    for _ in range(kills):
-        process = start(target)
-        time.sleep(chance.uniform(0.2, 1.0) * length)
-        if process.poll() is None:
-            process.kill()
-            done += 1
-        process.wait()
-        if target.exists():  # it got through: the next try begins anew
-            same = target.read_bytes() == (folder / "whole.mp4").read_bytes()
-            if not same:
-                break
-            target.unlink()
-    if not target.exists() and start(target).wait():
-        raise RuntimeError("the last run failed")
-    same = target.read_bytes() == (folder / "whole.mp4").read_bytes()
-    left = WorkFolder(target).path.exists()
-    print(f"killed {done} times, {length:.1f} s a run", flush=True)
-    return [
-        at_least(f"byte-identical after {done} kills", float(same), 1.0),
-        at_most("folders left behind", float(left), 0.0),
-    ]
-
-
 def held(data: Path, folder: Path, frames: int) -> Bars:
     """A clip with repeated frames beside the same without: time, and the bits of the repetitions."""
     width, height, side = 320, 180, 150
@@ -198,7 +153,7 @@ def main() -> None:
             "held": lambda: held(args.data, folder, args.frames or HELD_FRAMES),
             "hd": lambda: high_definition(args.data, folder, args.frames or HD_FRAMES),
             "memory": lambda: constant_memory(args.data, folder, args.frames or LONG),
-            "kill": lambda: killed(args.data, folder, args.frames or KILLS),
+            "kill": lambda: kill.killed(args.data, folder, args.frames or KILLS),
             "speed": lambda: speed.speed(args.data, folder, args.frames),
         }
         bars: Bars = []
