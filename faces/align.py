@@ -52,6 +52,12 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
+def chained(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """The affine (2, 3) that does one after the other."""
+    linear = then[:, :2] @ first[:, :2]
+    return np.column_stack([linear, then[:, :2] @ first[:, 2] + then[:, 2]])
+
+
 def enlargement(affine: np.ndarray) -> float:
     """How many frame pixels stand for one pixel of a crop, along a side. affine: (2, 3), frame to crop."""
     return float(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))))
