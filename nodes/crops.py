@@ -74,8 +74,8 @@ class CropFaces(io.ComfyNode):
                     "mask",
                     options=list(MASKS),
                     default=USUAL.mask,
-                    tooltip="What is pasted. face: the hair stays as it was. face and hair: the whole head. square: all "
-                    "of it, with a soft edge.",
+                    tooltip="What is pasted. face: the hair stays as it was. face and hair: the whole head. square: "
+                    "all of it, with a soft edge.",
                 ),
                 io.Boolean.Input(
                     "upright",

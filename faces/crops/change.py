@@ -14,6 +14,8 @@ import torch
 from ...opencv import cv2
 from .. import align
 from ..paste import BLEND_PIXELS, Region, bands, visible_region, without_nan
+from .colour import with_colours
+from .cut import make_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,23 +77,33 @@ def add(target: np.ndarray, change: np.ndarray, weight: np.ndarray) -> None:
         part *= weight[rows, :, None]
         where = part != 0
         if where.any():
-            part += without_nan(target[rows])
+            frame = target[rows]
+            # What is no number counts as black, as it did in the crop.
+            part += frame if np.isfinite(frame).all() else without_nan(frame)
             np.copyto(target[rows], part.clip(0, 1, out=part), where=where)
 
 
-def change_from(returned: np.ndarray, before: np.ndarray, dtype: torch.dtype) -> tuple[np.ndarray | None, np.ndarray]:
-    """The change (h, w, 3), None where there is none, and what was cut at the size of what came back.
-
-    returned: (h, w, 3 or 4). before: the crop (S, S, 3) as it was cut. dtype: of what came back; what was cut went out
-    in the same.
-    """
+def as_returned(before: np.ndarray, height: int, width: int, dtype: torch.dtype) -> np.ndarray:
+    """What was cut, (S, S, 3), as it would have come back: (height, width, 3), after a type of half precision."""
     if dtype in (torch.float16, torch.bfloat16):
         before = torch.from_numpy(before).to(dtype).to(torch.float32).numpy()
-    height, width = returned.shape[:2]
     if (height, width) != before.shape[:2]:
         method = cv2.INTER_CUBIC if height > len(before) else cv2.INTER_AREA
         before = cv2.resize(before, (width, height), interpolation=method)
         before = before.clip(0, 1, out=before)
-    difference = returned[..., :3] - before
-    np.nan_to_num(difference, copy=False, posinf=1.0, neginf=-1.0)
-    return (difference if difference.any() else None), before
+    return before
+
+
+def difference_of(returned: np.ndarray, before: np.ndarray, colour: float, weights: np.ndarray) -> np.ndarray | None:
+    """What came back (h, w, 3 or 4) less what was cut (h, w, 3), None where nothing was changed; `before` is lost.
+
+    colour: 0..1, how far what came back takes the colours of what was cut, by the weights (S, S).
+    """
+    returned = returned[..., :3]
+    if np.array_equal(returned, before):
+        return None
+    if colour > 0:
+        returned = with_colours(returned, before, weights, colour)
+    difference = np.subtract(returned, before, out=before)
+    make_finite(difference, -1.0)
+    return difference

@@ -17,7 +17,6 @@ from ..detect.detection import changeable, detect_faces
 from ..face import Faces
 from ..frames import checked_frames
 from ..identity.library import ModelLibrary
-from ..paste import without_nan
 from ..restore import SMALLEST_ENLARGED
 from . import shapes
 from .geometry import Crop, Cropping, Crops, crop_affine
@@ -25,7 +24,8 @@ from .work import MODEL, Task, planned
 
 # Bytes that a mask takes while it is made, at `shapes.SIDE` px or less: its planes, and the small picture for hair.
 MASK_BYTES = shapes.SIDE**2 * 4 * 8 + shapes.HAIR_SIDE**2 * FLOAT_PIXEL * 8
-CUT_PIXEL = 2 * FLOAT_PIXEL + 5  # of a crop: as it is warped, its copy without NaN, its mask
+CUT_PIXEL = 2 * FLOAT_PIXEL + 16  # of a crop: as it is warped, with alpha, and its mask while it is rounded
+BASE_BYTES = 6 << 20  # what a first call leaves: threads' memory, and gaps between blocks
 
 AS_USUAL = Cropping()
 
@@ -74,7 +74,7 @@ def crop_faces(
         models = replace(library or ModelLibrary(budget=budget, host=host), report=report)
         outlines = shapes.outlines(frames, usable, cropping, models)
         affines = [crop_affine(face, cropping) for face in usable]
-        nbytes = max(cut_bytes(affine, size) for affine in affines)
+        nbytes = max(cut_bytes(affine, size) for affine in affines) + len(usable) * size**2
         with planned(Task("crop", len(usable), nbytes), budget, host, report) as work:
             for index, face, outline, affine in work.over(usable, outlines, affines):
                 picture = cut(frames[face.frame].numpy(), affine, size)
@@ -94,8 +94,15 @@ def cut(frame: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
     """
     # Linear would blur what is enlarged.
     method = cv2.INTER_CUBIC if align.enlargement(affine) < 1 else cv2.INTER_LINEAR
-    picture = without_nan(align.warped(frame, affine, (size, size), method)[..., :3])
+    picture = np.ascontiguousarray(align.warped(frame, affine, (size, size), method)[..., :3])
+    make_finite(picture, 0.0)
     return picture.clip(0, 1, out=picture)
+
+
+def make_finite(values: np.ndarray, least: float) -> None:
+    """Makes NaN 0, infinities 1 and `least`, in place; what holds none of them is only looked at."""
+    if not np.isfinite(values).all():
+        np.nan_to_num(values, copy=False, posinf=1.0, neginf=least)
 
 
 def cut_bytes(affine: np.ndarray, size: int) -> int:
@@ -103,4 +110,4 @@ def cut_bytes(affine: np.ndarray, size: int) -> int:
     square = align.averaged_pixels(affine)
     low, high = align.corner_bounds(align.inverse(affine), 0, 0, size, size)
     averaged = int(np.prod(high - low)) // square**2 * FLOAT_PIXEL if square > 1 else 0
-    return averaged + size**2 * CUT_PIXEL + MASK_BYTES
+    return BASE_BYTES + averaged + size**2 * CUT_PIXEL + MASK_BYTES

@@ -20,9 +20,8 @@ from ..frames import checked_frames, checked_mask
 from ..masks import soft
 from ..paste import BAND_PIXELS
 from ..restore import PASTE_PIXEL
-from .change import Change, change_from
-from .colour import with_colours
-from .cut import cut, cut_bytes
+from .change import Change, as_returned, difference_of
+from .cut import BASE_BYTES, cut, cut_bytes
 from .geometry import Crop, Crops
 from .shapes import BORDER, resizing
 from .work import MODEL, Task, planned
@@ -105,10 +104,8 @@ def change_of(frame: np.ndarray, crop: Crop, image: torch.Tensor, index: int, pa
     weights = crop.weights() if pasting.masks is None else own_mask(pasting.masks, index, size)
     if returned.shape[2] == 4:
         weights *= cv2.resize(np.nan_to_num(returned[..., 3]).clip(0, 1), (size, size), interpolation=cv2.INTER_AREA)
-    difference, before = change_from(returned, cut(frame, crop.affine, size), image.dtype)
-    if difference is not None and pasting.colour > 0:
-        difference = with_colours(returned[..., :3], before, weights, pasting.colour)
-        difference -= before
+    before = as_returned(cut(frame, crop.affine, size), height, width, image.dtype)
+    difference = difference_of(returned, before, pasting.colour, weights)
     weights *= np.float32(pasting.strength)
     across, down = resizing(size, width)[0], resizing(size, height)[1]
     to_returned = align.chained(crop.affine, np.stack([across, down]))
@@ -150,9 +147,11 @@ def notes(images: torch.Tensor, crops: Crops, frames: torch.Tensor, pasting: Pas
 def paste_bytes(crops: Sequence[Crop], images: torch.Tensor, size: int, pasting: Pasting) -> int:
     """What putting back the largest of these crops takes beside frames and images, in bytes."""
     pixels = int(images.shape[1]) * int(images.shape[2])
-    crop, returned = size**2 * FLOAT_PIXEL, pixels * FLOAT_PIXEL
-    is_own = images.dtype == torch.float32 and images.device.type == "cpu"
-    beside = returned * ((images.shape[1:3] != (size, size)) + (not is_own) + (pasting.colour > 0)) + size**2 * 4 * 3
+    crop, returned, masks = size**2 * FLOAT_PIXEL, pixels * FLOAT_PIXEL, size**2 * 4 * 3
+    is_converted = images.dtype != torch.float32 or images.device.type != "cpu"
+    is_resized = tuple(images.shape[1:3]) != (size, size)
+    # As it comes back, what was cut at its size, what has its colours, and whether numbers are finite.
+    beside = returned * (is_converted + is_resized + (pasting.colour > 0)) + pixels * 3 + masks
     most = 0
     for placed in crops:
         low, high = align.corner_bounds(align.inverse(placed.affine), 0, 0, size, size)
@@ -160,5 +159,5 @@ def paste_bytes(crops: Sequence[Crop], images: torch.Tensor, size: int, pasting:
         shrunk = max(1, int((pixels / max(1, box)) ** 0.5))
         averaged = returned // shrunk**2 if shrunk > 1 else 0
         band = min(box, BAND_PIXELS) * PASTE_PIXEL
-        most = max(most, cut_bytes(placed.affine, size), crop + returned + beside + averaged + band)
-    return most
+        most = max(most, cut_bytes(placed.affine, size), crop + beside + averaged + band)
+    return most + BASE_BYTES

@@ -25,7 +25,7 @@ from .geometry import Cropping
 SIDE = 256  # px that a mask is made at
 BORDER = 0.04  # of the crop's side, over which every mask falls to its border
 OUTLINE = 0.5  # of the feather, by which the fall begins outside the jaw
-HAIR_SIDE = 128  # px of the picture in which hair is told from skin
+HAIR_SIDE = 96  # px of the picture in which hair is told from skin
 
 FACE_REGIONS = ("skin", "brows", "eyes", "glasses", "nose", "mouth", "lips")
 HAIR_REGIONS = (*FACE_REGIONS, "ears", "hair", "hat")
