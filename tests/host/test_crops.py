@@ -1,5 +1,7 @@
 """Faces around samplers inside the host: nothing between changes nothing, and core's nodes take what comes out."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -28,13 +30,20 @@ def around(lab, pixels, between=None, **settings):
     return prompt | ({"between": between} if between else {})
 
 
+def told(run, node):
+    """A node's report, of several in the prompt."""
+    return json.loads(run.outputs[node]["slimfusion_report"][0])
+
+
 def test_nothing_between_changes_nothing(lab, portrait):
     frames = np.concatenate([lightened(portrait, 1), np.full_like(portrait, 0.5), lightened(portrait, 2)])
     run = lab.run(around(lab, frames))
     assert lab.got("crops").shape == (2, 256, 256, 3) and lab.got("masks").shape == (2, 256, 256)
     np.testing.assert_array_equal(lab.got("image").view(np.uint32), frames.view(np.uint32))
     assert [bool(mask.any()) for mask in lab.got("mask")] == [True, False, True]
-    assert run.report["faces"] == 2 and run.report["frames"] == 3
+    for node in ("cut", "paste"):
+        report = told(run, node)
+        assert (report["faces"], report["frames"]) == (2, 3) and 0 < report["predicted_peak"] < report["allowed"]
 
 
 def test_core_nodes_stand_between(lab, portrait):
@@ -57,8 +66,8 @@ def test_set_latent_noise_mask_takes_the_masks_as_they_are(lab, portrait):
     prompt["noise"] = lab.node("SetLatentNoiseMask", samples=["latent", 0], mask=["cut", 1])
     prompt["out"] = lab.node("ProbeOut", file="latent", value=["noise", 0])
     run = lab.run(prompt)
-    (told,) = run.outputs["out"]["probe"]
-    assert "noise_mask" in told
+    (latent,) = run.outputs["out"]["probe"]
+    assert "noise_mask" in latent
     masks = lab.got("masks")
     assert masks.min() == 0 and masks.max() == 1 and masks.dtype == np.float32
 
@@ -69,7 +78,7 @@ def test_no_face_and_another_number_of_pictures_are_no_crash(lab, portrait):
     np.testing.assert_array_equal(lab.got("image"), blank)
     prompt = around(lab, lightened(portrait, 6), lab.node("RepeatImageBatch", image=["cut", 0], amount=3))
     run = lab.run(prompt)
-    assert "not used: 2" in "\n".join(run.report["notes"])
+    assert "not used: 2" in "\n".join(told(run, "paste")["notes"])
 
 
 def test_after_free_both_work_again_and_hold_nothing(lab, portrait):
