@@ -96,6 +96,11 @@ def warped(
     back = inverse(affine)
     factor = averaged_pixels(affine)
     x0, y0, x1, y1 = seen_rectangle(back, size, 3 * factor, source.shape[:2])
+    # Whole squares, where the source goes on: they need no copy with a border.
+    x1, y1 = (
+        min(stop - (stop - start) % -factor, end)
+        for start, stop, end in ((x0, x1, source.shape[1]), (y0, y1, len(source)))
+    )
     part = source[y0:y1, x0:x1]
     border = cv2.BORDER_CONSTANT if zero else cv2.BORDER_REPLICATE
     if factor > 1:
@@ -121,7 +126,9 @@ def averaged(picture: np.ndarray, factor: int, border: int) -> np.ndarray:
     step = max(1, BAND_PIXELS // (width * factor**2))
     for top in range(0, height, step):
         band = picture[top * factor : (top + step) * factor]
-        band = cv2.copyMakeBorder(band, 0, -band.shape[0] % factor, 0, -band.shape[1] % factor, border)
+        missing = -band.shape[0] % factor, -band.shape[1] % factor
+        if any(missing):
+            band = cv2.copyMakeBorder(band, 0, missing[0], 0, missing[1], border)
         small[top : top + step] = cv2.resize(band, (width, len(band) // factor), interpolation=cv2.INTER_AREA)
     return small
 

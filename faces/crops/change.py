@@ -104,6 +104,6 @@ def difference_of(returned: np.ndarray, before: np.ndarray, colour: float, weigh
         return None
     if colour > 0:
         returned = with_colours(returned, before, weights, colour)
-    difference = np.subtract(returned, before, out=before)
+    difference: np.ndarray = np.subtract(returned, before, out=before)
     make_finite(difference, -1.0)
     return difference

@@ -86,7 +86,7 @@ def crop_mask(face: Face, outline: Outline, affine: np.ndarray, picture: np.ndar
     mask = np.minimum(mask, soft.crop_mask(side, BORDER))
     if side != size:
         mask = cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.rint(mask * 255).astype(np.uint8)
+    return np.asarray(np.rint(mask * 255), np.uint8)
 
 
 def resizing(size: int, side: int) -> np.ndarray:

@@ -260,8 +260,8 @@ TEMPLATES = (
     Template(
         "Upscale only the faces",
         "*Crop Faces* cuts the faces out, core's upscaler makes them four times as large, and *Paste Faces* puts the "
-        "new detail back at the picture's own size. Everything else stays as it is.\n\nChoose a **size** about as large as "
-        "the faces in your picture. Needs **RealESRGAN_x4plus.pth** in `models/upscale_models`.",
+        "new detail back at the picture's own size. Everything else stays as it is.\n\nChoose a **size** about as "
+        "large as the faces in your picture. Needs **RealESRGAN_x4plus.pth** in `models/upscale_models`.",
         {
             "load": load(),
             "upscaler": Node("UpscaleModelLoader", {"model_name": UPSCALER["name"]}, models=(UPSCALER,)),
