@@ -7,6 +7,9 @@ from .engines.job import Options
 from .engines.memory.budget import GIB, MemoryBudget
 from .engines.memory.report import Report
 from .errors import SlimFusionError
+from .faces.crops.cut import Cropped, crop_faces
+from .faces.crops.geometry import Cropping, Crops
+from .faces.crops.paste import Pasted, Pasting, paste_faces
 from .faces.detect.detection import detect_faces
 from .faces.detect.settings import DetectionSettings
 from .faces.identity.library import ModelLibrary

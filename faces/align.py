@@ -52,6 +52,12 @@ def inverse(affine: np.ndarray) -> np.ndarray:
     return np.concatenate([linear, -linear @ affine[..., 2:]], -1)
 
 
+def chained(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """The affine (2, 3) that does one after the other."""
+    linear = then[:, :2] @ first[:, :2]
+    return np.column_stack([linear, then[:, :2] @ first[:, 2] + then[:, 2]])
+
+
 def enlargement(affine: np.ndarray) -> float:
     """How many frame pixels stand for one pixel of a crop, along a side. affine: (2, 3), frame to crop."""
     return float(1 / np.sqrt(abs(np.linalg.det(affine[:, :2]))))
@@ -90,6 +96,11 @@ def warped(
     back = inverse(affine)
     factor = averaged_pixels(affine)
     x0, y0, x1, y1 = seen_rectangle(back, size, 3 * factor, source.shape[:2])
+    # Whole squares, where the source goes on: they need no copy with a border.
+    x1, y1 = (
+        min(stop - (stop - start) % -factor, end)
+        for start, stop, end in ((x0, x1, source.shape[1]), (y0, y1, len(source)))
+    )
     part = source[y0:y1, x0:x1]
     border = cv2.BORDER_CONSTANT if zero else cv2.BORDER_REPLICATE
     if factor > 1:
@@ -115,7 +126,9 @@ def averaged(picture: np.ndarray, factor: int, border: int) -> np.ndarray:
     step = max(1, BAND_PIXELS // (width * factor**2))
     for top in range(0, height, step):
         band = picture[top * factor : (top + step) * factor]
-        band = cv2.copyMakeBorder(band, 0, -band.shape[0] % factor, 0, -band.shape[1] % factor, border)
+        missing = -band.shape[0] % factor, -band.shape[1] % factor
+        if any(missing):
+            band = cv2.copyMakeBorder(band, 0, missing[0], 0, missing[1], border)
         small[top : top + step] = cv2.resize(band, (width, len(band) // factor), interpolation=cv2.INTER_AREA)
     return small
 

@@ -15,7 +15,7 @@ from ..errors import FacesError
 from ..opencv import cv2
 from .align import similarity
 
-BROWS, LIPS = slice(17, 27), slice(48, 60)
+JAW, BROWS, LIPS = slice(0, 17), slice(17, 27), slice(48, 60)
 LEFT_EYE, RIGHT_EYE, MOUTH = slice(36, 42), slice(42, 48), slice(60, 68)
 OPENINGS = (LEFT_EYE, RIGHT_EYE, MOUTH)
 FOREHEAD, RING_POINTS = slice(68, 73), 20

@@ -11,6 +11,8 @@ const HEIGHT = { least: 40, most: 40 };
 const NODES = {
   SlimFusionRestoreFaces: true,
   SlimFusionSwapFaces: true,
+  SlimFusionCropFaces: true,
+  SlimFusionPasteFaces: true,
   SlimFusionRestoreImage: false,
   SlimFusionDetectFaces: false,
   SlimFusionSelectFaces: false,

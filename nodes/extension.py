@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .crops import CropFaces, PasteFaces
 from .detect import DetectFaces
 from .doctor import Doctor
 from .guard import MemoryGuard
@@ -44,4 +45,6 @@ class SlimFusionExtension(ComfyExtension):
             SwapStepNode,
             ImageStepNode,
             ScanVideo,
+            CropFaces,
+            PasteFaces,
         ]

@@ -67,6 +67,7 @@ def socket_type(name: str) -> Any:
 
 BoundingBox = socket_type("BOUNDING_BOX")
 Budget = socket_type("SLIMFUSION_BUDGET")
+CropsType = socket_type("SLIMFUSION_CROPS")
 FaceLandmarks = socket_type("FACE_LANDMARKS")
 FaceList = socket_type("SLIMFUSION_FACES")
 IdentityType = socket_type("SLIMFUSION_IDENTITY")
@@ -369,6 +370,7 @@ __all__ = [
     "ClipHost",
     "ComfyExtension",
     "ComfyHost",
+    "CropsType",
     "FaceLandmarks",
     "FaceList",
     "IdentityType",

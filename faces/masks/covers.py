@@ -11,6 +11,7 @@ import numpy as np
 
 from ...opencv import cv2
 from .. import warp
+from ..align import chained
 from ..paste import Region, visible_region
 from . import occluders
 from .soft import depth_inside, hann_ramp
@@ -74,7 +75,7 @@ class Cover:
         """
         if not self.mask.any():
             return np.ones((side, side), np.float32)
-        matrix = _chained(self.to_frame(), affine)
+        matrix = chained(self.to_frame(), affine)
         thing = cv2.warpAffine(self.mask, matrix, (side, side), flags=cv2.INTER_LINEAR)
         points = warp.placed(mesh[: -warp.RING_POINTS], affine)
         ramp = hann_ramp(depth_inside(points, side, side), OUTER_FEATHER * warp.eye_distance(points))
@@ -126,7 +127,7 @@ class Hidden:
         cover = empty_cover(frame, mesh)
         size, points = cover.mask.shape[::-1], cover.placed(mesh)
         crop = np.unpackbits(self.packed, count=self.side**2).reshape(self.side, self.side).astype(np.float32)
-        matrix = _chained(cover.to_frame(), self.affine)
+        matrix = chained(cover.to_frame(), self.affine)
         seen = cv2.warpAffine(crop, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         hull = cv2.convexHull(points[: -warp.RING_POINTS].astype(np.float32))[:, 0]
         mask = (seen > 0.5).astype(np.uint8) & warp.polygon_mask(hull, *size)
@@ -144,8 +145,3 @@ def _softened(cover: Cover, mask: np.ndarray, mesh: np.ndarray) -> Cover:
     grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))).astype(np.float32)
     soft = cv2.GaussianBlur(grown, (0, 0), max(0.5, 0.5 * unit))
     return Cover(soft, cover.factor, cover.left, cover.top)
-
-
-def _chained(first: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """The affine (2, 3) that does one after the other."""
-    return np.column_stack([then[:, :2] @ first[:, :2], warp.placed(first[None, :, 2], then)[0]])

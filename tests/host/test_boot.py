@@ -19,6 +19,8 @@ NODES = {
     "SlimFusionDoctor": ["STRING"],
     "SlimFusionSelectFaces": ["SLIMFUSION_FACES", "INT"],
     "SlimFusionFaceMask": ["MASK"],
+    "SlimFusionCropFaces": ["IMAGE", "MASK", "SLIMFUSION_CROPS", "SLIMFUSION_REPORT"],
+    "SlimFusionPasteFaces": ["IMAGE", "MASK", "SLIMFUSION_REPORT"],
     "SlimFusionIdentity": ["SLIMFUSION_IDENTITY"],
     "SlimFusionSaveIdentity": ["SLIMFUSION_IDENTITY", "STRING"],
     "SlimFusionLoadIdentity": ["SLIMFUSION_IDENTITY"],

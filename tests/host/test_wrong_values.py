@@ -28,6 +28,7 @@ SOCKETS = {
     "SLIMFUSION_IDENTITY": ["who", 0],
     "SLIMFUSION_REPORT": ["restored", 2],
     "SLIMFUSION_STEPS": ["step", 0],
+    "SLIMFUSION_CROPS": ["cropped", 2],
     "VIDEO": ["clip", 0],
 }
 FIRST_FRAME = {"unit": "frames", "stop": 1.0}
@@ -60,6 +61,7 @@ def prompt_for(lab, node: str, file: str) -> dict:
         "faces": lab.node("SlimFusionDetectFaces", image=["in", 0]),
         "who": lab.node("SlimFusionLoadIdentity", name=KNOWN),
         "restored": lab.node("SlimFusionRestoreFaces", image=["in", 0], model=["model", 0]),
+        "cropped": lab.node("SlimFusionCropFaces", image=["in", 0]),
         "step": lab.node("SlimFusionRestoreStep", model=["model", 0]),
         "clip": lab.node("LoadVideo", file="slimfusion_clip.mp4"),
         "node": lab.node(node, **ALSO.get(node, {})),
