@@ -50,6 +50,7 @@ PACKAGES = (
     ("spandrel_extra_arches", "spandrel_extra_arches", "CodeFormer"),
 )
 OLD_DRIVER = "driver version is insufficient"  # of CUDA's error 35
+WITHOUT_OPENCV = "all nodes run without it, slower on large pictures, and clips without their flicker being measured"
 NOT_IMPORTED = ("mtcnn",)  # only its files are read; its code wants TensorFlow
 
 
@@ -194,12 +195,12 @@ def package_finding(module: str, wheel: str, use: str, error: str, torch_version
         return Finding(module, "ok", "loads")
     missing = error.startswith("ModuleNotFoundError") and f"'{module}'" in error
     detail = "is not installed" if missing else f"does not load: {error}"
+    if module == "cv2":
+        return Finding(module, "advice", f"{detail}; {WITHOUT_OPENCV}", opencv.mend(list(opencv.owners())))
     if use:
         return Finding(module, "advice", f"{detail}; {use} needs it", pip(f"install {wheel}"))
     mend = pip(f"install {wheel}")
-    if module == "cv2":
-        mend = opencv.mend(list(opencv.owners()))
-    elif module == "torchvision":
+    if module == "torchvision":
         mend = torchvision_mend(torch_version)
     elif not missing:
         mend = pip(f"install --force-reinstall --no-deps {wheel}")

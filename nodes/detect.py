@@ -19,6 +19,43 @@ def _size_input(name: str, label: str, tooltip: str) -> io.Input:
     return io.Int.Input(name, label, default=0, min=0, max=16384, optional=True, tooltip=tooltip)
 
 
+def _rare_inputs() -> list[io.Input]:
+    """What other detectors found, and what few people change."""
+    return rare(
+        BoundingBox.Input(
+            "bboxes",
+            optional=True,
+            tooltip="Optional, from another detector. Then only the landmarks are searched, inside the boxes.",
+        ),
+        FaceLandmarks.Input(
+            "landmarks",
+            optional=True,
+            tooltip="Optional, from MediaPipe Face Landmarker. Then no detection runs here.",
+        ),
+        _size_input(
+            "min_face",
+            "min face (px)",
+            "Ignore smaller faces. 0 = no limit, but mtcnn finds none below 1/36 of the short side.",
+        ),
+        _size_input("max_face", "max face (px)", "Ignore larger faces. 0 = no limit."),
+        io.Boolean.Input(
+            "turned",
+            display_name="rotated faces",
+            default=False,
+            optional=True,
+            tooltip="Also search every frame rotated by 90, 180 and 270 degrees. If off, only frames "
+            "without an upright face are rotated.",
+        ),
+        io.Boolean.Input(
+            "tiled",
+            display_name="tiled search",
+            default=True,
+            optional=True,
+            tooltip="Also search large frames in tiles, to find small faces. Not used by mtcnn.",
+        ),
+    )
+
+
 class DetectFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -70,40 +107,7 @@ class DetectFaces(io.ComfyNode):
                     max=1000,
                     tooltip="Maximum faces per frame, best first. 0 = no limit.",
                 ),
-                *rare(
-                    BoundingBox.Input(
-                        "bboxes",
-                        optional=True,
-                        tooltip="Optional, from another detector. Then only the landmarks are searched, inside the "
-                        "boxes.",
-                    ),
-                    FaceLandmarks.Input(
-                        "landmarks",
-                        optional=True,
-                        tooltip="Optional, from MediaPipe Face Landmarker. Then no detection runs here.",
-                    ),
-                    _size_input(
-                        "min_face",
-                        "min face (px)",
-                        "Ignore smaller faces. 0 = no limit, but mtcnn finds none below 1/36 of the short side.",
-                    ),
-                    _size_input("max_face", "max face (px)", "Ignore larger faces. 0 = no limit."),
-                    io.Boolean.Input(
-                        "turned",
-                        display_name="rotated faces",
-                        default=False,
-                        optional=True,
-                        tooltip="Also search every frame rotated by 90, 180 and 270 degrees. If off, only frames "
-                        "without an upright face are rotated.",
-                    ),
-                    io.Boolean.Input(
-                        "tiled",
-                        display_name="tiled search",
-                        default=True,
-                        optional=True,
-                        tooltip="Also search large frames in tiles, to find small faces. Not used by mtcnn.",
-                    ),
-                ),
+                *_rare_inputs(),
                 *network_inputs(),
             ],
             outputs=[

@@ -17,6 +17,57 @@ from .shared.page import faces_ui, line_ui
 IF_NONE = ("pass on", "stop")
 
 
+def _kinds() -> list[io.Input]:
+    """Which faces are kept for what they are: certain, of a gender, an age, or like somebody."""
+    return [
+        *rare(
+            io.Float.Input(
+                "score",
+                display_name="min confidence",
+                default=0.0,
+                min=0.0,
+                max=1.0,
+                step=0.01,
+                tooltip="Minimum confidence of the detector.",
+            )
+        ),
+        io.Combo.Input(
+            "gender",
+            options=list(GENDERS),
+            default="any",
+            tooltip='Other than "any", this needs the image input: a model is run.',
+        ),
+        *rare(
+            io.Int.Input(
+                "youngest",
+                display_name="min age",
+                default=0,
+                min=0,
+                max=OLDEST,
+                tooltip="Above 0, this needs the image input: a model is run.",
+            ),
+            io.Int.Input(
+                "oldest",
+                display_name="max age",
+                default=OLDEST,
+                min=0,
+                max=OLDEST,
+                tooltip=f"Below {OLDEST}, this needs the image input: a model is run.",
+            ),
+        ),
+        io.Float.Input(
+            "likeness",
+            display_name="min likeness",
+            default=0.3,
+            min=-1.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Minimum likeness (cosine) to the identity. Higher is stricter. Unused if identity is not "
+            "connected.",
+        ),
+    ]
+
+
 class SelectFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,51 +110,7 @@ class SelectFaces(io.ComfyNode):
                     max=1000,
                     tooltip="Keep only the first faces in this order. 0 = no limit.",
                 ),
-                *rare(
-                    io.Float.Input(
-                        "score",
-                        display_name="min confidence",
-                        default=0.0,
-                        min=0.0,
-                        max=1.0,
-                        step=0.01,
-                        tooltip="Minimum confidence of the detector.",
-                    )
-                ),
-                io.Combo.Input(
-                    "gender",
-                    options=list(GENDERS),
-                    default="any",
-                    tooltip='Other than "any", this needs the image input: a model is run.',
-                ),
-                *rare(
-                    io.Int.Input(
-                        "youngest",
-                        display_name="min age",
-                        default=0,
-                        min=0,
-                        max=OLDEST,
-                        tooltip="Above 0, this needs the image input: a model is run.",
-                    ),
-                    io.Int.Input(
-                        "oldest",
-                        display_name="max age",
-                        default=OLDEST,
-                        min=0,
-                        max=OLDEST,
-                        tooltip=f"Below {OLDEST}, this needs the image input: a model is run.",
-                    ),
-                ),
-                io.Float.Input(
-                    "likeness",
-                    display_name="min likeness",
-                    default=0.3,
-                    min=-1.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Minimum likeness (cosine) to the identity. Higher is stricter. Unused if identity is not "
-                    "connected.",
-                ),
+                *_kinds(),
                 *rare(
                     io.Combo.Input(
                         "if_none",

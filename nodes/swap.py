@@ -20,6 +20,40 @@ from .shared.page import compare_ui, faces_ui, report_ui
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
 
 
+def _sockets() -> list[io.Input]:
+    """Whose faces are replaced, by whose, and through what."""
+    return [
+        io.Image.Input("image", tooltip="One image or a batch of frames, in which faces are replaced."),
+        FaceList.Input(
+            "faces",
+            optional=True,
+            tooltip="Optional, from Detect Faces or Select Faces. If not connected, faces are detected here.",
+        ),
+        IdentityType.Input("identity", optional=True, tooltip="Person A, from Face Identity."),
+        io.Image.Input(
+            "source_image",
+            display_name="source image",
+            optional=True,
+            tooltip="Pictures with one face each. The first is person A, the next ones are B, C and D.",
+        ),
+        *rare(
+            FaceList.Input(
+                "source_faces",
+                display_name="source faces",
+                optional=True,
+                tooltip="Optional, the faces of source image, one per picture. If not connected, they are "
+                "detected here.",
+            )
+        ),
+        Model.Input(
+            "model",
+            optional=True,
+            tooltip="Swap model, from Load Fusion Model. Leave empty to blend the two faces without a model.",
+        ),
+        io.Mask.Input("mask", optional=True, tooltip="Optional. Swap only where the mask is white."),
+    ]
+
+
 class SwapFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -49,34 +83,7 @@ class SwapFaces(io.ComfyNode):
                 "人脸替换",
             ],
             inputs=[
-                io.Image.Input("image", tooltip="One image or a batch of frames, in which faces are replaced."),
-                FaceList.Input(
-                    "faces",
-                    optional=True,
-                    tooltip="Optional, from Detect Faces or Select Faces. If not connected, faces are detected here.",
-                ),
-                IdentityType.Input("identity", optional=True, tooltip="Person A, from Face Identity."),
-                io.Image.Input(
-                    "source_image",
-                    display_name="source image",
-                    optional=True,
-                    tooltip="Pictures with one face each. The first is person A, the next ones are B, C and D.",
-                ),
-                *rare(
-                    FaceList.Input(
-                        "source_faces",
-                        display_name="source faces",
-                        optional=True,
-                        tooltip="Optional, the faces of source image, one per picture. If not connected, they are "
-                        "detected here.",
-                    )
-                ),
-                Model.Input(
-                    "model",
-                    optional=True,
-                    tooltip="Swap model, from Load Fusion Model. Leave empty to blend the two faces without a model.",
-                ),
-                io.Mask.Input("mask", optional=True, tooltip="Optional. Swap only where the mask is white."),
+                *_sockets(),
                 *weight_inputs(),
                 boost_input(),
                 io.String.Input(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import opencv
 from ..engines.memory.budget import format_bytes
 from ..engines.memory.report import Report, Span, counted
 from ..opencv import cv2
@@ -146,6 +147,8 @@ class FlickerMeter:
 
     def add(self, frame: int, track: int, box: np.ndarray, source: np.ndarray, result: np.ndarray) -> None:
         """frame: its index. source: (H, W, 3) uint8 or uint16. result: (H, W, 3) float32 0..1, a multiple as large."""
+        if not opencv.is_whole():
+            return  # optical flow is in OpenCV alone: the report then says nothing of flicker
         before = self._before.get(track)
         if before is not None and before.frame == frame - 1:
             now = _grey(source, before.region), _grey(result, before.region, len(result) // len(source))

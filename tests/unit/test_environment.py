@@ -66,15 +66,16 @@ def installed(**wheels):
     [(None, "OpenCV is not installed. Type: "), (types.ModuleType("cv2"), "installed only in part")],
     ids=["absent", "an empty folder"],
 )
-def test_opencv_that_is_not_there_is_said_on_its_first_use(monkeypatch, stand_in, words):
+def test_what_only_opencv_has_says_what_to_install_on_its_first_use(monkeypatch, stand_in, words):
     cv2 = opencv_with(monkeypatch, stand_in)
+    assert not sys.modules["slimfusion.opencv"].is_whole()
     with pytest.raises(DependencyError, match=words) as caught:
-        cv2.resize(None, (1, 1))
+        cv2.imdecode(None, 1)
     assert str(caught.value).endswith(f"{PIP}install opencv-python-headless")
 
 
 def test_the_whole_pack_loads_without_opencv():
-    """ComfyUI then shows its nodes, among them Doctor, and the one that is run says what is missing."""
+    """What runs then is in test_opencv_stand_in.py."""
     names = [
         ".".join(("slimfusion", *path.relative_to(ROOT).with_suffix("").parts))
         for room in ("catalog", "commands", "distill", "doctor", "engines", "faces", "models", "video")

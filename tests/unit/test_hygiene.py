@@ -57,7 +57,7 @@ MAY_SEE = {
     "__main__": set(),
     "environment": set(),
     "errors": set(),
-    "opencv": set(),
+    "opencv": {"opencv"},
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import slimfusion
 
 ROOT = Path(slimfusion.__file__).parent
-ROOMS = ("catalog", "commands", "doctor", "engines", "faces", "models", "nodes", "video")
+ROOMS = ("catalog", "commands", "doctor", "engines", "faces", "models", "nodes", "opencv", "video")
 # Names that fit everything, or that the field has another word for: nms, iou, to_square, apply_deltas, meta model, ...
 DROPPED = {
     "ask", "askable", "asked", "borrowed", "each", "elsewhere", "enforcer", "found", "given", "kept", "known", "lean",

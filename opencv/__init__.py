@@ -1,7 +1,7 @@
-"""The single door to OpenCV: `from .opencv import cv2`, which says on its first use what to install if it is not there.
+"""The single door to OpenCV: `from .opencv import cv2` is its module, or what stands for it where it is not there.
 
-It is not among the requirements of the pack (see requirements.txt), and the pack loads without it: the node that needs
-it explains itself, and Doctor can be asked.
+It is not among the requirements of the pack (see requirements.txt). Every node runs without it, a little slower: see
+stand_in.py. What is not there without it says on its first use what to install, and Doctor can be asked.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from .environment import pip
-from .errors import DependencyError
+from ..environment import pip
+from ..errors import DependencyError
 
 # The wheels that bring the module cv2, of which any is good, and which overwrite one another.
 WHEELS = (
@@ -43,6 +43,25 @@ def fitting_wheel() -> str:
         return HEADLESS
 
 
+class StandIn:
+    """Taken for the module cv2 where that does not load. sentence: why it does not, and what to type."""
+
+    def __init__(self, sentence: str) -> None:
+        self._sentence = sentence
+
+    def __getattr__(self, name: str) -> Any:
+        from .stand_in import PARTS  # scipy and torch take a moment, which who has OpenCV need not wait for
+
+        if name not in PARTS:
+            raise DependencyError(self._sentence)
+        return PARTS[name]
+
+
+def is_whole() -> bool:
+    """Whether OpenCV itself is used, with all that it can do."""
+    return not isinstance(cv2, StandIn)
+
+
 def mend(wheels: Sequence[str], contrib: bool = False) -> str:
     """The commands that put one whole OpenCV there, one a line. wheels: those that are installed, see `owners`.
 
@@ -52,16 +71,6 @@ def mend(wheels: Sequence[str], contrib: bool = False) -> str:
     wanted = fitting_wheel().replace("opencv-python", f"opencv-{kind}")
     away = f"{pip('uninstall -y ' + ' '.join(wheels))}\n" if wheels else ""
     return f"{away}{pip(f'install {wanted}')}"
-
-
-class Missing:
-    """Stands for cv2 where it does not load: whatever is asked of it is an error with what to install."""
-
-    def __init__(self, sentence: str) -> None:
-        self._sentence = sentence
-
-    def __getattr__(self, name: str) -> Any:
-        raise DependencyError(self._sentence)
 
 
 def sentence_of(error: Exception | None) -> str:
@@ -78,7 +87,7 @@ def sentence_of(error: Exception | None) -> str:
 try:
     import cv2
 except ImportError as error:
-    cv2: Any = Missing(sentence_of(error))  # type: ignore[no-redef]
+    cv2: Any = StandIn(sentence_of(error))  # type: ignore[no-redef]
 else:
     if not hasattr(cv2, "warpAffine"):  # removing one of two OpenCV packages leaves an empty folder that imports
-        cv2 = Missing(sentence_of(None))  # type: ignore[assignment]
+        cv2 = StandIn(sentence_of(None))  # type: ignore[assignment]
