@@ -30,9 +30,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--temperature", type=float, default=0.1, help="how far from the truth it is believed")
     parser.add_argument("--vgg", type=float, default=0.0, help="share of each batch that VGG16 judges as well")
     parser.add_argument("--identity", type=float, default=0.0, help="weight of who a face is to dlib's recogniser")
-    parser.add_argument("--rest", action="store_true", help="train the decoders only, on the encoder of --start")
     parser.add_argument(
-        "--joint", action="store_true", help="train the whole network at all fidelities at once, from --start"
+        "--rest", action="store_true", help="keep the encoder of --start; with --joint only its finest levels"
+    )
+    parser.add_argument(
+        "--joint", action="store_true", help="train the network at all fidelities at once, from --start"
     )
     parser.add_argument(
         "--weave", type=float, default=0.0, help="weight of lines at the grid of the network, 0.1 removes them"

@@ -18,8 +18,9 @@ Image = NDArray[np.float32]
 NEAR = 0.65  # share of the training's severities that lie near the presets
 GREY, DARK = 0.08, 0.08  # shares of training pictures without colour, and taken in low light
 BRIGHTNESS = (0.15, 0.5)  # of a picture taken in low light
-LIGHT = 0.15  # share of training inputs with so little damage that doing nothing is nearly right
-OTHER = 0.22  # share of training inputs with a damage of its own kind: motion, grain, strong JPEG
+LIGHT = 0.27  # share of training inputs with so little damage that doing nothing is nearly right
+OTHER = 0.16  # share of training inputs with a damage of its own kind: motion, grain, strong JPEG
+HEAVY = (1.4, 2.15)  # places between medium (1) and heavy (2) and a little past it
 SMALLEST_SIDE = 8  # px that a shrunk picture keeps: below one JPEG block nothing is left to restore
 
 
@@ -152,14 +153,18 @@ def jpeg_coded(image: Image, quality: int) -> Image:
     return (decoded[..., ::-1] / np.float32(255)).astype(np.float32)
 
 
+def severity_near(place: float, rng: np.random.Generator) -> Severity:
+    """A severity beside a place on the line light (0) - medium (1) - heavy (2)."""
+    corners = np.array([astuple(preset) for preset in SEVERITIES.values()])
+    blur, scale, noise, jpeg = (float(np.interp(place, range(3), values)) for values in corners.T)
+    blur, scale, noise = (value * rng.uniform(0.8, 1.2) for value in (blur, scale, noise))
+    return Severity(blur, max(1.0, scale), noise, int(np.clip(jpeg + rng.uniform(-10, 10), 40, 95)))
+
+
 def random_severity(rng: np.random.Generator) -> Severity:
     """A severity for training: most lie near the line light - medium - heavy, the rest in a wider box."""
     if rng.random() < NEAR:
-        place = 2.35 * rng.random() ** 0.5 - 0.2  # heavier damage is harder: more lessons are about it
-        corners = np.array([astuple(preset) for preset in SEVERITIES.values()])
-        blur, scale, noise, jpeg = (float(np.interp(place, range(3), values)) for values in corners.T)
-        blur, scale, noise = (value * rng.uniform(0.8, 1.2) for value in (blur, scale, noise))
-        return Severity(blur, max(1.0, scale), noise, int(np.clip(jpeg + rng.uniform(-10, 10), 40, 95)))
+        return severity_near(2.35 * rng.random() ** 0.5 - 0.2, rng)  # more lessons about the heavier, which is harder
     used = rng.random(4) > (0.25, 0.3, 0.25, 0.25)
     return Severity(
         blur=rng.uniform(0.1, 2.5) * used[0],
@@ -224,4 +229,13 @@ def degraded_randomly(image: Image, rng: np.random.Generator) -> Image:
         again = random_severity(rng)
         milder = Severity(again.blur / 3, 1 + (again.scale - 1) / 6, again.noise / 2, max(60, again.jpeg))
         result = degraded_once(result, milder, rng)
-    return enlarged(result, image.shape[:2], cv2.INTER_CUBIC if rng.random() < 0.85 else cv2.INTER_LINEAR)
+    return enlarged_randomly(result, image.shape, rng)
+
+
+def degraded_heavily(image: Image, rng: np.random.Generator) -> Image:
+    """`image` as a training input of the same shape with damage from medium to heavy: where a likeness is lost."""
+    return enlarged_randomly(degraded_once(image, severity_near(rng.uniform(*HEAVY), rng), rng), image.shape, rng)
+
+
+def enlarged_randomly(image: Image, shape: tuple[int, ...], rng: np.random.Generator) -> Image:
+    return enlarged(image, shape[:2], cv2.INTER_CUBIC if rng.random() < 0.85 else cv2.INTER_LINEAR)

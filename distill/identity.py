@@ -16,9 +16,10 @@ from ..faces.align import inverse, similarity
 from ..faces.detect.detection import detect_faces
 from . import face_api
 from .data import MARGIN, Group, Pictures, Pixels, as_batch, as_float
-from .degrade import degraded_randomly, random_look
+from .degrade import degraded_heavily, degraded_randomly, random_look
 
 SIDE = 256  # px of the square around a face that is damaged and restored
+HEAVY_SHARE = 0.75  # of the faces are damaged so that hardly more than the likeness is at stake
 LONGEST = 512  # px: pictures in which a face is about as large as the recogniser wants it
 
 
@@ -82,7 +83,7 @@ def face_pictures(pictures: Pictures) -> tuple[FacePicture, ...]:
 
 
 def face_lesson(faces: tuple[FacePicture, ...], seed: tuple[int, int]) -> FaceLesson:
-    """One face, damaged; the same for the same seed."""
+    """One face, most often heavily damaged; the same for the same seed."""
     rng = np.random.default_rng((*seed, 3))
     chosen = faces[rng.integers(len(faces))]
     middle = chosen.points.mean(0) + rng.normal(0, 8, 2)
@@ -90,7 +91,7 @@ def face_lesson(faces: tuple[FacePicture, ...], seed: tuple[int, int]) -> FaceLe
     left, top = (int(np.clip(at - side / 2, 0, limit - side)) for at, limit in zip(middle, limits, strict=True))
     crop = random_look(as_float(chosen.picture[top : top + side, left : left + side]), rng)
     inner = slice(MARGIN // 2, MARGIN // 2 + SIDE)
-    damaged = degraded_randomly(crop, rng)[inner, inner]
+    damaged = (degraded_heavily if rng.random() < HEAVY_SHARE else degraded_randomly)(crop, rng)[inner, inner]
     corner = np.array([left, top], np.float32) + MARGIN // 2
     return FaceLesson(as_batch([damaged]), as_batch([crop[inner, inner]]), chip_grid(chosen.points - corner))
 

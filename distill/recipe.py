@@ -23,9 +23,9 @@ class Recipe:
     share of each batch that VGG16 judges beside AlexNet, which costs ten times as much. pixels: weight of the
     absolute difference beside LPIPS. teacher: weight of the teacher's pictures; temperature: how far from the
     truth they are believed. identity: weight of the distance between embeddings of faces. rests: the encoder keeps
-    the start's weights in both stages, so that each decoder can be refined alone. joint: one stage for the whole
-    network, each step at a fidelity of its own. weave: weight of lines at the network's grid. half: bfloat16, for
-    processors that compute in it.
+    the start's weights, so that each decoder can be refined alone; in a joint stage its finest levels keep them.
+    joint: one stage for the whole network, each step at a fidelity of its own. weave: weight of lines at the
+    network's grid. half: bfloat16, for processors that compute in it.
     """
 
     minutes: float | None = None
@@ -58,8 +58,6 @@ class Recipe:
             raise SettingError(f"The share of the sharp stage lies between 0 and 1, not at {self.sharp_share}.")
         if self.rests and self.start is None:
             raise SettingError("An encoder that rests needs weights to start from: name them, or let it train.")
-        if self.joint and self.rests:
-            raise SettingError("A joint stage trains the encoder too: it cannot rest.")
         if self.temperature <= 0:
             raise SettingError(f"The temperature must be above 0, not {self.temperature}.")
         grid = 2 ** len(self.widths)

@@ -31,9 +31,8 @@ SHIFT = 8  # px by which the perceptual crop moves: a network's strides must not
 CLIP = {"faithful": 0.1, "sharp": 1.0, "joint": 1.0}  # norm of the gradient
 
 FAITHFUL_WEIGHT = 4.0  # beside the perceptual loss in a joint stage, whose numbers are larger
-ENDS = 0.35  # share of a joint stage's steps at each end of the fidelities
+ENDS = 0.37  # share of a joint stage's steps at each end of the fidelities
 SHARP_WEAVE = 4.0  # times more weight for a sharp decoder's weave: its own loss has steeper slopes, and likes lines
-FACE_SHARE = 0.5  # of a joint stage's steps have a whole face beside the patches
 DEFAULT = 0.25  # amount of the sharp decoder at the default fidelity
 
 Say = Callable[[str], None]
@@ -66,8 +65,6 @@ def lesson_at(recipe: Recipe, pictures: Pictures, judges: Judges, step: int) -> 
     """The patches of a step and, where its identity counts, a face; the same whenever it is asked for."""
     lesson = patches_at(recipe, pictures, judges, step)
     if not (recipe.identity and judges.faces):
-        return lesson
-    if recipe.joint and np.random.default_rng((recipe.seed, step, 5)).random() > FACE_SHARE:
         return lesson
     return replace(lesson, face=face_lesson(judges.faces, (recipe.seed, step)))
 

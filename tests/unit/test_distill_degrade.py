@@ -149,6 +149,15 @@ def test_light_damage_stays_light() -> None:
     assert max(one.scale for one in drawn) <= 2.5 and any(one.scale > 1 and one.jpeg == 100 for one in drawn)
 
 
+def test_heavy_damage_is_worse_than_medium_and_repeats() -> None:
+    image = scene(72, 72)
+    heavy = [degrade.degraded_heavily(image, np.random.default_rng(seed)) for seed in range(12)]
+    assert all(one.shape == image.shape and one.dtype == np.float32 for one in heavy)
+    assert np.array_equal(heavy[3], degrade.degraded_heavily(image, np.random.default_rng(3)))
+    medium = [psnr(degrade.degrade(image, degrade.severity("medium"), seed), image) for seed in range(12)]
+    assert max(psnr(one, image) for one in heavy) < np.mean(medium)
+
+
 def test_a_tiny_picture_survives_a_large_shrink() -> None:
     result = degrade.degrade(scene(20, 12), Severity(blur=2, scale=16, noise=0.02, jpeg=40), 0)
     assert result.shape == (20, 12, 3)

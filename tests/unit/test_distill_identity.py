@@ -47,6 +47,15 @@ def test_faces_are_found_once_and_lessons_repeat(astronauts: data.Pictures) -> N
     assert float(identity.distance(one.original, one)) == 0.0 < float(identity.distance(one.damaged * 0.9, one))
 
 
+def test_most_faces_of_lessons_are_heavily_damaged(astronauts: data.Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    faces, kinds = identity.face_pictures(astronauts), list[str]()
+    for name in ("degraded_heavily", "degraded_randomly"):
+        monkeypatch.setattr(identity, name, lambda crop, _, name=name: (kinds.append(name), crop)[1])
+    for step in range(60):
+        identity.face_lesson(faces, (1, step))
+    assert 35 <= kinds.count("degraded_heavily") <= 55 and len(kinds) == 60
+
+
 def test_points_found_at_one_size_are_scaled_to_the_others(astronauts: data.Pictures) -> None:
     small = tuple(data.resized(picture, 256) for picture in astronauts.groups[0].pictures)
     both = replace(astronauts, groups=(data.Group(small, 0.5, faces=True), *astronauts.groups))

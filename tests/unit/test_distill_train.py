@@ -85,6 +85,20 @@ def test_a_joint_run_moves_everything_and_goes_on_along_the_same_curve(pictures:
     assert any(name.startswith("delta.") for name in weights_of(whole))
 
 
+def test_the_finest_levels_of_the_encoder_rest_in_a_joint_run(pictures: data.Pictures, tmp_path: Path) -> None:
+    small = replace(TINY, widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), patch=64)
+    save_weights(new_run(small), small, tmp_path / "start.safetensors")
+    recipe = replace(small, start=tmp_path / "start.safetensors", joint=True, rests=True)
+    judges, run, before = train.Judges(alex=random_lpips()), new_run(recipe), new_run(recipe)
+    curve(run, recipe, pictures, judges)
+    now, then = dict(run.network.named_parameters()), dict(before.network.named_parameters())
+    still = {name for name in now if torch.equal(now[name], then[name])}
+    fine = ("stem.", "encoder.0.", "encoder.1.", "down.0.", "down.1.")
+    assert still == {name for name in now if name.startswith(fine)}
+    averages = dict(run.average.named_parameters())
+    assert {name for name in now if torch.equal(averages[name], then[name])} == still
+
+
 class Through(torch.nn.Module):
     """A network that always goes through one decoder, which can then be replaced by tensors with a history."""
 
@@ -210,7 +224,6 @@ def test_learning_rate_warms_up_and_falls_to_its_end() -> None:
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"sharp_share": 1.5}, "between 0 and 1"),
         ({"weave": 0.1}, "patches of 64 px and more, not of 32"),
-        ({"joint": True, "rests": True, "start": Path("a.safetensors")}, "cannot rest"),
     ],
 )
 def test_senseless_recipes_are_refused(change: dict[str, object], said: str) -> None:
