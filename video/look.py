@@ -26,7 +26,7 @@ from .read import Clip, Moment, ahead, moments
 from .tracks import LOOK_SIDE, change, histogram, look_of
 from .write import write_error
 
-SEGMENT_SECONDS = 10
+SEGMENT_SECONDS: float = 10
 REGION_TEMPLATE, REGION_SIDE = "ffhq_512", 512  # what the widest network sees of a face
 REGION_MARGIN = 8  # px
 SAME_FACE = 0.4  # least overlap of two boxes of one face in frames that follow each other
