@@ -28,7 +28,6 @@ settings.load_profile("any machine")
 sys.path.insert(0, str(ROOT / "tests"))  # what several tests share
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own turn
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the tests, those with the same ComfyUI go to one, and so do those of a file.
 
