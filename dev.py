@@ -55,9 +55,6 @@ HOST_ALSO = ("requests",)
 # The page that the browser tests open besides the one that the host brings.
 NEW_FRONTEND = "comfyui-frontend-package==1.58.1"
 
-# All the tests in two processes; see tests/conftest.py for who goes where.
-IN_TWO = ("-n", "2", "--dist", "loadgroup")
-
 TORCHVISION_CURE = '''"""Lets a torchvision built for CUDA be imported beside a CPU torch.
 
 Its compiled part does not load there, and its Python part then fails on operators that nobody declared.
@@ -282,7 +279,7 @@ def test(arguments: list[str]) -> int:
                 failed.append(f"ruff {words[0]}")
         if checked_types(environment):
             failed.append("mypy")
-    if subprocess.run([python, "-m", "pytest", *(arguments or IN_TWO)], cwd=ROOT, env=environment).returncode:
+    if subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment).returncode:
         failed.append("pytest")
     if failed:
         say(f"failed: {', '.join(failed)}")
