@@ -16,6 +16,67 @@ from .shared.page import compare_ui, report_ui
 USUAL = Cropping()
 
 
+def _cropping_inputs() -> list[io.Input]:
+    """What is cut out of the image, and what of it is pasted."""
+    return [
+        io.Combo.Input(
+            "square",
+            options=list(SQUARES),
+            default=USUAL.square,
+            tooltip="loose: the box of the face with a margin. ffhq: as face restorers want it, with hair. "
+            "arcface: as swap models want it, close.",
+        ),
+        io.Int.Input(
+            "size",
+            display_name="size (px)",
+            default=USUAL.size,
+            min=STEP,
+            max=MOST_SIZE,
+            step=STEP,
+            tooltip="Side of every crop: 512 for Stable Diffusion 1.5, 1024 for SDXL, FLUX and Qwen. Smaller "
+            "faces are enlarged.",
+        ),
+        io.Float.Input(
+            "context",
+            default=USUAL.context,
+            min=1.0,
+            max=MOST_CONTEXT,
+            step=0.05,
+            tooltip="How much more of the picture the model sees than is pasted. 2 = twice as wide.",
+        ),
+        io.Combo.Input(
+            "mask",
+            options=list(MASKS),
+            default=USUAL.mask,
+            tooltip="What is pasted. face: the hair stays as it was. face and hair: the whole head. square: "
+            "all of it, with a soft edge.",
+        ),
+        io.Boolean.Input(
+            "upright",
+            default=USUAL.upright,
+            tooltip="Turn every face so that it stands upright. If off, crops lie as the image does.",
+        ),
+        *rare(
+            io.Float.Input(
+                "margin",
+                default=USUAL.margin,
+                min=0.0,
+                max=MOST_MARGIN,
+                step=0.05,
+                tooltip="Only for loose: what the square has around the face at each side, as a fraction of the face.",
+            ),
+            io.Float.Input(
+                "feather",
+                default=USUAL.feather,
+                min=0.0,
+                max=0.5,
+                step=0.01,
+                tooltip="Width of the soft edge of the mask, as a fraction of the square.",
+            ),
+        ),
+    ]
+
+
 class CropFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -45,62 +106,7 @@ class CropFaces(io.ComfyNode):
                     optional=True,
                     tooltip="Optional, from Detect Faces or Select Faces. If not connected, faces are detected here.",
                 ),
-                io.Combo.Input(
-                    "square",
-                    options=list(SQUARES),
-                    default=USUAL.square,
-                    tooltip="loose: the box of the face with a margin. ffhq: as face restorers want it, with hair. "
-                    "arcface: as swap models want it, close.",
-                ),
-                io.Int.Input(
-                    "size",
-                    display_name="size (px)",
-                    default=USUAL.size,
-                    min=STEP,
-                    max=MOST_SIZE,
-                    step=STEP,
-                    tooltip="Side of every crop: 512 for Stable Diffusion 1.5, 1024 for SDXL, FLUX and Qwen. Smaller "
-                    "faces are enlarged.",
-                ),
-                io.Float.Input(
-                    "context",
-                    default=USUAL.context,
-                    min=1.0,
-                    max=MOST_CONTEXT,
-                    step=0.05,
-                    tooltip="How much more of the picture the model sees than is pasted. 2 = twice as wide.",
-                ),
-                io.Combo.Input(
-                    "mask",
-                    options=list(MASKS),
-                    default=USUAL.mask,
-                    tooltip="What is pasted. face: the hair stays as it was. face and hair: the whole head. square: "
-                    "all of it, with a soft edge.",
-                ),
-                io.Boolean.Input(
-                    "upright",
-                    default=USUAL.upright,
-                    tooltip="Turn every face so that it stands upright. If off, crops lie as the image does.",
-                ),
-                *rare(
-                    io.Float.Input(
-                        "margin",
-                        default=USUAL.margin,
-                        min=0.0,
-                        max=MOST_MARGIN,
-                        step=0.05,
-                        tooltip="Only for loose: what the square has around the face at each side, as a fraction of "
-                        "the face.",
-                    ),
-                    io.Float.Input(
-                        "feather",
-                        default=USUAL.feather,
-                        min=0.0,
-                        max=0.5,
-                        step=0.01,
-                        tooltip="Width of the soft edge of the mask, as a fraction of the square.",
-                    ),
-                ),
+                *_cropping_inputs(),
                 *network_inputs(),
                 *detection_inputs(),
             ],
