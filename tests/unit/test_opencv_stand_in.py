@@ -7,7 +7,6 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import slimfusion
 from archive import ROOT
 from PIL import Image
 from slimfusion.opencv.stand_in import PARTS
