@@ -240,6 +240,7 @@ Image.fromarray(np.rint(done.frames[0].numpy() * 255).astype(np.uint8)).save(sys
 
 
 def test_the_stand_in_is_loaded_only_where_it_is_needed():
-    code = "import sys; from slimfusion import opencv; print('slimfusion.opencv.stand_in' in sys.modules, opencv.is_whole())"
+    shown = "'slimfusion.opencv.stand_in' in sys.modules, opencv.is_whole()"
+    code = f"import sys; from slimfusion import opencv; print({shown})"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert child.stdout.split() == ["False", "True"], child.stderr
