@@ -52,6 +52,9 @@ with open(sys.argv[1], "rb") as file:
 HOST_WITHOUT = {"torch", "torchvision", "torchaudio", "comfyui-workflow-templates", "comfyui-embedded-docs"}
 HOST_ALSO = ("requests",)
 
+# What runs side by side in a whole `test`.
+HOST_TESTS, OTHER_TESTS = ("tests/host", "tests/browser"), ("tests/unit", "tests/install")
+
 # The page that the browser tests open besides the one that the host brings.
 NEW_FRONTEND = "comfyui-frontend-package==1.58.1"
 
@@ -271,19 +274,39 @@ def test(arguments: list[str]) -> int:
     environment = ready_environment()
     if shutil.which("chromium"):
         environment["SLIMFUSION_FRONTEND"] = str(new_frontend())
-    python = str(environment_python())
-    failed = []
-    if not arguments:
-        for words in (["check"], ["format", "--check"]):
-            if subprocess.run([python, "-m", "ruff", *words, str(ROOT)], env=environment).returncode:
-                failed.append(f"ruff {words[0]}")
-        if checked_types(environment):
-            failed.append("mypy")
-    if subprocess.run([python, "-m", "pytest", *arguments], cwd=ROOT, env=environment).returncode:
-        failed.append("pytest")
+    pytest = [str(environment_python()), "-m", "pytest"]
+    if arguments:
+        return subprocess.run([*pytest, *arguments], cwd=ROOT, env=environment).returncode
+    with tempfile.TemporaryFile() as told:
+        # The tests of the host and the page wait for other processes half of their time: the rest runs beside them.
+        host = subprocess.Popen(
+            [*pytest, *HOST_TESTS], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT
+        )
+        try:
+            failed = failed_checks(environment)
+            if subprocess.run([*pytest, *OTHER_TESTS], cwd=ROOT, env=environment).returncode:
+                failed.append("pytest")
+            if host.wait():
+                failed.append("pytest of host and page")
+        finally:
+            host.terminate()
+            told.seek(0)
+            print(told.read().decode("utf-8", "replace"), flush=True)
     if failed:
         say(f"failed: {', '.join(failed)}")
     return int(bool(failed))
+
+
+def failed_checks(environment: dict[str, str]) -> list[str]:
+    """The linter's and the type checker's names, where they found something."""
+    failed = []
+    for words in (["check"], ["format", "--check"]):
+        ruff = [str(environment_python()), "-m", "ruff", *words, str(ROOT)]
+        if subprocess.run(ruff, env=environment).returncode:
+            failed.append(f"ruff {words[0]}")
+    if checked_types(environment):
+        failed.append("mypy")
+    return failed
 
 
 def measurements() -> dict[str, str]:

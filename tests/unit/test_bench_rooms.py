@@ -12,10 +12,15 @@ MOST_FILES = 15
 
 
 @pytest.fixture(scope="module")
-def measurements():
+def dev():
     spec = importlib.util.spec_from_file_location("dev", ROOT / "dev.py")
     dev = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(dev)
+    return dev
+
+
+@pytest.fixture(scope="module")
+def measurements(dev):
     return dev.measurements()
 
 
@@ -35,3 +40,8 @@ def test_every_measurement_is_a_module_that_is_there(measurements):
 def test_the_readme_names_all_of_them_and_no_others(measurements):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"`python3 dev\.py bench (\w+)`", text)) == sorted(measurements)
+
+
+def test_a_whole_test_leaves_no_folder_out(dev):
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    assert sorted(folders) == sorted((*dev.HOST_TESTS, *dev.OTHER_TESTS))
