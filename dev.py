@@ -310,10 +310,11 @@ def failed_checks(environment: dict[str, str]) -> list[str]:
 
 
 def measurements() -> dict[str, str]:
-    """The modules of bench/'s rooms that can be run, by name; the others are what these share."""
-    files = sorted((ROOT / "bench").glob("*/*.py"))
-    runnable = [file for file in files if "\ndef main(" in file.read_text("utf-8")]
-    return {file.stem: f"slimfusion.bench.{file.parent.name}.{file.stem}" for file in runnable}
+    """The modules of bench/ that can be run, by name; the others are what these share, or commands of their own."""
+    folder = ROOT / "bench"
+    files = [file for file in sorted(folder.rglob("*.py")) if file.stem not in ("demo", "host_driver")]
+    runnable = [file.relative_to(folder) for file in files if "\ndef main(" in file.read_text("utf-8")]
+    return {file.stem: ".".join(("slimfusion.bench", *file.with_suffix("").parts)) for file in runnable}
 
 
 def main() -> int:

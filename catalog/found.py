@@ -121,9 +121,10 @@ def best(files: Iterable[Found], kind: Kind, cards: Iterable[str] = (), commerci
         and (file.commercial or not commercial_only)
     ]
     places = "; ".join(f"{file.name} from {file.source} into {file.folder}" for file in wanted[:3])
-    free = " that is free for commercial use" if commercial_only else ""
-    advice = f"Known files are {places}." if places else "No such file is known."
-    raise ModelFileError(f"No {kind}{free} was found in the model folders. {advice}")
+    what = f"{kind} that is free for commercial use" if commercial_only else kind
+    if not places:
+        raise ModelFileError(f"No {what} was found in the model folders, and no such file is known.")
+    raise ModelFileError(f"No {what} was found in the model folders. Known files are {places}.")
 
 
 def missing(files: Iterable[Found]) -> tuple[KnownFile, ...]:

@@ -185,7 +185,7 @@ def torch_findings(torch: Torch) -> list[Finding]:
         detail = f"is built for {torch.built_for} and does not find the {torch.card}"
         return [Finding(title, "problem", f"{detail}: update the driver, or see what CUDA_VISIBLE_DEVICES hides.")]
     if torch.capability is not None:
-        where += f", compute capability {'.'.join(map(str, torch.capability))}, cuDNN {torch.cudnn}"
+        where = f"{where}, compute capability {'.'.join(map(str, torch.capability))}, cuDNN {torch.cudnn}"
     return [Finding(title, "ok", f"built for {torch.built_for}, runs on {where}")]
 
 

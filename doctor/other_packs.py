@@ -89,7 +89,7 @@ def unmet(requests: Sequence[Asked], versions: Mapping[str, str]) -> list[Findin
         every = [request for request in requests if request.name == name]
         without = [request for request in every if not request.versions.contains(version, prereleases=True)]
         if without:
-            told = ", ".join(f"{request.by} needs {name}{request.versions}" for request in without)
+            told = ", ".join(f"{request.by} asks for {name}{request.versions}" for request in without)
             wanted = sorted({str(request.versions) for request in every if str(request.versions)})
             together = SpecifierSet(",".join(wanted))
             findings.append(

@@ -3,6 +3,7 @@ import { app } from "../../scripts/app.js";
 import { addStyle, el } from "./dom.js";
 import { addElement, onOutput, sent } from "./nodes.js";
 import { copyButton } from "./panel.js";
+import { inLanguage } from "./sentences.js";
 import { say } from "./words.js";
 
 addStyle(`
@@ -30,8 +31,8 @@ function finding({ title, state, detail, mend }) {
     "div",
     { class: `finding ${state}` },
     el("span", { class: "mark", "aria-label": state }, MARKS[state]),
-    el("span", { class: "title" }, title),
-    el("span", { class: "detail" }, detail),
+    el("span", { class: "title" }, inLanguage(title)),
+    el("span", { class: "detail" }, inLanguage(detail)),
     ...commands.map((command) => el("div", { class: "mend" }, el("code", {}, command), copyButton(command))),
   );
 }

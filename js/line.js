@@ -4,6 +4,7 @@ import { app } from "../../scripts/app.js";
 import { bytes, duration, el } from "./dom.js";
 import { addElement, nodeOf, onOutput, sent } from "./nodes.js";
 import { openPanel } from "./panel.js";
+import { inLanguage } from "./sentences.js";
 import { countFaces, countFrames, say } from "./words.js";
 
 const HEIGHT = { least: 40, most: 40 };
@@ -37,7 +38,7 @@ function reportLine(figures, countsFaces) {
     parts.push(say("memoryOf", { used: bytes(figures.measured_peak), allowed: bytes(figures.allowed) }));
   }
   parts.push(duration(total));
-  const given = figures.degradations.length ? say("gaveUp", { what: figures.degradations.join("; ") }) : "";
+  const given = figures.degradations.length ? say("gaveUp", { what: figures.degradations.map(inLanguage).join("; ") }) : "";
   const text = [...parts, given].filter(Boolean).join(" · ");
   return { text, tone: nobody || given ? "warn" : "ok", warning: nobody ? parts[0] : given };
 }
@@ -123,7 +124,7 @@ api.addEventListener("slimfusion.progress", ({ detail }) => {
   const line = lineOf(detail.node);
   if (!line) return;
   busy.add(line);
-  line.draw({ text: say("progress", detail), tone: "busy" });
+  line.draw({ text: say("progress", { ...detail, stage: inLanguage(detail.stage) }), tone: "busy" });
 });
 api.addEventListener("executed", ({ detail }) => busy.delete(lineOf(detail.display_node ?? detail.node)));
 api.addEventListener("execution_cached", ({ detail }) => {
@@ -139,7 +140,7 @@ api.addEventListener("execution_interrupted", () => {
 api.addEventListener("execution_error", ({ detail }) => {
   const [error] = String(detail.exception_message ?? "").trim().split("\n");
   busy.clear();
-  lineOf(detail.node_id)?.draw({ text: say("failed", { error }), tone: "bad" });
+  lineOf(detail.node_id)?.draw({ text: say("failed", { error: inLanguage(error) }), tone: "bad" });
 });
 
 app.registerExtension({

@@ -1,6 +1,7 @@
 // The whole report of a run, over the page: before and after, the figures, what was given up.
 import { api } from "../../scripts/api.js";
 import { addStyle, bytes, copyText, duration, el } from "./dom.js";
+import { inLanguage } from "./sentences.js";
 import { countFaces, countFrames, say } from "./words.js";
 
 addStyle(`
@@ -76,9 +77,9 @@ function rows(figures, countsFaces) {
     [say("budget"), limit + allowed],
     figures.predicted_peak && [say("predicted"), bytes(figures.predicted_peak)],
     figures.measured_peak && [say("measured"), el("div", {}, bytes(figures.measured_peak), memoryBar(figures))],
-    seconds.length && [say("time"), seconds.map(([stage, spent]) => `${stage} ${duration(spent)}`).join(", ")],
-    ...figures.degradations.map((what) => [say("given"), el("span", { class: "warn" }, what)]),
-    ...figures.notes.map((note) => [say("notes"), note]),
+    seconds.length && [say("time"), seconds.map(([stage, spent]) => `${inLanguage(stage)} ${duration(spent)}`).join(", ")],
+    ...figures.degradations.map((what) => [say("given"), el("span", { class: "warn" }, inLanguage(what))]),
+    ...figures.notes.map((note) => [say("notes"), inLanguage(note)]),
   ].filter(Boolean);
 }
 

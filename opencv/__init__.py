@@ -1,7 +1,8 @@
 """The single door to OpenCV: `from .opencv import cv2` is its module, or what stands for it where it is not there.
 
-It is not among the requirements of the pack (see requirements.txt). Every node runs without it, a little slower: see
-stand_in.py. What is not there without it says on its first use what to install, and Doctor can be asked.
+It is not among the requirements of the pack (see requirements.txt). Every node runs without it, slower on large
+pictures, and a clip's flicker is not measured: see stand_in.py. What the command line reads and writes pictures with
+says on its first use what to install, and Doctor can be asked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A report as a picture: what was used of the budget, over time, with the stages named.
 
-It is read in a node that is some 300 px wide, so the text is large and little; all of it is in the report's text. The
-paper is dark and drawn with the picture: it reads the same on a light page and on a dark one.
+It is read in a node that is some 300 px wide, so the text is large and little: 24 of 640 px are 11 there. All of it is
+in the report's text. The paper is dark and drawn with the picture: it reads the same on a light page and on a dark one.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 from .budget import MIB, format_bytes
 from .report import Report, Span, counted
 
-WIDTH, HEIGHT = 800, 600
-LEFT, RIGHT, TOP, BOTTOM = 24, 776, 84, 372  # the plot, px
-STRIP_TOP, STRIP_BOTTOM = 378, 394  # the stages' colours over time
-AXIS_TEXT, LEGEND_TEXT, LINES_TEXT = 400, 442, 514  # rows of text begin here
-LINE_HEIGHT, LINES = 30, 2
+WIDTH, HEIGHT = 640, 560
+LEFT, RIGHT, TOP, BOTTOM = 20, 620, 76, 332  # the plot, px
+STRIP_TOP, STRIP_BOTTOM = 338, 354  # the stages' colours over time
+AXIS_TEXT, LEGEND_TEXT, LINES_TEXT = 360, 400, 476  # rows of text begin here
+LINE_HEIGHT, LINES, CHARACTERS = 32, 2, 46
 
 # RGB. Each stands out from the paper by more than four to one, and from its neighbours in lightness too.
 PAPER, PLOT, INK, GREY = (24, 26, 30), (34, 37, 43), (236, 238, 242), (160, 166, 176)
@@ -68,35 +68,46 @@ def report_picture(report: Report) -> torch.Tensor:
     _draw_use(draw, report, axis, seconds)
     _draw_levels(draw, report, axis)
     _draw_stages(draw, report, seconds)
-    text_rows = [(line, WARNING if warns else INK) for line, warns in lines(report)]
-    for row, (text, color) in enumerate(text_rows[:LINES]):
-        _write(draw, text, LEFT, LINES_TEXT + row * LINE_HEIGHT, color, SMALL)
+    for row, (text, warns) in enumerate(lines(report)):
+        _write(draw, text, LEFT, LINES_TEXT + row * LINE_HEIGHT, WARNING if warns else INK, SMALL)
     return torch.from_numpy(np.asarray(picture, np.float32) / 255)
 
 
 def headline(report: Report) -> str:
-    """What was used of what was allowed; that nothing ran where nothing did."""
-    if report.allowed and report.measured_peak:
-        return f"{format_bytes(report.measured_peak)} of {format_bytes(report.allowed)}"
-    return format_bytes(report.measured_peak) if report.measured_peak else "nothing was run"
+    """What was used of what was allowed, or was predicted where nobody measures; that nothing ran where nothing did."""
+    used, limit = report.measured_peak, budget_of(report)
+    if not used and report.engine and report.enforcement == "predicted":
+        return f"{format_bytes(report.predicted_peak)} of {format_bytes(limit)} predicted"
+    if limit and used:
+        return f"{format_bytes(used)} of {format_bytes(limit)}"
+    return format_bytes(used) if used else "nothing was run"
+
+
+def budget_of(report: Report) -> int:
+    """The bytes at which the budget's line is drawn: what was allowed, else what the user set; 0 without either."""
+    return max(0, report.allowed or report.budget or 0)
 
 
 def lines(report: Report) -> list[tuple[str, bool]]:
     """The text below the chart, and whether it warns: what was given up and the notes first, then what ran."""
-    told = [(f"given up: {item}", True) for item in report.degradations] + [(note, True) for note in report.notes]
+    told = [f"given up: {item}" for item in report.degradations] + report.notes
     counts = counted(report.frames, "frame") + (f", {counted(report.faces, 'face')}" if report.faces else "")
     ran = f"{report.device}, {report.precision}, {report.model}" if report.engine else report.model
-    told += [(", ".join(part for part in (counts, ran) if part), False)]
-    return [(textwrap.shorten(text, 58, placeholder=" ..."), warns) for text, warns in told]
+    last = ", ".join(part for part in (counts, ran) if part)
+    shown = [(text, True) for text in told] + [(last, False)]
+    if len(told) > LINES:
+        shown[LINES - 1] = f"and {len(told) - LINES + 1} more: see the text", True
+    return [(textwrap.shorten(text, CHARACTERS, placeholder=" ..."), warns) for text, warns in shown[:LINES]]
 
 
 def axis_of(report: Report) -> Axis:
     """The budget is always inside; where it is far above the use, above a break, so that the use can be read too."""
     highest_sample = max((level for _, level in report.samples), default=0)
     used = max(report.predicted_peak, report.measured_peak, highest_sample, LEAST_AXIS)
-    if report.allowed > BROKEN_FROM * used:
-        return Axis(report.allowed, round(used * HEADROOM))
-    return Axis(round(max(used, report.allowed) * HEADROOM), None)
+    budget = budget_of(report)
+    if budget > BROKEN_FROM * used:
+        return Axis(budget, round(used * HEADROOM))
+    return Axis(round(max(used, budget) * HEADROOM), None)
 
 
 def stage_bands(timeline: Sequence[Span]) -> list[Span]:
@@ -125,20 +136,21 @@ def _draw_use(draw: ImageDraw.ImageDraw, report: Report, axis: Axis, seconds: fl
 
 def _draw_levels(draw: ImageDraw.ImageDraw, report: Report, axis: Axis) -> None:
     """The lines of the budget and of the prediction, neither at 0, with their names: one at each side."""
-    budget_row = axis.row(report.allowed) if report.allowed > 0 else TOP
+    budget = budget_of(report)
+    budget_row = axis.row(budget) if budget else TOP
     if report.predicted_peak > 0:
         row = axis.row(report.predicted_peak)
         for x in range(LEFT, RIGHT, 24):
             draw.line((x, row, min(RIGHT, x + 14), row), fill=PREDICTED, width=4)
-        is_clear = row - 36 > TOP and not row - 36 < budget_row <= row
+        is_clear = axis.broken_at is None and row - 36 > TOP and not row - 36 < budget_row <= row
         text = f"predicted {format_bytes(report.predicted_peak)}"
-        _write(draw, text, LEFT + 8, row - 34 if is_clear else row + 6, PREDICTED, SMALL)
-    if report.allowed > 0:
+        _label(draw, text, LEFT + 8, row - 34 if is_clear else row + 6, PREDICTED)
+    if budget:
         draw.line((LEFT, budget_row, RIGHT, budget_row), fill=ALLOWED, width=4)
-        text = f"budget {format_bytes(report.allowed)}, {report.enforcement}"
+        text = f"budget {format_bytes(budget)}" + (f", {report.enforcement}" if report.allowed else "")
         is_near = report.predicted_peak > 0 and 0 <= axis.row(report.predicted_peak) - budget_row < 36
         top = budget_row - 34 if is_near else budget_row + 6
-        _write(draw, text, RIGHT - 8 - _width(text, SMALL), top, ALLOWED, SMALL)
+        _label(draw, text, RIGHT - 8 - _width(text, SMALL), max(TOP - 6, top), ALLOWED)
 
 
 def _draw_stages(draw: ImageDraw.ImageDraw, report: Report, seconds: float) -> None:
@@ -175,6 +187,11 @@ def _font(size: int) -> Any:
 
 def _width(text: str, size: int) -> int:
     return round(float(_font(size).getlength(text)))
+
+
+def _label(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, color: Color) -> None:
+    """Text over the curve, which is covered around the letters."""
+    draw.text((x, y), text, fill=color, font=_font(SMALL), stroke_width=3, stroke_fill=PLOT)
 
 
 def _write(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, color: Color, size: int) -> None:

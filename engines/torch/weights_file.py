@@ -58,7 +58,7 @@ def read(path: Path) -> StoredTensors:
                 ) from error
             raise _damaged(path, stamp.size) from error
         except UnsupportedError as error:
-            raise ModelFileError(f"{path.name} {error}.") from error
+            raise ModelFileError(f"{path.name} cannot be used: it {error}.") from error
         except OSError as error:
             raise ModelFileError(f"{path} cannot be read: {reason(error)}.") from error
         except (DamagedError, *_SPOILT) as error:

@@ -176,8 +176,9 @@ class Worker:
         )
 
     def _too_much(self, what: str) -> BudgetError:
-        allowed = "" if self.budget is None else f"; {format_bytes(self.budget)} were allowed"
-        sentence = f"{self.name} {what}{allowed}. Use smaller tiles, or raise the budget."
+        if self.budget is not None:
+            what = f"{what}; {format_bytes(self.budget)} were allowed"
+        sentence = f"{self.name} {what}. Use smaller tiles, or raise the budget."
         return BudgetError(sentence, self.peak_bytes, self.budget or self.peak_bytes)
 
     def _end_child(self) -> None:

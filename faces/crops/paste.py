@@ -132,8 +132,8 @@ def notes(images: torch.Tensor, crops: Crops, frames: torch.Tensor, pasting: Pas
     if count < expected:
         said.append(f"faces for which no image came back, not changed: {expected - count}")
     if (height, width) != (crops.size, crops.size):
-        stretched = "" if height == width else ", stretched to squares"
-        said.append(f"crops of {crops.size} px came back at {width} x {height}{stretched}")
+        back = f"{width} x {height}" if height == width else f"{width} x {height}, stretched to squares"
+        said.append(f"crops of {crops.size} px came back at {back}")
     if images.shape[3] == 4:
         said.append("where an image is transparent, the frame is unchanged")
     if (int(frames.shape[1]), int(frames.shape[2])) != (crops.height, crops.width):

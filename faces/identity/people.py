@@ -125,12 +125,14 @@ def assigned(
     if empty:
         notes.append(f"no face was found in {_frames(empty)}: unchanged")
     if fewer:
-        notes.append(f"{_frames(fewer)} {'has' if len(fewer) == 1 else 'have'} fewer faces than people assigns")
+        notes.append(f"fewer faces than people assigns in {_frames(fewer)}")
     return pairs, notes
 
 
 def _frames(indices: list[int]) -> str:
     if len(indices) == 1:
         return f"frame {indices[0]}"
-    more = f" and {len(indices) - LISTED} more" if len(indices) > LISTED else ""
-    return f"{len(indices)} frames ({', '.join(map(str, indices[:LISTED]))}{more})"
+    listed = ", ".join(map(str, indices[:LISTED]))
+    if len(indices) > LISTED:
+        listed = f"{listed} and {len(indices) - LISTED} more"
+    return f"{len(indices)} frames ({listed})"

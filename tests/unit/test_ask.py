@@ -143,7 +143,7 @@ def test_a_network_that_is_not_there_says_where_to_get_it(tmp_path):
 def test_commercial_use_only_refuses_what_is_not_known_to_be_free(folder):
     strict = ModelLibrary(lambda: search([folder]), MemoryBudget(), StandaloneHost("cpu"), commercial_only=True)
     frames, faces = two_faces()
-    with pytest.raises(ModelFileError, match=r"free for commercial use.*No such file is known"):
+    with pytest.raises(ModelFileError, match=r"free for commercial use.*no such file is known"):
         add_embeddings(frames, faces.frames[0], strict)
 
 

@@ -1,9 +1,11 @@
 """What stands for OpenCV, held against OpenCV itself: each function, and a whole restored portrait."""
 
 import ast
+import json
 import subprocess
 import sys
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -237,6 +239,49 @@ Image.fromarray(np.rint(done.frames[0].numpy() * 255).astype(np.uint8)).save(sys
         results.append(np.asarray(Image.open(target), int))
     assert np.abs(results[0] - np.asarray(Image.open(portrait).convert("RGB"), int)).max() > 10
     assert np.abs(results[0] - results[1]).max() <= 1
+
+
+CLIP_CODE = """
+import sys
+if sys.argv[1] == "without":
+    sys.modules["cv2"] = None
+import json
+import numpy as np, torch
+from PIL import Image
+from slimfusion import (GIB, MemoryBudget, ModelLibrary, StandaloneHost, Swapping, detect_faces, networks_for,
+                        open_model, opencv, person_from_picture)
+from slimfusion.faces.restore import Restoring
+from slimfusion.video.pipeline import ClipSettings, process_video
+from slimfusion.video.scan import scan_video
+from slimfusion.video.steps import RestoreStep, SwapStep
+assert opencv.is_whole() == (sys.argv[1] == "with")
+clip, portrait, target = sys.argv[2:]
+host, budget, settings = StandaloneHost("cpu"), MemoryBudget(GIB), ClipSettings(stop=0.1, codec="ffv1")
+assert len(scan_video(clip, budget, host, settings).people) == 1
+picture = np.asarray(Image.open(portrait).convert("RGB"), np.float32) / 255
+person = person_from_picture("A", picture, detect_faces(torch.from_numpy(picture)[None], host).frames[0])
+library = ModelLibrary(lambda: [], budget, host)
+steps = [SwapStep((person,), networks_for(None, library), Swapping()), RestoreStep(open_model(), Restoring())]
+print(json.dumps(process_video(clip, target, steps, budget, host, settings).as_dict()))
+"""
+
+
+def test_a_clip_goes_through_all_steps_without_opencv(tmp_path):
+    """Scanned, swapped without a model and restored; only the flicker is not measured."""
+    clip, portrait = (ROOT / "examples" / f"slimfusion_{name}" for name in ("clip.mp4", "second_portrait.jpg"))
+    reports, results = [], []
+    for way in ("with", "without"):
+        target = tmp_path / f"{way}.mkv"
+        words = [sys.executable, "-c", CLIP_CODE, way, clip, portrait, target]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-1500:]
+        reports.append(json.loads(done.stdout.splitlines()[-1]))
+        with av.open(str(target)) as made:
+            results.append(np.array([frame.to_ndarray(format="rgb24") for frame in made.decode(video=0)], int))
+    assert [(each["frames"], each["faces"]) for each in reports] == [(3, 3)] * 2
+    assert reports[0]["flicker"] > 0 and reports[1]["flicker"] is None
+    difference = np.abs(results[0] - results[1]).max(-1)
+    assert difference.mean() < 0.2 and (difference > 2).mean() < 0.01
 
 
 def test_the_stand_in_is_loaded_only_where_it_is_needed():

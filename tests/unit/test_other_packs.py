@@ -37,7 +37,7 @@ def test_a_version_that_somebody_does_not_take_is_said_with_what_suits_all():
     asked = [HANDS, Asked("eyes", "numpy", SpecifierSet(">=1.25")), Asked("eyes", "torch", SpecifierSet())]
     (finding,) = unmet(asked, {"numpy": "2.4.0", "torch": "2.13.0+cpu"})
     assert (finding.title, finding.state) == ("numpy 2.4.0", "advice")
-    assert finding.detail == "is installed; hands needs numpy<2"
+    assert finding.detail == "is installed; hands asks for numpy<2"
     assert finding.mend == PIP + 'install "numpy<2,>=1.25"'
     assert unmet(asked, {"numpy": "1.26.4"}) == []
 
@@ -75,7 +75,7 @@ def test_packs_are_looked_for_only_in_comfyuis_folder(tmp_path, monkeypatch):
         monkeypatch.setattr(other_packs, "OURS", tmp_path / folder / "ours")
         monkeypatch.setattr(other_packs.metadata, "requires", lambda name: None)
         told = other_packs.sharing_findings()
-        assert [each.detail for each in told] == ["is installed; hands needs numpy<1"] * found
+        assert [each.detail for each in told] == ["is installed; hands asks for numpy<1"] * found
 
 
 def test_what_a_wheel_itself_asks_for_counts(monkeypatch):
@@ -85,4 +85,4 @@ def test_what_a_wheel_itself_asks_for_counts(monkeypatch):
     monkeypatch.setattr(other_packs.metadata, "requires", lambda name: ["numpy>=2"])
     monkeypatch.setattr(other_packs, "installed", lambda names: {"numpy": "1.26.4"})
     (finding,) = other_packs.sharing_findings()
-    assert finding.detail == "is installed; opencv-python needs numpy>=2"
+    assert finding.detail == "is installed; opencv-python asks for numpy>=2"

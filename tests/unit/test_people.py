@@ -59,7 +59,7 @@ def test_with_a_map_only_those_change_and_what_is_missing_is_said():
     pairs, notes = assigned(faces, {0: "b", 1: "anna"}, PEOPLE)
     assert [(each.frame, person) for each, person in pairs] == [(0, 1), (0, 0), (2, 1), (3, 1), (3, 0)]
     assert pairs[1][0] is faces.frames[0][1]
-    assert notes == ["no face was found in frame 1: unchanged", "frame 2 has fewer faces than people assigns"]
+    assert notes == ["no face was found in frame 1: unchanged", "fewer faces than people assigns in frame 2"]
 
 
 def test_many_frames_without_a_face_are_not_all_listed():

@@ -10,6 +10,7 @@ from slimfusion.engines.memory.picture import (
     BANDS,
     BOTTOM,
     BUDGET_SHARE,
+    CHARACTERS,
     CURVE,
     GREY,
     HEADROOM,
@@ -198,11 +199,21 @@ def test_the_budgets_line_is_always_inside_the_plot(allowed):
     assert TOP + 5 < row <= BOTTOM
 
 
-@pytest.mark.parametrize("report", [Report(), filled(allowed=0, predicted_peak=0, measured_peak=0, samples=[])])
+@pytest.mark.parametrize("report", [Report(), filled(budget=None, allowed=0, predicted_peak=0, measured_peak=0)])
 def test_where_nothing_was_allowed_or_predicted_no_line_is_drawn(report):
     picture = report_picture(report)
     assert not pixels_of(picture, ALLOWED).any() and not pixels_of(picture, PREDICTED).any()
     assert headline(report) == "nothing was run"
+
+
+def test_a_budget_of_the_user_is_drawn_where_nothing_was_planned():
+    picture = report_picture(filled(allowed=0, predicted_peak=0, measured_peak=0, samples=[]))
+    assert TOP + 5 < level_of(picture, ALLOWED) < BOTTOM - 40
+    assert not pixels_of(picture, PREDICTED).any()
+
+
+def test_what_nobody_measures_is_not_called_nothing():
+    assert headline(filled(enforcement="predicted", measured_peak=0)) == "300 MiB of 400 MiB predicted"
 
 
 @pytest.mark.parametrize("allowed", [310, 400, 1200])
@@ -236,4 +247,6 @@ def test_what_was_given_up_comes_before_what_ran():
     told = lines(filled(degradations=["tile 256 instead of 512"], notes=[]))
     assert told[0] == ("given up: tile 256 instead of 512", True) and told[1][1] is False
     assert headline(filled()) == "250 MiB of 400 MiB"
-    assert all(len(text) <= 58 for text, _ in lines(filled(model="名" * 200, degradations=["x " * 99])))
+    told = lines(filled(degradations=["a", "b", "c"], notes=["d"]))
+    assert told == [("given up: a", True), ("and 3 more: see the text", True)]
+    assert all(len(text) <= CHARACTERS for text, _ in lines(filled(model="名" * 200, degradations=["x " * 99])))

@@ -103,7 +103,7 @@ def test_each_face_becomes_who_the_map_says(blueprints, name):
     assert (both.frames[0, :, :95] - ben.frames[0, :, :95]).abs().max() < 1e-5
     assert (both.frames[0, :, 115:] - anna.frames[0, :, 115:]).abs().max() < 1e-5
     assert (anna.frames - ben.frames).abs().max() > 0.05
-    assert both.report.notes[-1] == "frame 2 has fewer faces than people assigns"
+    assert both.report.notes[-1] == "fewer faces than people assigns in frame 2"
 
 
 @pytest.mark.parametrize("name", ["classic", "inswapper"])
