@@ -12,7 +12,7 @@ from slimfusion.errors import BudgetError, ClipError, OutputError, SettingError
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.swap.task import Networks, Swapping
 from slimfusion.models.opening import open_model
-from slimfusion.video import formats, look
+from slimfusion.video import formats, look, pipeline, read
 from slimfusion.video.pipeline import ClipSettings, process_video
 from slimfusion.video.steps import ImageStep, RestoreStep, SwapStep
 
@@ -63,6 +63,23 @@ def test_a_file_cut_short_in_its_index(source, tmp_path):
     fail(ClipError, source, tmp_path / "out.mp4", "not a clip|no frame")
 
 
+def test_a_file_with_a_stream_of_video_and_no_frames(tmp_path):
+    import av
+
+    source = tmp_path / "zero.avi"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        container.start_encoding()
+    fail(ClipError, source, tmp_path / "out.mp4", "holds no frame that can be read")
+
+
+def test_a_range_without_a_frame(tmp_path, planted):
+    source = clips.make_clip(tmp_path / "a.mkv", codec="mjpeg", pixels="yuvj420p", sound=0, frames=2,
+                             time_base=clips.Fraction(1, 1000), pts=[0, 900])  # fmt: skip
+    fail(ClipError, source, tmp_path / "out.mkv", "no frame in the range", start=0.2, stop=0.4, codec="ffv1")
+
+
 def test_a_truncated_stream_gives_what_is_there(tmp_path, planted):
     source = clips.make_clip(tmp_path / "a.mkv", codec="mjpeg", pixels="yuvj420p", sound=0, frames=12,
                              time_base=clips.Fraction(1, 1000), pts=[33 * i for i in range(12)])  # fmt: skip
@@ -85,6 +102,12 @@ def test_targets_that_cannot_be(source, tmp_path):
         process_video(source, link, [RestoreStep(face_model())], host=HOST)
 
 
+def test_a_folder_that_may_not_be_written_to(source, tmp_path, monkeypatch):
+    """Told by what the system answers: an administrator, as whom tests often run, may write anywhere."""
+    monkeypatch.setattr(pipeline.os, "access", lambda path, mode: False)
+    fail(OutputError, source, tmp_path / "out.mp4", "is read-only")
+
+
 def test_ranges_outside(source, tmp_path):
     target = tmp_path / "out.mp4"
     fail(SettingError, source, target, "the clip ends at", start=60)
@@ -101,6 +124,14 @@ def test_codecs_that_cannot_be(source, tmp_path, monkeypatch):
     fail(SettingError, source, target, "crf", crf=99)
     monkeypatch.setitem(formats.CODECS, "h264", formats.Codec("libnothing", ("yuv420p",), 18))
     fail(OutputError, source, target, "no encoder libnothing")
+
+
+def test_bits_that_a_codec_does_not_hold_are_said_before_the_work(tmp_path):
+    source = clips.make_clip(tmp_path / "a.mkv", codec="ffv1", pixels="yuv420p12le", sound=0, frames=2,
+                             time_base=clips.Fraction(1, 1000), pts=[0, 33])  # fmt: skip
+    encoding, notes = formats.choose_encoding(read.open_clip(source), ".mp4", "h264", None, 1)
+    assert encoding.pixels == "yuv420p10le"
+    assert "h264 holds 10 bits a colour here, the source has 12" in notes
 
 
 def test_steps_that_cannot_be(source, tmp_path, planted):
