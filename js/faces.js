@@ -2,6 +2,7 @@
 // input, which stays for those who type and for programs.
 import { app } from "../../scripts/app.js";
 import { addStyle, el } from "./dom.js";
+import "./line.js"; // first, so that the line stands above the picture on every page
 import { addElement, onOutput, sent } from "./nodes.js";
 import { address } from "./panel.js";
 import { say } from "./words.js";

@@ -54,9 +54,14 @@ class ModeSlider {
   }
 }
 
+const NO_ROOM = () => [0, -4]; // the page puts 4 px between widgets
+
+// Pages of 1.32 keep a row for what is hidden.
 function hide(widget, hidden) {
   widget.hidden = hidden;
   widget.options.hidden = hidden;
+  if (hidden) widget.computeSize = NO_ROOM;
+  else if (widget.computeSize === NO_ROOM) delete widget.computeSize;
 }
 
 // Below the node's widgets: the page keeps values by their place among them.
@@ -64,11 +69,14 @@ export function addModeSlider(node) {
   const list = node.widgets?.find((each) => each.name === "mode");
   if (!list) return;
   const slider = new ModeSlider(node, list);
-  const shown = addElement(node, "slimfusion_mode", slider.element, HEIGHT);
+  const height = { ...HEIGHT };
+  const shown = addElement(node, "slimfusion_mode", slider.element, height);
   const isSaid = () => node.inputs?.some((input) => input.name === "mode" && input.link != null) ?? false;
   const show = () => {
-    hide(list, !isSaid());
-    hide(shown, isSaid());
+    const said = isSaid();
+    hide(list, !said);
+    shown.hidden = shown.options.hidden = said;
+    Object.assign(height, said ? { least: 0, most: 0 } : HEIGHT);
     slider.draw();
   };
   for (const event of ["onConfigure", "onConnectionsChange"]) {

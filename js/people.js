@@ -2,7 +2,7 @@
 // works on the same clip; the input stays for those who type and for programs.
 import { app } from "../../scripts/app.js";
 import { addStyle, el } from "./dom.js";
-import { CHOOSING, enter, growNode, NAMING } from "./faces.js";
+import { CHOOSING, enter, growNode, NAMING } from "./faces.js"; // its import of the line puts that above the people
 import { addElement, onOutput, sent } from "./nodes.js";
 import { address } from "./panel.js";
 import { say } from "./words.js";

@@ -82,3 +82,15 @@ def test_the_list_is_there_once_and_only_where_the_mode_is_linked(editor):
       .inputs.find((input) => input.name === "mode").link"""
     assert editor.page.evaluate(linked) is not None
     expect(editor.page.locator(".slimfusion-mode:visible")).to_have_count(0)
+
+
+def test_nothing_stands_where_the_list_was(editor):
+    """Pages of 1.32 kept a row for what is hidden: the first widget stands one row below the output, and no two."""
+    opened_with(editor, linked=False)
+    expect(editor.page.locator("[data-node-id]").get_by_text("mode", exact=True)).to_have_count(0)
+    places = """() => {
+      const { widgets } = (app.graph.nodes ?? app.graph._nodes)[0];
+      return ["budget_gib", "on_low_memory"].map((name) => widgets.find((each) => each.name === name).y);
+    }"""
+    first, second = editor.page.evaluate(places)
+    assert "nodes2" in editor.name or 0 < first < 1.6 * (second - first)
