@@ -8,9 +8,10 @@ import { address } from "./panel.js";
 import { say } from "./words.js";
 
 const EMPTY = 34; // px: the hint alone
-const ONE_ROW = 178;
-const ROWS = 300;
-const IN_ONE_ROW = 3; // people that a node of usual width shows side by side
+const ONE_ROW = 190;
+const ROWS = 312; // two of them; more are scrolled to
+const CELL = 74; // px that a person is wide, at least
+const BESIDE = 28; // px of a node's width beside the people
 const STEPS = {
   SlimFusionRestoreStep: { input: "tracks", ...CHOOSING },
   SlimFusionSwapStep: { input: "people", ...NAMING },
@@ -25,13 +26,14 @@ addStyle(`
   white-space: nowrap; }
 .slimfusion-people .steps button.chosen { border-color: var(--sf-ours); box-shadow: inset 0 0 0 1px var(--sf-ours); }
 .slimfusion-people .cells { flex: 1; min-height: 120px; overflow: auto; display: grid; gap: 5px; align-content: start;
-  grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(${CELL}px, 1fr)); }
 .slimfusion-people .cells:empty { display: none; }
 .slimfusion-people .cells button { position: relative; padding: 3px; text-align: left; font-size: 11px; line-height: 14px; }
 .slimfusion-people .cells i { display: block; width: 100%; max-width: 130px; margin: 0 auto 2px; aspect-ratio: 1; border-radius: 3px;
   background-color: #181818; background-repeat: no-repeat; }
 .slimfusion-people .cells b { font-size: 13px; }
-.slimfusion-people .cells .when { display: block; color: var(--sf-quiet); white-space: nowrap; }
+.slimfusion-people .cells .when { display: block; color: var(--sf-quiet); white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
 .slimfusion-people .cells .doubt { position: absolute; top: 5px; right: 5px; width: 16px; border-radius: 8px; text-align: center;
   font-weight: 700; color: #fff; background: var(--sf-warn); }
 .slimfusion-people .cells button.chosen { border-color: #3fae6a; box-shadow: inset 0 0 0 1px #3fae6a; }
@@ -82,7 +84,8 @@ class People {
 
   show(shown) {
     this.shown = shown;
-    this.height.least = shown.people.length > IN_ONE_ROW ? ROWS : ONE_ROW;
+    const beside = Math.max(1, Math.floor((this.scan.size[0] - BESIDE) / (CELL + 5)));
+    this.height.least = shown.people.length > beside ? ROWS : ONE_ROW;
     this.draw();
     growNode(this.scan);
   }
@@ -149,13 +152,14 @@ class People {
     const at = `${part(index % columns, columns)}% ${part(Math.floor(index / columns), rows)}%`;
     const size = `background-size: ${100 * columns}% ${100 * rows}%; background-position: ${at}`;
     const style = `background-image: url("${address(picture)}"); ${size}`;
-    const told = [say("trackNumber", { track }), ...doubts.map((doubt) => say(doubt))].join("\n");
+    const when = `${begins.toFixed(1)}–${ends.toFixed(1)} s`;
+    const told = [`${say("trackNumber", { track })}: ${when}`, ...doubts.map((doubt) => say(doubt))].join("\n");
     const cell = el(
       "button",
       { type: "button", class: chosen && "chosen", title: told, "data-track": track, "aria-pressed": String(chosen) },
       el("i", { style }),
       el("b", {}, kind ? kind.label(track, text, tracks) : String(track)),
-      el("span", { class: "when" }, `${begins.toFixed(1)}–${ends.toFixed(1)} s`),
+      el("span", { class: "when" }, when),
       doubts.length ? el("span", { class: "doubt" }, "!") : null,
     );
     cell.addEventListener("click", () => {
