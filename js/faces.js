@@ -2,6 +2,7 @@
 // input, which stays for those who type and for programs.
 import { app } from "../../scripts/app.js";
 import { addStyle, el } from "./dom.js";
+import "./line.js"; // first, so that the line stands above the picture on every page
 import { addElement, onOutput, sent } from "./nodes.js";
 import { address } from "./panel.js";
 import { say } from "./words.js";
@@ -39,10 +40,11 @@ export function numbersIn(text) {
   return found;
 }
 
-// Which person each of `count` faces becomes, from text such as "0:A, 1-2:B"; an empty text makes all the first.
-export function peopleIn(text, count) {
+// Which person each of the faces becomes, from text such as "0:A, 1-2:B"; an empty text makes all the first.
+// faces: their numbers.
+export function peopleIn(text, faces) {
   const people = new Map();
-  if (!text.trim()) for (let number = 0; number < count; number++) people.set(number, "A");
+  if (!text.trim()) for (const number of faces) people.set(number, "A");
   for (const part of text.split(/[,;]/)) {
     const [numbers, name] = part.split(":");
     if (name?.trim()) for (const number of numbersIn(numbers)) people.set(number, name.trim());
@@ -59,20 +61,19 @@ export function numbersAfter(text, clicked) {
 
 // After a click: the face becomes the next person, then nobody, then the first again. Somebody stays: an empty text
 // means everybody.
-export function peopleAfter(text, clicked, count, letters) {
-  const people = peopleIn(text, count);
+export function peopleAfter(text, clicked, faces, letters) {
+  const people = peopleIn(text, faces);
   const turn = [...letters, undefined];
   let next = turn[(turn.indexOf(people.get(clicked)) + 1) % turn.length];
   if (next === undefined && people.size === 1 && people.has(clicked)) next = letters[0];
   if (next === undefined) people.delete(clicked);
   else people.set(clicked, next);
-  const all = Array.from({ length: count }, (_, number) => people.get(number));
-  if (all.every((name) => name === "A")) return "";
+  if (faces.every((number) => people.get(number) === "A")) return "";
   return [...people].sort(([a], [b]) => a - b).map(([number, name]) => `${number}:${name}`).join(", ");
 }
 
 // The letters of the people that are connected: identities, and source pictures, of which there may be several in one.
-function lettersOf(node) {
+export function lettersOf(node) {
   const connected = (node.inputs ?? []).filter((input) => input.link != null);
   const identities = connected.filter((input) => input.type === "SLIMFUSION_IDENTITY").length;
   const pictures = connected.some((input) => input.name === "source_image");
@@ -84,25 +85,39 @@ function isUnconnected(node, name) {
   return input !== undefined && input.link == null;
 }
 
-const KINDS = {
-  SlimFusionSelectFaces: {
-    input: "numbers",
-    hint: "clickChoose",
-    label: (number) => String(number),
-    chosen: (text, number) => numbersIn(text).has(number),
-    after: (text, number) => numbersAfter(text, number),
-  },
-  SlimFusionSwapFaces: {
-    input: "people",
-    hint: "clickPeople",
-    label: (number, text, count) => {
-      const name = peopleIn(text, count).get(number);
-      return name ? `${number} → ${name}` : String(number);
-    },
-    chosen: (text, number, count) => peopleIn(text, count).has(number),
-    after: (text, number, count, node) => peopleAfter(text, number, count, lettersOf(node)),
-  },
+// How clicks choose: the label of a face, whether it is chosen, and the text after a click.
+export const CHOOSING = {
+  label: (number) => String(number),
+  chosen: (text, number) => numbersIn(text).has(number),
+  after: (text, number) => numbersAfter(text, number),
 };
+export const NAMING = {
+  label: (number, text, faces) => {
+    const name = peopleIn(text, faces).get(number);
+    return name ? `${number} → ${name}` : String(number);
+  },
+  chosen: (text, number, faces) => peopleIn(text, faces).has(number),
+  after: (text, number, faces, node) => peopleAfter(text, number, faces, lettersOf(node)),
+};
+
+const KINDS = {
+  SlimFusionSelectFaces: { input: "numbers", hint: "clickChoose", ...CHOOSING },
+  SlimFusionSwapFaces: { input: "people", hint: "clickPeople", ...NAMING },
+};
+
+// Writes what a click means into a node's text input, as if it had been typed.
+export function enter(node, widget, text) {
+  widget.value = text;
+  widget.callback?.(text, app.canvas, node);
+  node.setDirtyCanvas?.(true, true);
+}
+
+// Makes a node as high as it now has to be; what the user has made higher stays.
+export function growNode(node) {
+  const [, least] = node.computeSize();
+  if (node.size[1] < least) node.setSize([node.size[0], least]);
+  node.setDirtyCanvas?.(true, true);
+}
 
 class FacePicture {
   constructor(node, kind) {
@@ -134,15 +149,7 @@ class FacePicture {
     this.shown = shown;
     this.height.least = SHOWN;
     this.draw();
-    this.grow();
-  }
-
-  // Makes the node as high as it now has to be; what the user has made higher stays.
-  grow() {
-    const { node } = this;
-    const [, least] = node.computeSize();
-    if (node.size[1] < least) node.setSize([node.size[0], least]);
-    node.setDirtyCanvas?.(true, true);
+    growNode(this.node);
   }
 
   draw() {
@@ -157,23 +164,21 @@ class FacePicture {
 
   button(number, [x0, y0, x1, y1]) {
     const { text, kind } = this;
-    const count = this.shown.boxes.length;
+    const faces = [...this.shown.boxes.keys()];
     const part = (value) => `${(100 * Math.min(1, Math.max(0, value))).toFixed(2)}%`;
     const place = `left: ${part(x0)}; top: ${part(y0)}; width: ${part(x1 - x0)}; height: ${part(y1 - y0)}`;
-    const classes = [kind.chosen(text, number, count) && "chosen", y0 < 0.08 && "low"].filter(Boolean).join(" ");
-    const label = kind.label(number, text, count);
+    const classes = [kind.chosen(text, number, faces) && "chosen", y0 < 0.08 && "low"].filter(Boolean).join(" ");
+    const label = kind.label(number, text, faces);
     const button = el("button", { type: "button", class: classes, style: place, "data-face": number }, el("b", {}, label));
-    button.setAttribute("aria-pressed", String(kind.chosen(text, number, count)));
-    button.addEventListener("click", () => this.choose(kind.after(text, number, count, this.node)));
+    button.setAttribute("aria-pressed", String(kind.chosen(text, number, faces)));
+    button.addEventListener("click", () => this.choose(kind.after(text, number, faces, this.node)));
     return button;
   }
 
   choose(text) {
     const { widget } = this;
     if (!widget) return;
-    widget.value = text;
-    widget.callback?.(text, app.canvas, this.node);
-    this.node.setDirtyCanvas?.(true, true);
+    enter(this.node, widget, text);
     this.draw();
   }
 }

@@ -2,6 +2,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { addStyle, bytes, duration, el, GIB } from "./dom.js";
+import { addModeSlider } from "./mode.js";
 import { addElement } from "./nodes.js";
 import { say } from "./words.js";
 
@@ -169,6 +170,7 @@ app.registerExtension({
   name: "SlimFusion.Gauge",
   nodeCreated(node) {
     if (node.comfyClass !== "SlimFusionMemoryGuard") return;
+    addModeSlider(node);
     const gauge = new Gauge(node);
     addElement(node, "slimfusion_gauge", gauge.element, HEIGHT);
     const budget = node.widgets?.find((each) => each.name === "budget_gib");

@@ -5,28 +5,41 @@ import { bytes, duration, el } from "./dom.js";
 import { addElement, nodeOf, onOutput, sent } from "./nodes.js";
 import { openPanel } from "./panel.js";
 import { inLanguage } from "./sentences.js";
-import { countFaces, countFrames, say } from "./words.js";
+import { countFaces, countFrames, countShots, countTracks, say } from "./words.js";
 
 const HEIGHT = { least: 40, most: 40 };
-// Nodes with a line, and whether their report counts faces.
+// Nodes with a line; whether their report counts faces, and whether they say a table.
 const NODES = {
-  SlimFusionRestoreFaces: true,
-  SlimFusionSwapFaces: true,
-  SlimFusionCropFaces: true,
-  SlimFusionPasteFaces: true,
-  SlimFusionRestoreImage: false,
-  SlimFusionDetectFaces: false,
-  SlimFusionSelectFaces: false,
-  SlimFusionIdentity: false,
-  SlimFusionSaveIdentity: false,
-  SlimFusionLikeness: false,
-  SlimFusionReleaseModels: false,
+  SlimFusionRestoreFaces: { countsFaces: true },
+  SlimFusionSwapFaces: { countsFaces: true },
+  SlimFusionCropFaces: { countsFaces: true },
+  SlimFusionPasteFaces: { countsFaces: true },
+  SlimFusionProcessVideo: { countsFaces: true },
+  SlimFusionScanVideo: { hasTable: true },
+  SlimFusionRestoreImage: {},
+  SlimFusionDetectFaces: {},
+  SlimFusionSelectFaces: {},
+  SlimFusionFaceMask: {},
+  SlimFusionIdentity: {},
+  SlimFusionSaveIdentity: {},
+  SlimFusionLoadIdentity: {},
+  SlimFusionBlendIdentities: {},
+  SlimFusionLikeness: {},
+  SlimFusionReleaseModels: {},
 };
 const SAME_PERSON = 0.4; // cosine of a recogniser: above it two pictures are nearly always of one person
 const OTHER_PERSON = 0.25;
 
+// A clip's report holds that of its networks; the rest is in its notes.
+function figuresOf(output) {
+  const report = sent(output, "slimfusion_report");
+  return report?.memory ? { ...report.memory, elapsed: report.seconds, countsFaces: report.counts_faces } : report;
+}
+
+const gaveUp = (given) => (given?.length ? say("gaveUp", { what: given.map(inLanguage).join("; ") }) : "");
+
 function reportLine(figures, countsFaces) {
-  const total = Object.values(figures.seconds ?? {}).reduce((sum, spent) => sum + spent, 0);
+  const total = figures.elapsed ?? Object.values(figures.seconds ?? {}).reduce((sum, spent) => sum + spent, 0);
   const nobody = countsFaces && figures.faces === 0;
   const found = countsFaces && !nobody ? countFaces(figures.faces) : "";
   const parts = [nobody ? say("noFace") : found];
@@ -38,12 +51,12 @@ function reportLine(figures, countsFaces) {
     parts.push(say("memoryOf", { used: bytes(figures.measured_peak), allowed: bytes(figures.allowed) }));
   }
   parts.push(duration(total));
-  const given = figures.degradations.length ? say("gaveUp", { what: figures.degradations.map(inLanguage).join("; ") }) : "";
+  const given = gaveUp(figures.degradations);
   const text = [...parts, given].filter(Boolean).join(" · ");
   return { text, tone: nobody || given ? "warn" : "ok", warning: nobody ? parts[0] : given };
 }
 
-function saidLine({ what, tone, ...values }) {
+function sentence({ what, tone, ...values }) {
   const faces = values.faces === undefined ? "" : countFaces(values.faces);
   const texts = {
     detected: () => {
@@ -52,6 +65,15 @@ function saidLine({ what, tone, ...values }) {
       return values.frames > 1 ? say("inFrames", { faces: found, frames: values.frames }) : found;
     },
     selected: () => (values.faces ? say("selected", { faces: values.faces, of: values.of }) : say("noneSelected")),
+    masked: () => {
+      if (!values.faces) return say("noFace");
+      return values.share ? say("masked", { faces, share: values.share }) : say("maskEmpty");
+    },
+    scanned: () => {
+      if (!values.tracks) return `${say("noFace")}, ${countFrames(values.frames)}`;
+      const counted = { tracks: countTracks(values.tracks), shots: countShots(values.shots) };
+      return say("scanned", { ...counted, frames: countFrames(values.frames) });
+    },
     released: () => say("released", { bytes: bytes(values.bytes) }),
     likeness: () => {
       const meaning = values.value >= SAME_PERSON ? "same" : values.value > OTHER_PERSON ? "perhaps" : "different";
@@ -59,8 +81,22 @@ function saidLine({ what, tone, ...values }) {
     },
     identity: () => say("identity", { name: values.name, faces }),
   };
-  const text = (texts[what] ?? (() => say(what, values)))();
-  return { text, tone, warning: tone === "warn" ? text : "" };
+  return (texts[what] ?? (() => say(what, values)))();
+}
+
+function saidLine(line) {
+  const { tone, peak, seconds, given } = line;
+  const first = sentence(line);
+  const parts = [first, peak ? say("peakOf", { peak: bytes(peak) }) : "", seconds === undefined ? "" : duration(seconds)];
+  const text = [...parts, gaveUp(given)].filter(Boolean).join(" · ");
+  return { text, tone, warning: tone === "warn" ? gaveUp(given) || first : "" };
+}
+
+// What is under way, in a clip with its rate and the time left.
+function progressText({ stage, done, total, rate, left }) {
+  const ofClip = { look: "clipLook", work: "clipWork", join: "clipJoin" }[stage];
+  if (rate === undefined || !ofClip) return say("progress", { stage: inLanguage(stage), done, total });
+  return say(ofClip, { done, total, rate, left: duration(left) });
 }
 
 const warned = new Set(); // once for each text: a warning that comes with every run is not read any more
@@ -73,9 +109,10 @@ function warn(node, text) {
 }
 
 class Line {
-  constructor(node, countsFaces) {
+  constructor(node, { countsFaces = false, hasTable = false }) {
     this.node = node;
     this.countsFaces = countsFaces;
+    this.hasTable = hasTable;
     this.text = el("span", { class: "text" });
     this.more = el("span", { class: "more", "aria-hidden": "true" });
     this.element = el("div", { class: "slimfusion slimfusion-line" }, el("span", { class: "dot" }), this.text, this.more);
@@ -99,13 +136,14 @@ class Line {
   }
 
   show(output) {
-    const figures = sent(output, "slimfusion_report");
+    const figures = figuresOf(output);
     const line = sent(output, "slimfusion_line");
     if (!figures && !line) return;
-    this.last = figures ? reportLine(figures, this.countsFaces) : saidLine(line);
+    const countsFaces = figures?.countsFaces ?? this.countsFaces;
+    this.last = figures ? reportLine(figures, countsFaces) : saidLine(line);
     const text = output.text?.[0];
     const pictures = sent(output, "slimfusion_compare");
-    this.panel = figures ? { figures, countsFaces: this.countsFaces, text, pictures } : null;
+    this.panel = figures ? { figures, countsFaces, text, pictures } : this.hasTable ? { text, table: text } : null;
     this.draw(this.last);
     warn(this.node, this.last.warning);
   }
@@ -124,7 +162,7 @@ api.addEventListener("slimfusion.progress", ({ detail }) => {
   const line = lineOf(detail.node);
   if (!line) return;
   busy.add(line);
-  line.draw({ text: say("progress", { ...detail, stage: inLanguage(detail.stage) }), tone: "busy" });
+  line.draw({ text: progressText(detail), tone: "busy" });
 });
 api.addEventListener("executed", ({ detail }) => busy.delete(lineOf(detail.display_node ?? detail.node)));
 api.addEventListener("execution_cached", ({ detail }) => {
@@ -146,9 +184,9 @@ api.addEventListener("execution_error", ({ detail }) => {
 app.registerExtension({
   name: "SlimFusion.Line",
   nodeCreated(node) {
-    const countsFaces = NODES[node.comfyClass];
-    if (countsFaces === undefined) return;
-    node.slimfusionLine = new Line(node, countsFaces);
+    const kind = NODES[node.comfyClass];
+    if (!kind) return;
+    node.slimfusionLine = new Line(node, kind);
     addElement(node, "slimfusion_line", node.slimfusionLine.element, HEIGHT);
     onOutput(node, (output) => node.slimfusionLine.show(output));
   },

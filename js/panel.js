@@ -16,6 +16,7 @@ addStyle(`
 .slimfusion-panel dt { color: var(--sf-quiet); }
 .slimfusion-panel dd { margin: 0; overflow-wrap: anywhere; }
 .slimfusion-panel .warn { color: var(--sf-warn); font-weight: 600; }
+.slimfusion-panel pre { margin: 0; overflow-x: auto; font: 12px/18px monospace; user-select: text; }
 .slimfusion-compare { position: relative; overflow: hidden; border-radius: 6px; background: #111; cursor: ew-resize;
   touch-action: none; }
 .slimfusion-compare img { display: block; width: 100%; max-height: 52vh; object-fit: contain; user-select: none; }
@@ -93,8 +94,8 @@ export function copyButton(text) {
   return button;
 }
 
-// Opens the panel; a click beside it or Escape closes it.
-export function openPanel(title, { figures, countsFaces, text, pictures }) {
+// Opens the panel: figures with pictures, or a table as it was written. A click beside it or Escape closes it.
+export function openPanel(title, { figures, countsFaces, text, pictures, table }) {
   const close = el("button", { type: "button", onclick: () => panel.close() }, say("close"));
   const list = el("dl");
   for (const [name, value] of figures ? rows(figures, countsFaces) : []) list.append(el("dt", {}, name), el("dd", {}, value));
@@ -102,7 +103,7 @@ export function openPanel(title, { figures, countsFaces, text, pictures }) {
     "dialog",
     { class: "slimfusion slimfusion-panel", "aria-label": title },
     el("header", {}, el("h2", {}, title), text ? copyButton(text) : null, close),
-    el("main", {}, pictures ? compare(pictures) : null, list),
+    el("main", {}, pictures ? compare(pictures) : null, table ? el("pre", {}, table) : list),
   );
   panel.addEventListener("click", (happened) => happened.target === panel && panel.close());
   panel.addEventListener("close", () => panel.remove());

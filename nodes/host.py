@@ -75,9 +75,7 @@ Model = socket_type("SLIMFUSION_MODEL")
 ReportType = socket_type("SLIMFUSION_REPORT")
 StepsType = socket_type("SLIMFUSION_STEPS")
 
-PREVIEW_SECONDS = 0.5  # between two pictures of a clip in work
-PREVIEW_SIDE = 512
-CLIP_STAGES = ("look", "work", "join")
+PREVIEW_SIDE = 512  # px of a picture of what is under way
 
 
 def schema(**keywords: Any) -> io.Schema:
@@ -306,14 +304,22 @@ class ComfyHost:
         session.open()  # a borrowed network is on its device now, and only has to be called
 
     def progress(self, stage: str, done: int, total: int) -> None:
+        self.show_progress(stage, done, total)
+
+    def show_progress(
+        self, stage: str, done: int, total: int, picture: np.ndarray | None = None, **values: float
+    ) -> None:
+        """picture: (h, w, 3) uint8 RGB, shown on the node. values: what else its line says."""
         if self._bar is None or stage != self._stage:
             self._bar, self._stage = comfy.utils.ProgressBar(total), stage
             self._told = 0.0
-        self._bar.update_absolute(done, total)
+        preview = None if picture is None else ("JPEG", Image.fromarray(picture), PREVIEW_SIDE)
+        self._bar.update_absolute(done, total, preview)
         context, now = get_executing_context(), monotonic()
         if context is not None and (done == total or now - self._told >= PROGRESS_SECONDS):
             self._told = now
-            tell_page(PROGRESS_EVENT, {"node": context.node_id, "stage": stage, "done": done, "total": total})
+            told = {"node": context.node_id, "stage": stage, "done": done, "total": total, **values}
+            tell_page(PROGRESS_EVENT, told)
 
     def check_interrupt(self) -> None:
         mm.throw_exception_if_processing_interrupted()
@@ -331,43 +337,9 @@ class ComfyHost:
         return folder
 
 
-class ClipHost(ComfyHost):
-    """The host while a clip is worked on: one bar for all of it, with its rate, the time left and a small picture."""
-
-    def __init__(self, node: str | None) -> None:
-        super().__init__()
-        self._node = node
-        self._first, self._begun, self._said = 0, 0.0, 0.0
-        self._picture: np.ndarray | None = None
-
-    def preview(self, picture: np.ndarray) -> None:
-        """picture: (h, w, 3) uint8, shown with the next progress."""
-        self._picture = picture
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        if stage not in CLIP_STAGES:
-            return  # what the networks say of their own parts
-        now = monotonic()
-        if self._bar is None or stage != self._stage:
-            self._bar, self._stage = comfy.utils.ProgressBar(total), stage
-            self._first, self._begun, self._said = done, now, 0.0
-        if now - self._said < PREVIEW_SECONDS and done < total:
-            return
-        shown, self._picture = self._picture, None
-        preview = None if shown is None else ("JPEG", Image.fromarray(shown), PREVIEW_SIDE)
-        self._bar.update_absolute(done, total, preview)
-        rate = (done - self._first) / max(1e-3, now - self._begun)
-        left = (total - done) / rate if rate > 0 else 0.0
-        if self._node is not None and PromptServer.instance is not None:
-            text = f"{stage}: {done} of {total}, {rate:.1f} frames/s, {left:.0f} s left"
-            PromptServer.instance.send_progress_text(text, self._node)
-        self._said = now
-
-
 __all__ = [
     "BoundingBox",
     "Budget",
-    "ClipHost",
     "ComfyExtension",
     "ComfyHost",
     "CropsType",

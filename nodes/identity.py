@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 import torch
 
 from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
+from ..engines.memory.report import Report
 from ..errors import printable
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
@@ -25,7 +27,7 @@ from ..faces.identity.identity import (
 )
 from .host import ComfyHost, FaceList, IdentityType, frames_in, identity_folders, identity_names, io, rare, said, schema
 from .shared.networks import detection_inputs, library, network_inputs
-from .shared.page import line_ui
+from .shared.page import Ui, line_ui, work_ui
 
 NONE_SAVED = "none is saved yet"
 MOST_BLENDED = 4
@@ -154,6 +156,7 @@ class LoadIdentity(io.ComfyNode):
         return schema(
             node_id="SlimFusionLoadIdentity",
             display_name="Load Face Identity",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Loads an identity that was saved by Save Face Identity or by ReActor.",
             search_aliases=["load face model", "reactor face model", "reactor", "人物"],
@@ -173,7 +176,9 @@ class LoadIdentity(io.ComfyNode):
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(load_identity(saved_identity(name, identity_folders())))
+        begun = perf_counter()
+        identity = load_identity(saved_identity(name, identity_folders()))
+        return io.NodeOutput(identity, ui=identity_ui(identity, perf_counter() - begun))
 
 
 class BlendIdentities(io.ComfyNode):
@@ -197,6 +202,7 @@ class BlendIdentities(io.ComfyNode):
         return schema(
             node_id="SlimFusionBlendIdentities",
             display_name="Blend Face Identities",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Blends two to four identities into a new one, each with its own weight.",
             search_aliases=[
@@ -216,7 +222,14 @@ class BlendIdentities(io.ComfyNode):
         numbers = [n for n in range(1, MOST_BLENDED + 1) if inputs.get(f"identity_{n}") is not None]
         identities = [inputs[f"identity_{n}"] for n in numbers]
         weights = [float(inputs.get(f"weight_{n}", 1.0)) for n in numbers]
-        return io.NodeOutput(combined(name.strip() or "blend", identities, weights=weights))
+        begun = perf_counter()
+        identity = combined(name.strip() or "blend", identities, weights=weights)
+        return io.NodeOutput(identity, ui=identity_ui(identity, perf_counter() - begun))
+
+
+def identity_ui(identity: Identity, seconds: float) -> Ui:
+    """Who it is, of how many faces, without a network."""
+    return work_ui("identity", Report(), seconds, name=printable(identity.name), faces=identity.count)
 
 
 class Likeness(io.ComfyNode):

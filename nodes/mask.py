@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from ..engines.memory.budget import MemoryBudget
 from ..faces.face import Faces
 from .host import FaceList, frames_in, frames_out, io, rare, schema
 from .shared.networks import library, network_inputs
+from .shared.page import work_ui
 
 SIDES = {"top": "at the top", "right": "on the right", "bottom": "at the bottom", "left": "on the left"}
 
@@ -37,6 +39,7 @@ class FaceMask(io.ComfyNode):
         return schema(
             node_id="SlimFusionFaceMask",
             display_name="Face Mask",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
             description="Makes a mask of all faces: one soft square per face, which can be limited to parts of the "
             "face and can exclude hands or hair. Connect it to a restore or swap node.",
@@ -109,6 +112,7 @@ class FaceMask(io.ComfyNode):
         from ..faces.identity.library import OCCLUDERS, PARSERS, add_landmarks68, mask_network
         from ..faces.masks.face_masks import MaskChoice, MaskNetworks, face_masks
 
+        begun = perf_counter()
         top, right, bottom, left = (margins[f"{side}_margin"] for side in SIDES)
         choice = MaskChoice((top, right, bottom, left), names(areas), names(regions), occlusion, feather)
         frames = None if image is None else checked_frames(frames_in(image))
@@ -121,4 +125,8 @@ class FaceMask(io.ComfyNode):
                 used["occluder"] = mask_network(networks, "mask", OCCLUDERS, faces.count)
             if choice.regions:
                 used["parser"] = mask_network(networks, "parser", PARSERS, faces.count)
-        return io.NodeOutput(frames_out(face_masks(faces, choice, frames, MaskNetworks(**used), mask)))
+        result = face_masks(faces, choice, frames, MaskNetworks(**used), mask)
+        share = float(result.mean()) if result.numel() else 0.0
+        counts = {"faces": faces.count, "share": round(100 * share, 1)}
+        shown = work_ui("masked", networks.report, perf_counter() - begun, "ok" if share else "warn", **counts)
+        return io.NodeOutput(frames_out(result), ui=shown)

@@ -12,7 +12,6 @@ from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.identity.identity import Identity
 from .host import (
-    ClipHost,
     IdentityType,
     Model,
     StepsType,
@@ -23,8 +22,9 @@ from .host import (
 )
 from .load import FusionModel, model_from
 from .restore import fidelity_input, report_output, strength_input, tile_inputs
-from .shared.clips import clip_file, temporary_clip
+from .shared.clips import ClipHost, clip_file, temporary_clip
 from .shared.networks import automatic_budget_input, detection_inputs, library, network_inputs
+from .shared.page import clip_ui, people_ui, work_ui
 from .swap import boost_input, boost_px, weight_inputs
 
 CODECS = ("source", "h264", "h265", "av1", "vp9", "prores", "ffv1")
@@ -220,6 +220,7 @@ class ProcessVideo(io.ComfyNode):
         return schema(
             node_id="SlimFusionProcessVideo",
             display_name="Process Video",
+            has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion/video",
             description="Takes a clip of any length through steps, with one encoding, in a memory that does not "
             "grow with it. Sound, subtitles and all times stay. Stopped and run again, it goes on.",
@@ -247,7 +248,6 @@ class ProcessVideo(io.ComfyNode):
                 report_output(),
                 io.String.Output(display_name="text", tooltip="The report as text."),
             ],
-            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -271,8 +271,9 @@ class ProcessVideo(io.ComfyNode):
 
         from ..video.formats import ending_for
         from ..video.pipeline import process_video, work_name
+        from ..video.steps import needs_faces
 
-        host = ClipHost(cls.hidden.unique_id)
+        host = ClipHost()
         path, settings = clip_settings(video, (start, stop, unit), ram_gib, steadiness)
         settings = replace(
             settings,
@@ -285,9 +286,8 @@ class ProcessVideo(io.ComfyNode):
         target = temporary_clip(work_name(path, steps, settings), ending_for(path, codec))
         report = process_video(path, target, steps, budget, host, settings)
         report.memory.notes = [*report.as_lines(), *report.memory.notes]
-        text = report.as_text()
-        shown = {"slimfusion_report": [report.as_json()], "text": [text]}
-        return io.NodeOutput(video_from_file(target), report.memory, text, ui=shown)
+        shown = clip_ui(report, needs_faces(steps), host.compared())
+        return io.NodeOutput(video_from_file(target), report.memory, report.as_text(), ui=shown)
 
 
 class ScanVideo(io.ComfyNode):
@@ -312,7 +312,6 @@ class ScanVideo(io.ComfyNode):
                 io.String.Output(display_name="table", tooltip="Shots, tracks and what is doubtful, as text."),
                 io.String.Output(display_name="json", tooltip="The same for programs."),
             ],
-            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -334,10 +333,12 @@ class ScanVideo(io.ComfyNode):
 
         path, settings = clip_settings(video, (start, stop, unit), ram_gib, 0.5)
         settings = replace(settings, detection=DetectionSettings(turned=turned, min_face=min_face))
-        result = scan_video(path, budget, ClipHost(cls.hidden.unique_id), settings)
+        result = scan_video(path, budget, ClipHost(), settings)
         sheet = torch.from_numpy(result.sheet()).float()[None] / 255
         text = result.as_text()
-        return io.NodeOutput(sheet, text, result.as_json(), ui={"text": [text]})
+        counts = {"tracks": len(result.people), "shots": len(result.shots), "frames": len(result.times)}
+        shown = work_ui("scanned", result.memory, result.seconds, "ok" if result.people else "warn", **counts)
+        return io.NodeOutput(sheet, text, result.as_json(), ui=shown | people_ui(result) | {"text": [text]})
 
 
 def clip_settings(video: Any, span: tuple[float, float, str], ram_gib: float, steadiness: float) -> tuple[Path, Any]:

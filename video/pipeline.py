@@ -52,7 +52,7 @@ class ClipSettings:
     frames with `in_frames`; 0 and None for all. steadiness: 0..1, how far points are smoothed. resume: go on where an
     earlier try with the same settings stopped. ram: bytes for frames, and on the CPU for networks too; None for a
     quarter of what is available. rate: frames a second of a folder of pictures. detection: how faces are looked for.
-    say: told before the work begins what of the source will be lost. preview: shown small pictures of the work.
+    say: told before the work begins what of the source will be lost. preview: shown every frame in work.
     Raises SettingError.
     """
 
@@ -98,6 +98,7 @@ def process_video(
     steps raise.
     """
     source, target, host, budget = Path(source), Path(target), host or StandaloneHost(), budget or MemoryBudget()
+    begun = time.monotonic()
     check_steps(steps)
     clip = open_clip(source, settings.rate)
     check_target(clip, target)
@@ -121,6 +122,7 @@ def process_video(
             _join(task, places, folder, target)
         report.peak_ram = measured.peak
         folder.remove()
+    report.seconds = time.monotonic() - begun
     return report
 
 

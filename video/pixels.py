@@ -186,3 +186,15 @@ def scaled(picture: np.ndarray, side: int) -> np.ndarray:
         return picture
     size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def shown(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture to look at: (h, w, 3) uint8, its longer side at most `side` px.
+
+    picture: (H, W, 3 or 4) uint8, uint16, or float 0..1.
+    """
+    small = scaled(picture, side)[..., :3]
+    if small.dtype == np.uint8:
+        return np.ascontiguousarray(small)
+    highest = np.iinfo(small.dtype).max if small.dtype.kind == "u" else 1.0
+    return np.rint((small / highest).clip(0, 1) * 255).astype(np.uint8)

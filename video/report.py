@@ -29,8 +29,8 @@ class ClipReport:
     sightings. repeated: frames that stand in for damaged ones. resumed: segments that were there already.
 
     flicker: the warping error inside faces beside the source's own; None without faces. jitter_source, jitter: px,
-    root mean square of the second differences of the points as detected and as used. seconds: of each stage. memory:
-    of the networks.
+    root mean square of the second differences of the points as detected and as used. seconds: this try took. memory: of
+    the networks.
     """
 
     source: str
@@ -47,6 +47,7 @@ class ClipReport:
     codec: str = ""
     chunk: int = 0
     frames_a_second: float = 0.0
+    seconds: float = 0.0
     peak_ram: int = 0
     flicker: float | None = None
     jitter_source: float | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..engines.host import Host, StandaloneHost
 from ..engines.memory.budget import MemoryBudget
-from ..engines.memory.report import counted
+from ..engines.memory.report import Report, counted
 from ..faces.align import crop_region, upright_region
 from ..faces.detect.boxes import iou
 from ..opencv import cv2
@@ -24,6 +25,7 @@ from .pipeline import DEFAULT_SETTINGS, ClipSettings, plan_memory, span_of
 from .pixels import as_floats, to_pixels
 from .places import Places, arrange
 from .read import Clip, moments, open_clip
+from .report import ClipReport
 from .tracks import MOST_UNLIKE, unlikeness, vector_of
 
 PICTURE_SIDE = 160  # px of a person's picture
@@ -62,13 +64,17 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """shots: the first frame of each. times: seconds of each frame. people: by track."""
+    """shots: the first frame of each. times: seconds of each frame. people: by track. seconds: it took. memory: of the
+    detector.
+    """
 
     source: str
     shots: tuple[int, ...]
     times: np.ndarray
     people: tuple[Person, ...]
     doubts: tuple[Doubt, ...]
+    seconds: float = 0.0
+    memory: Report = field(default_factory=Report)
 
     def as_dict(self) -> dict[str, Any]:
         people = [
@@ -103,15 +109,22 @@ class Scan:
 
     def sheet(self) -> np.ndarray:
         """All people with their numbers on one picture: (H, W, 3) uint8 RGB."""
-        shown = self.people[:MOST_PICTURES]
-        rows = max(1, -(-len(shown) // COLUMNS))
-        canvas = np.full((rows * (PICTURE_SIDE + _LINE), COLUMNS * PICTURE_SIDE, 3), 24, np.uint8)
-        for index, person in enumerate(shown):
+        canvas = self.pictures(_LINE)
+        for index, person in enumerate(self.people[:MOST_PICTURES]):
             top, left = index // COLUMNS * (PICTURE_SIDE + _LINE), index % COLUMNS * PICTURE_SIDE
-            canvas[top : top + PICTURE_SIDE, left : left + PICTURE_SIDE] = person.picture
             text = f"{person.track}: {person.first}-{person.last}"
             where = left + 4, top + PICTURE_SIDE + _LINE - 6
             cv2.putText(canvas, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+        return canvas
+
+    def pictures(self, below: int = 0) -> np.ndarray:
+        """Their pictures in rows of at most COLUMNS: (H, W, 3) uint8 RGB, with `below` px of ground under each."""
+        people = self.people[:MOST_PICTURES]
+        columns, rows = min(COLUMNS, max(1, len(people))), max(1, -(-len(people) // COLUMNS))
+        canvas = np.full((rows * (PICTURE_SIDE + below), columns * PICTURE_SIDE, 3), 24, np.uint8)
+        for index, person in enumerate(people):
+            top, left = index // COLUMNS * (PICTURE_SIDE + below), index % COLUMNS * PICTURE_SIDE
+            canvas[top : top + PICTURE_SIDE, left : left + PICTURE_SIDE] = person.picture
         return canvas
 
 
@@ -123,6 +136,7 @@ def scan_video(
 ) -> Scan:
     """Looks at a clip and says who is in it. Raises ClipError, SettingError, OutputError, BudgetError."""
     host, budget = host or StandaloneHost(), budget or MemoryBudget()
+    begun, report = time.monotonic(), ClipReport(str(source), "")
     clip = open_clip(Path(source), settings.rate)
     ending = clip.path.suffix.lower()
     encoding, _ = choose_encoding(clip, ending if ending in CONTAINERS else ".mkv", AS_SOURCE, None, 1)
@@ -131,7 +145,7 @@ def scan_video(
         with folder.held():
             chunk, budget = plan_memory(clip, 1, budget, host, settings.ram, folder)
             looking = Looking(clip, encoding.pixels, span_of(clip, settings), chunk, settings.detection, budget, host)
-            look(looking, folder, lambda report: None)
+            look(looking, folder, report.add)
 
             def sightings() -> Iterator[Sightings]:
                 return (Sightings.load(folder.looked(index)) for index in sorted(folder.manifest.looked))
@@ -140,7 +154,8 @@ def scan_video(
             doubts = (*_lost(places), *_in_doubt(places, sightings()))
     times = np.array([float(int(pts) * clip.time_base) for pts in places.pts])
     order = tuple(sorted(doubts, key=lambda doubt: (doubt.first, doubt.track)))
-    return Scan(str(source), tuple(places.begun.tolist()), times, tuple(_people(clip, places, host)), order)
+    shots, people = tuple(places.begun.tolist()), tuple(_people(clip, places, host))
+    return Scan(str(source), shots, times, people, order, time.monotonic() - begun, report.memory)
 
 
 def _people(clip: Clip, places: Places, host: Host) -> list[Person]:

@@ -20,7 +20,7 @@ from ..faces.face import Faces
 from .formats import Encoding
 from .look import Looking, in_span, region_of
 from .manifest import WorkFolder
-from .pixels import as_floats, merged, scaled, to_frame, to_pixels
+from .pixels import as_floats, merged, to_frame, to_pixels
 from .places import Places
 from .read import Clip, Moment
 from .report import ClipReport, FlickerMeter
@@ -29,10 +29,10 @@ from .tracks import MOST_UNLIKE, look_of, unlikeness, vector_of
 from .write import Behind, SegmentWriter
 
 ENCODE_QUEUE = 4
-PREVIEW_SIDE = 512  # px
 
-# Shows (h, w, 3) uint8 of the frame in work.
-Preview = Callable[[np.ndarray], None]
+# Is shown every frame in work: (H, W, 3 or 4) uint8 or uint16 as it came in, (h, w, 3 or 4) float32 0..1 as it became.
+# Both may be written over later.
+Preview = Callable[[np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,8 +256,7 @@ class _Segment:
         # A copy: the chunk that the result is part of is not kept for it.
         self._before = _Done(done.position, done.pixels, done.result.clone(), done.mask, done.rows, done.reused)
         if task.preview is not None:
-            small = scaled(done.result.numpy()[..., :3], PREVIEW_SIDE)
-            task.preview(np.rint(small.clip(0, 1) * 255).astype(np.uint8))
+            task.preview(done.pixels, done.result.numpy())
         if task.scale != 1 or not needs_faces(task.steps):
             return to_frame(done.result, task.clip, task.encoding.pixels)
         return merged(moment.frame, done.result, done.mask, task.clip)

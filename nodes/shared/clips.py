@@ -1,13 +1,21 @@
-"""Clips between ComfyUI's VIDEO and files."""
+"""Clips between ComfyUI's VIDEO and files, and what is seen of them while they are worked on."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from ..host import temporary_folder
+import numpy as np
+import torch
+
+from ..host import ComfyHost, temporary_folder
+
+STAGES = ("look", "work", "join")
+SHOWN_SECONDS = 0.5  # between two of what is shown of a clip in work
+PREVIEW_SIDE, COMPARED_SIDE = 512, 1024  # px
 
 
 def clip_file(video: Any) -> tuple[Path, float, float | None]:
@@ -41,3 +49,45 @@ def temporary_clip(name: str, ending: str) -> Path:
     folder = temporary_folder() / "slimfusion"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{name[:24]}{ending}"
+
+
+class ClipHost(ComfyHost):
+    """The host while a clip is worked on: one bar for all of it, with its rate, the time left and a small picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._part = ""
+        self._first, self._begun, self._said, self._seen = 0, 0.0, 0.0, 0.0
+        self._picture: np.ndarray | None = None
+        self._pair: tuple[np.ndarray, np.ndarray] | None = None
+
+    def preview(self, before: np.ndarray, after: np.ndarray) -> None:
+        """A frame in work: shown with the next progress, and kept as the one to compare until the next is."""
+        from ...video.pixels import shown
+
+        if monotonic() - self._seen < SHOWN_SECONDS:
+            return
+        self._pair = shown(before, COMPARED_SIDE), shown(after, COMPARED_SIDE)
+        self._picture = shown(self._pair[1], PREVIEW_SIDE)
+        self._seen = monotonic()
+
+    def compared(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The last frame that was seen in work, before and after, (1, h, w, 3) float32 0..1 each; None without one."""
+        if self._pair is None:
+            return None
+        before, after = (torch.from_numpy(picture)[None].float() / 255 for picture in self._pair)
+        return before, after
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage not in STAGES:
+            return  # what the networks say of their own parts
+        now = monotonic()
+        if stage != self._part:
+            self._part, self._first, self._begun, self._said = stage, done, now, 0.0
+        if now - self._said < SHOWN_SECONDS and done < total:
+            return
+        rate = (done - self._first) / max(1e-3, now - self._begun)
+        left = (total - done) / rate if rate > 0 else 0.0
+        picture, self._picture = self._picture, None
+        self.show_progress(stage, done, total, picture, rate=round(rate, 1), left=round(left, 1))
+        self._said = now

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -17,6 +17,10 @@ from ...engines.memory.budget import MemoryBudget, allowed_bytes
 from ...engines.memory.report import Report
 from ...faces.face import Face, Faces
 from ..host import ComfyHost, answer_at, temporary_picture
+
+if TYPE_CHECKING:
+    from ...video.report import ClipReport
+    from ...video.scan import Scan
 
 Tone = Literal["ok", "warn"]
 Ui = dict[str, list[Any]]
@@ -29,9 +33,23 @@ def line_ui(what: str, tone: Tone = "ok", **values: Any) -> Ui:
     return {"slimfusion_line": [json.dumps({"what": what, "tone": tone, **values})]}
 
 
+def work_ui(what: str, report: Report, seconds: float, tone: Tone = "ok", **values: Any) -> Ui:
+    """A sentence about work, with the seconds it took, its memory and what was given up."""
+    degradations = report.degradations
+    done = {"seconds": round(seconds, 3), "peak": report.measured_peak, "given": degradations}
+    return line_ui(what, "warn" if degradations else tone, **values, **done)
+
+
 def report_ui(report: Report) -> Ui:
     """What a node that ran a network sends: the figures for programs and the page, the same as text for people."""
     return {"slimfusion_report": [report.as_json()], "text": [report.as_text()]}
+
+
+def clip_ui(report: ClipReport, has_faces: bool, compared: tuple[torch.Tensor, torch.Tensor] | None) -> Ui:
+    """What a clip's report says. has_faces: whether faces were looked for. compared: a frame before and after."""
+    figures = {**report.as_dict(), "counts_faces": has_faces}
+    shown: Ui = {"slimfusion_report": [json.dumps(figures)], "text": [report.as_text()]}
+    return shown if compared is None else shown | compare_ui(*compared)
 
 
 def compare_ui(before: torch.Tensor, after: torch.Tensor) -> Ui:
@@ -55,6 +73,29 @@ def faces_ui(frames: torch.Tensor, faces: Faces) -> Ui:
         "boxes": boxes,
     }
     return {"slimfusion_faces": [json.dumps(shown)]}
+
+
+def people_ui(scan: Scan) -> Ui:
+    """Everybody in a clip by their best pictures, for clicking at. columns, rows: how the pictures lie in one."""
+    if not scan.people:
+        return {}
+    pictures = scan.pictures()
+    tracks = scan.as_dict()["people"]
+    doubts: dict[int, list[str]] = {}
+    for doubt in scan.doubts:
+        kinds = doubts.setdefault(doubt.track, [])
+        kinds += [] if doubt.kind in kinds else [doubt.kind]
+    side = len(scan.people[0].picture)
+    shown = {
+        "picture": temporary_picture(torch.from_numpy(pictures)[None].float() / 255),
+        "columns": pictures.shape[1] // side,
+        "rows": pictures.shape[0] // side,
+        "people": [
+            {name: track[name] for name in ("track", "begins", "ends")} | {"doubts": doubts.get(track["track"], [])}
+            for track in tracks
+        ],
+    }
+    return {"slimfusion_people": [json.dumps(shown)]}
 
 
 def relative_boxes(faces: Sequence[Face], height: int, width: int) -> list[list[float]]:

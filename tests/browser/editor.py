@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,6 +149,18 @@ class Editor:
         }"""
         self.page.evaluate(tag, [node, mark])
         return self.page.locator(f'[data-test="{mark}"]{selector}, [data-test="{mark}"] {selector}').first
+
+    @contextmanager
+    def light(self) -> Iterator[None]:
+        """The page's light theme, for a while."""
+        theme = "name => app.extensionManager.setting.set('Comfy.ColorPalette', name)"
+        self.page.evaluate(theme, "light")
+        self.page.wait_for_timeout(1500)
+        try:
+            yield
+        finally:
+            self.page.evaluate(theme, "dark")
+            self.page.wait_for_timeout(1000)
 
     def shoot(self, title: str) -> None:
         """Keeps a screenshot for the eyes."""

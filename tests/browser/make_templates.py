@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from playwright.sync_api import sync_playwright
 from slimfusion import __version__
 from slimfusion.bench.host_driver import Host
@@ -52,15 +52,6 @@ BUILD = """spec => {
     source.connect(slots[0], target, slots[1]);
   }
   return ids;
-}"""
-# Takes off the line that progress was shown in: the page would save what it said last as a value.
-WITHOUT_PROGRESS = """() => {
-  for (const node of app.graph.nodes) {
-    const line = node.widgets?.find(widget => widget.name === "$$node-text-preview");
-    if (!line) continue;
-    node.widgets.splice(node.widgets.indexOf(line), 1);
-    node.setSize([node.size[0], node.computeSize()[1]]);
-  }
 }"""
 # Puts the nodes into columns, with the room that they have taken once everything was drawn.
 LAY_OUT = """({ columns, ids, room }) => {
@@ -168,6 +159,20 @@ def face_of(picture: Image.Image) -> Image.Image:
     return picture.crop((left, top, left + side, top + side)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
 
 
+def numbered(picture: Image.Image) -> Image.Image:
+    """With the number of the first track in a corner, as Scan Video has it under the picture."""
+    draw = ImageDraw.Draw(picture)
+    draw.rounded_rectangle((16, 16, 80, 80), 14, fill=(79, 209, 127))
+    draw.text((48, 48), "0", fill=(6, 33, 15), anchor="mm", font=ImageFont.load_default(46))
+    return picture
+
+
+def pictures_of(output: dict) -> list[dict]:
+    """What a node has shown: its pictures, or those of the people in a clip as one."""
+    people = [json.loads(shown)["picture"] for shown in output.get("slimfusion_people", [])]
+    return [*output.get("images", []), *people][:1]
+
+
 def thumbnail(template: Template, sources: list[Image.Image], shown: dict[str, Image.Image]) -> Image.Image:
     """shown: the pictures that nodes have shown in the run, by key; none where the template was not run."""
     way, box = template.shows
@@ -179,6 +184,8 @@ def thumbnail(template: Template, sources: list[Image.Image], shown: dict[str, I
         for index, each in enumerate((scaled(sources[0], box), face_of(sources[1]))):
             result.paste(each.crop((half // 2, 0, half // 2 + half, THUMBNAIL)), (index * half, 0))
         return result
+    if way == "people":
+        return numbered(whole(shown["scan"]))
     key = {"boxes": "detect", "report": "report", "whole": "save"}[way]
     return whole(shown.get(key, sources[0]))
 
@@ -192,10 +199,9 @@ def make(editor: Editor, template: Template) -> None:
         _, history = editor.queue()
         assert history["status"]["status_str"] == "success", history["status"]
         for key, node in ids.items():
-            for picture in history["outputs"].get(str(node), {}).get("images", [])[:1]:
+            for picture in pictures_of(history["outputs"].get(str(node), {})):
                 shown[key] = picture_in(editor.host.view(picture))
     editor.page.wait_for_timeout(800)
-    editor.page.evaluate(WITHOUT_PROGRESS)
     columns = [("note", *template.columns[0]), *template.columns[1:]]
     editor.page.evaluate(LAY_OUT, {"columns": columns, "ids": ids, "room": ROOM})
     folder = ROOT / "examples"

@@ -12,6 +12,7 @@ LOAD, SAVE = "LoadImage", "SaveImage"
 GUARD, MODEL, DETECT = "SlimFusionMemoryGuard", "SlimFusionLoadModel", "SlimFusionDetectFaces"
 SELECT, SWAP, REPORT = "SlimFusionSelectFaces", "SlimFusionSwapFaces", "SlimFusionMemoryReport"
 RESTORE, IMAGE = "SlimFusionRestoreFaces", "SlimFusionRestoreImage"
+STEP, PROCESS, SCAN = "SlimFusionRestoreStep", "SlimFusionProcessVideo", "SlimFusionScanVideo"
 CROP, PASTE = "SlimFusionCropFaces", "SlimFusionPasteFaces"
 
 UPSCALER = {
@@ -68,7 +69,8 @@ class Template:
 
     links: "key.output > key.input". needs: what the user must have for it to run; "" where nothing is.
     shows: the thumbnail, a way and a box x0 y0 x1 y1 of the picture's px where the way has one: "split" is before and
-    after in halves, "pair" the two source pictures, "boxes" the found faces, "report" the chart, "whole" the result.
+    after in halves, "pair" the two source pictures, "boxes" the found faces, "people" who is in a clip, "report" the
+    chart, "whole" the result.
     """
 
     title: str
@@ -105,8 +107,8 @@ TEMPLATES = (
             "load": Node("LoadVideo", {"file": CLIP}, height=330),
             "guard": Node(GUARD, {"budget_gib": 1.0}),
             "model": Node(MODEL),
-            "step": Node("SlimFusionRestoreStep"),
-            "process": Node("SlimFusionProcessVideo", width=340),
+            "step": Node(STEP),
+            "process": Node(PROCESS, width=340),
             "save": Node("SaveVideo", {"filename_prefix": "SlimFusion/clip"}, width=400, height=430),
         },
         (("load",), ("guard", "model"), ("step", "process"), ("save",)),
@@ -117,6 +119,29 @@ TEMPLATES = (
             "step.steps > process.steps",
             "process.video > save.video",
         ),
+    ),
+    Template(
+        "Scan a clip",
+        "*Scan Video* looks at a clip before anything is rendered: its shots, who is in it, and where a face is lost "
+        "or doubtful. Press **Run**, then click a person: the number of the track goes into *Restore Step*, and the "
+        "next run restores that person alone.\n\nThe line under *Scan Video* opens the whole table.",
+        {
+            "load": Node("LoadVideo", {"file": CLIP}, height=330),
+            "model": Node(MODEL),
+            "scan": Node(SCAN, width=340),
+            "step": Node(STEP),
+            "process": Node(PROCESS, width=340),
+            "save": Node("SaveVideo", {"filename_prefix": "SlimFusion/scanned"}, width=400, height=430),
+        },
+        (("load", "model"), ("scan",), ("step", "process"), ("save",)),
+        (
+            "load.VIDEO > scan.video",
+            "load.VIDEO > process.video",
+            "model.model > step.model",
+            "step.steps > process.steps",
+            "process.video > save.video",
+        ),
+        shows=("people", ALL),
     ),
     Template(
         "Choose a face in a group photo",

@@ -17,6 +17,16 @@ FINDINGS = [
         "mend": "pip uninstall a\npip install b",
     },
 ]
+PEOPLE = {
+    "picture": {"filename": "none.webp", "subfolder": "", "type": "temp"},
+    "columns": 3,
+    "rows": 1,
+    "people": [
+        {"track": 0, "begins": 0.0, "ends": 1.5, "doubts": []},
+        {"track": 2, "begins": 0.4, "ends": 1.1, "doubts": ["lost"]},
+        {"track": 7, "begins": 2.0, "ends": 3.0, "doubts": []},
+    ],
+}
 REACTOR = {
     "nodes": [
         {"id": 1, "type": "LoadImage", "pos": [0, 0], "size": [300, 300], "inputs": [],
@@ -214,10 +224,12 @@ def test_a_click_chooses_faces(first_editor):
         ("m.numbersAfter('', 2)", "2"),
         ("m.numbersAfter('0-2', 1)", "0, 2"),
         ("m.numbersAfter('2', 2)", ""),
-        ("m.peopleAfter('', 1, 3, ['A', 'B'])", "0:A, 1:B, 2:A"),
-        ("m.peopleAfter('0:A, 1:B, 2:A', 1, 3, ['A', 'B'])", "0:A, 2:A"),
-        ("m.peopleAfter('0:A, 2:A', 1, 3, ['A', 'B'])", ""),
-        ("m.peopleAfter('1:A', 1, 3, ['A'])", "1:A"),
+        ("m.peopleAfter('', 1, [0, 1, 2], ['A', 'B'])", "0:A, 1:B, 2:A"),
+        ("m.peopleAfter('0:A, 1:B, 2:A', 1, [0, 1, 2], ['A', 'B'])", "0:A, 2:A"),
+        ("m.peopleAfter('0:A, 2:A', 1, [0, 1, 2], ['A', 'B'])", ""),
+        ("m.peopleAfter('1:A', 1, [0, 1, 2], ['A'])", "1:A"),
+        ("m.peopleAfter('', 7, [2, 7], ['A', 'B'])", "2:A, 7:B"),
+        ("m.peopleAfter('2:A, 7:B', 7, [2, 7], ['A', 'B'])", "2:A"),
     ],
 )
 def test_what_a_click_writes(editor, call, wanted):
@@ -253,26 +265,26 @@ def test_missing_nodes_of_others_are_replaced_only_when_asked(editor):
 
 def test_light_theme_stays_legible(editor):
     """The line's ink against its ground, by WCAG's contrast, in the page's light theme."""
-    graph_of(editor, "SlimFusionRestoreFaces", "SlimFusionMemoryGuard", "SlimFusionDoctor")
-    theme = "name => app.extensionManager.setting.set('Comfy.ColorPalette', name)"
+    kinds = "SlimFusionRestoreFaces", "SlimFusionMemoryGuard", "SlimFusionDoctor", "SlimFusionScanVideo"
+    scan = graph_of(editor, *kinds)[-1]
+    receive(editor, scan, {"slimfusion_people": [json.dumps(PEOPLE)]})
     contrast = """() => {
       const level = text => {
         const linear = v => v <= 10 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
         const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(linear);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
       };
-      return [...document.querySelectorAll('.slimfusion-line, .slimfusion-gauge, .slimfusion-findings')].map(each => {
+      return [...document.querySelectorAll('.slimfusion-gauge, .slimfusion-findings, .slimfusion-mode,'
+        + '.slimfusion-line, .slimfusion-people')].map(each => {
         const style = getComputedStyle(each);
         const [low, high] = [level(style.color), level(style.backgroundColor)].sort((a, b) => a - b);
         return (high + 0.05) / (low + 0.05);
       });
     }"""
-    try:
-        for name in ("light", "dark"):
-            editor.page.evaluate(theme, name)
-            editor.page.wait_for_timeout(1500)
-            editor.shoot(f"theme-{name}")
-            ratios = editor.page.evaluate(contrast)
-            assert len(ratios) == 3 and min(ratios) > 4.5
-    finally:
-        editor.page.evaluate(theme, "dark")
+    with editor.light():
+        editor.shoot("theme-light")
+        ratios = {"light": editor.page.evaluate(contrast)}
+    editor.shoot("theme-dark")
+    ratios["dark"] = editor.page.evaluate(contrast)
+    assert {name: len(each) for name, each in ratios.items()} == {"light": 6, "dark": 6}
+    assert min(min(each) for each in ratios.values()) > 4.5

@@ -22,6 +22,8 @@ FACE_ONLY = {
 }
 SIZES = {"Restore and scale": (1024, 1024), "Restore a 4K picture under 1 GiB": (2160, 3840)}
 PART = "Restore only a part of the face"  # the lower third is masked
+CLIPS = {"Restore a clip", "Scan a clip"}
+LIGHT_TOO = {"Scan a clip", "Watch the memory"}  # between them they show all that this pack draws
 GROUPS = {"Choose a face in a group photo", "Let two people change places"}
 FACE = slice(60, 190), slice(165, 285)  # of the portrait: rows, columns
 UPPER_FACE = slice(60, 130), FACE[1]
@@ -102,8 +104,12 @@ def test_a_template_opens_runs_and_does_what_it_shows(first_editor, name):
     assert history["status"]["status_str"] == "success", history["status"]
     assert editor.state()["red"] == []
     assert editor.overlaps() == []
+    if name in LIGHT_TOO:
+        with editor.light():
+            editor.shoot(f"{name}-light")
+            assert editor.overlaps() == []
     assert editor.complaints == []
-    if name == "Restore a clip":  # what comes out is looked at in tests/host/test_video.py
+    if name in CLIPS:  # what comes out is looked at in tests/host/test_video.py
         assert [content[4:8] for content in saved(editor.host, history)] == [b"ftyp"]
         assert faces_restored(history) == [36] * len(ran(prompt, history))
         return

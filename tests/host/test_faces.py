@@ -1,5 +1,7 @@
 """Faces inside the host: selected, masked, known again, with networks found by their content."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -34,8 +36,12 @@ def test_a_mask_of_the_selected_face_limits_restoring(lab, portrait, networks):
         "SlimFusionFaceMask", faces=["select", 0], image=["in", 0], occlusion=True, bottom_margin=0.5
     )
     prompt["limit"] = lab.node("ProbeOut", file="limit", value=["mask_of_faces", 0])
-    lab.run(prompt)
+    run = lab.run(prompt)
+    line = json.loads(run.outputs["mask_of_faces"]["slimfusion_line"][0])
+    assert (line["what"], line["tone"], line["faces"], line["given"]) == ("masked", "ok", 1, [])
+    assert line["seconds"] > 0 and line["peak"] > 0
     limit, painted = lab.got("limit"), lab.got("mask")
+    assert line["share"] == pytest.approx(100 * limit.mean(), abs=0.1)
     assert limit.shape == painted.shape == portrait.shape[:3]
     assert 0 < painted.max() <= 1 and (painted <= limit + 1e-6).all()
     outside = limit == 0
@@ -56,7 +62,13 @@ def test_an_identity_is_made_saved_loaded_and_itself(lab, portrait, networks):
         "blend": lab.node("SlimFusionBlendIdentities", identity_1=["load", 0], identity_2=["load", 0], weight_2=3.0),
         "alike": lab.node("SlimFusionLikeness", identity_1=["load", 0], identity_2=["blend", 0]),
     }
-    assert lab.run(again).outputs["alike"]["text"] == ["Eileen and blend: 1.000"]
+    outputs = lab.run(again).outputs
+    assert outputs["alike"]["text"] == ["Eileen and blend: 1.000"]
+    lines = {node: json.loads(outputs[node]["slimfusion_line"][0]) for node in ("load", "blend")}
+    assert {node: (line["name"], line["faces"]) for node, line in lines.items()} == {
+        "load": ("Eileen", 1),
+        "blend": ("blend", 2),
+    }
     path.unlink()
 
 

@@ -1,13 +1,16 @@
 """Clips in the host: the example, stopping and going on, and looking first."""
 
+import io
 import json
 import threading
 import time
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import slimfusion
+from PIL import Image
 from slimfusion.bench.workflows import nodes_of_class, ui_to_api
 
 pytestmark = [pytest.mark.host, pytest.mark.parametrize("lab", ["default"], indirect=True)]
@@ -40,7 +43,11 @@ def test_the_example_restores_a_clip(lab):
     assert times(result) == times(CLIP)[:12]
     report = json.loads(run.outputs[process]["slimfusion_report"][0])
     assert report["frames"] == report["faces"] == 12
-    assert report["tracks"] == 1
+    assert report["tracks"] == 1 and report["counts_faces"] and report["seconds"] > 0
+    pair = json.loads(run.outputs[process]["slimfusion_compare"][0])
+    before, after = (np.asarray(Image.open(io.BytesIO(lab.host.view(pair[name]))), int) for name in ("before", "after"))
+    assert before.shape == after.shape == (320, 320, 3)
+    assert np.abs(before - after).max() > 6  # a face is another one
 
 
 def test_an_interrupted_clip_goes_on(lab):
@@ -74,7 +81,14 @@ def test_a_scan_says_who_is_there(lab):
         "sheet": lab.node("ProbeOut", file="sheet", value=["scan", 0]),
     }
     run = lab.run(prompt)
-    assert "1 track" in run.outputs["scan"]["text"][0]
+    shown = run.outputs["scan"]
+    assert "1 track" in shown["text"][0]
+    line = json.loads(shown["slimfusion_line"][0])
+    assert (line["what"], line["tone"], line["tracks"], line["shots"]) == ("scanned", "ok", 1, 1)
+    assert line["seconds"] > 0 and line["given"] == []
+    people = json.loads(shown["slimfusion_people"][0])
+    assert [person["track"] for person in people["people"]] == [0]
+    assert Image.open(io.BytesIO(lab.host.view(people["picture"]))).size == (160, 160)
     assert lab.got("sheet").shape[0] == 1
 
 
