@@ -5,6 +5,7 @@ a link), with all that the page asks for on the way.
 """
 
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from editor import Editor, opened
 from PIL import Image
 from playwright.sync_api import expect
 from slimfusion.bench.host_driver import booted
+from slimfusion.bench.workflows import nodes_of_class, ui_to_api
 
 pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -166,6 +168,19 @@ def test_three_actions_without_opencv(without_opencv):
     assert newcomer.did == ["Templates", "Restore a portrait", "Run"]
     without_opencv.shoot("portrait")
     assert without_opencv.complaints == []
+
+
+def test_a_clip_without_opencv(without_opencv):
+    host = without_opencv.host
+    workflow = json.loads((EXAMPLES / "Restore a clip.json").read_text(encoding="utf-8"))
+    prompt = ui_to_api(workflow, host.get("/object_info"))
+    (process,) = nodes_of_class(prompt, "SlimFusionProcessVideo")
+    prompt[process]["inputs"]["stop"] = 0.1
+    run = host.run(prompt)
+    assert run.ending == "execution_success", run.error
+    report = json.loads(run.outputs[process]["slimfusion_report"][0])
+    assert report["frames"] == report["faces"] == 3
+    assert report["flicker"] is None  # the one thing that OpenCV alone measures
 
 
 def test_doctor_says_what_opencv_would_bring(without_opencv):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from slimfusion.bench.texts import LOCALES, flat, languages, read
 
+LARGEST_PICTURE = 25_000  # bytes
 DOCS = LOCALES.parent / "js" / "docs"
 OTHERS = [language for language in languages() if language != "en"]
 # vue-i18n takes these for placeholders, linked texts and plural forms, and shows something else.
@@ -75,6 +76,17 @@ def test_help_pages_call_inputs_as_the_node_does(language):
         rows = re.findall(r"^\| ([^|]+) \|", help_page(node, language).read_text(encoding="utf-8"), re.M)
         named = [part for row in rows[1:] for part in re.split(r", |、", row)]
         assert [part for part in named if not any(part in label for label in labels)] == []
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_help_page_shows_its_node(language):
+    """Below its title, small, taken in its own language by tests/browser/make_help_pictures.py."""
+    for node in nodes():
+        name = f"pictures/{node}.{language}.webp"
+        (title, _, picture, *_) = help_page(node, language).read_text(encoding="utf-8").splitlines()
+        assert picture == f"![{title.removeprefix('# ')}]({name})"
+        assert (DOCS / name).stat().st_size <= LARGEST_PICTURE
+    assert len(list((DOCS / "pictures").iterdir())) == len(nodes()) * len(languages())
 
 
 def test_no_help_page_is_left_of_a_node_that_is_gone():
