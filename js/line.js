@@ -57,6 +57,7 @@ function saidLine({ what, tone, ...values }) {
       return say("likeness", { value: values.value.toFixed(2), meaning: say(meaning) });
     },
     identity: () => say("identity", { name: values.name, faces }),
+    identityNoSwap: () => say("identityNoSwap", { name: values.name, faces }),
   };
   const text = (texts[what] ?? (() => say(what, values)))();
   return { text, tone, warning: tone === "warn" ? text : "" };
