@@ -117,10 +117,10 @@ class _Task:
     def job(self, work: Work) -> Job:
         return Job(self.model, work, self.budget, self.host, self.restoring.options)
 
-    def canvas(self, face: Face, frames: torch.Tensor, painted: torch.Tensor, share: float) -> Canvas:
-        """The frame of a face. frames: (B, H, W, C). painted: (B, H, W). share: 0..1 of the change that may stay."""
+    def canvas(self, face: Face, frames: torch.Tensor, painted: torch.Tensor) -> Canvas:
+        """The frame of a face. frames: (B, H, W, C). painted: (B, H, W)."""
         mask = None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
-        return Canvas(frames[face.frame].numpy(), mask, painted[face.frame].numpy(), self.restoring.strength * share)
+        return Canvas(frames[face.frame].numpy(), mask, painted[face.frame].numpy(), self.restoring.strength)
 
 
 def restore_faces(
@@ -227,7 +227,7 @@ def _restore_aligned(
     size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
-    after = _aligned_bytes(affines, size) + task.restoring.keeping.nbytes
+    after = _aligned_bytes(affines, size) + task.restoring.keeping.bytes_for(size**2)
     shares = [detail_share(align.enlargement(affine)) for affine in affines]
     large = sum(share > 0 for share in shares)
     if task.restoring.face_side:
@@ -253,10 +253,11 @@ def _restore_aligned(
                 picture = restored.permute(1, 2, 0).numpy()
                 grey, detail = waiting.popleft()
                 picture = without_colour(picture) if grey else picture
-            points = face.landmarks @ affine[:, :2].T + affine[:, 2]
-            share = task.witness.restored(face, frames[face.frame].numpy(), picture, points)
+            frame, points = frames[face.frame].numpy(), face.landmarks @ affine[:, :2].T + affine[:, 2]
+            given = align.crop_face(frame, affine, size) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, given, picture, points)
             with report.stage("paste"):
-                task.canvas(face, result, painted, share).paste(picture, affine, crop_mask, detail)
+                task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
             task.witness.step(face, "pasted", result[face.frame].numpy(), face.landmarks)
 
 
@@ -295,7 +296,7 @@ def _restore_upright(
     regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
     work = _upright_work(largest, max(largest, least), len(regions), spec)
-    work = replace(work, after_bytes=work.after_bytes + task.restoring.keeping.nbytes)
+    work = replace(work, after_bytes=work.after_bytes + task.restoring.keeping.bytes_for(largest**2))
     colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
@@ -311,10 +312,11 @@ def _restore_upright(
             with report.stage("paste"):
                 picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
                 picture = without_colour(picture) if colourless.popleft() else picture
-            points = face.landmarks - np.array([x0, y0], np.float32)
-            share = task.witness.restored(face, frames[face.frame].numpy(), picture, points)
+            frame, points = frames[face.frame].numpy(), face.landmarks - np.array([x0, y0], np.float32)
+            given = align.crop_region(frame, x0, y0, side, side) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, given, picture, points)
             with report.stage("paste"):
-                canvas = task.canvas(face, result, painted, share)
+                canvas = task.canvas(face, result, painted)
                 canvas.paste_upright(picture, x0, y0, soft.region_mask(side, side))
             task.witness.step(face, "pasted", result[face.frame].numpy(), face.landmarks)
 

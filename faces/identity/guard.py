@@ -1,8 +1,9 @@
 """How alike faces stay while they are worked on: told in the report, and kept where the user wants it.
 
 The bundled recogniser looks at a face before, after the network and after it was pasted. A restorer that takes damage
-away must move what it says: so the likeness is kept where damage is hardly seen, in crops of a few pixels, at which
-people are still told apart.
+away must move what it says a little; one that moves it far, or away from a person who is known, is held back. First
+what is coarse goes back to what came in: it says who somebody is, and damage hardly reaches it, so that the fine detail
+of the restored face may stay.
 """
 
 from __future__ import annotations
@@ -17,27 +18,44 @@ import torch
 from ...engines.cache import SESSIONS
 from ...engines.host import Host
 from ...engines.memory.report import FaceLikeness, Report
-from ...engines.torch.architectures.slim_embedder import SlimEmbedder
+from ...engines.torch.architectures.slim_embedder import SIDE, SlimEmbedder
 from ...models.built_in import LoadedTool
 from ...opencv import cv2
+from ..align import enlargement, similarity
 from ..face import Face, Faces
-from .bundled import EMBEDDER, chip, vector_of
+from ..paste import without_nan
+from .bundled import EMBEDDER, TEMPLATE, chip, vector_of
 from .keeping import LOOK_BYTES, NOT_KEPT, Keeping
 from .select import likeness
 
 TOLD = 16  # faces of a run whose likeness the report tells; more only where they were held back
 MOST_TOLD = 200
-COARSE = 40  # px of a crop's side
-SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1, 0.0)  # of a change that may stay, tried from the largest
-# How far a face may move, as distances of the recogniser's vectors; people are told apart at SAME_PERSON.
-MOST_MOVED = {"auto": 0.10, "strong": 0.05}
+# What may be left of a change, tried in order: px of the recogniser's crop from which on all stays as it was, and the
+# share of the rest.
+STEPS = {
+    "auto": ((2.0, 1.0), (1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
+    "strong": ((1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
+}
+# How far a face may move, as distances of the recogniser's vectors; people are told apart at 0.48.
+MOST_MOVED = {"auto": 0.13, "strong": 0.08}
+NEARLY = 0.01  # further from a person who is known is no further
 MOST_LOST = {"auto": 0.03, "strong": 0.01}  # further from who is wanted by the frame's colours
 
 
-def coarse(crop: np.ndarray) -> np.ndarray:
-    """A crop (150, 150, 3) with no more detail than one of `COARSE` px has."""
-    few = cv2.resize(crop, (COARSE, COARSE), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(few, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+def eased(before: np.ndarray, after: np.ndarray, coarse: float, share: float) -> np.ndarray:
+    """A changed picture (H, W, 3) with less of the change.
+
+    coarse: sigma in px; what is coarser stays as it was, because it says who somebody is and was hardly damaged; 0
+    changes it too. share: 0..1 of the change that is left.
+    """
+    if (coarse, share) == (0.0, 1.0):
+        return after
+    change = after - before
+    if coarse > 0:
+        change -= cv2.GaussianBlur(change, (0, 0), coarse)
+    change *= np.float32(share)
+    change += before
+    return np.asarray(change, np.float32)
 
 
 @contextlib.contextmanager
@@ -99,21 +117,44 @@ class Witness:
         self.told[id(face)] = seen
         return seen
 
-    def restored(self, face: Face, frame: np.ndarray, picture: np.ndarray, points: np.ndarray) -> float:
-        """How much of what a network made of a face may stay, 0..1.
+    def restored(
+        self, face: Face, frame: np.ndarray, given: np.ndarray, picture: np.ndarray, points: np.ndarray
+    ) -> np.ndarray:
+        """What a network made of a face, as far as the face stays alike.
 
-        frame: what came in. picture: what the network made, (H, W, 3) float32 0..1, and the face's five points in it.
+        frame: what came in. given, picture: what the network was given and what it made, both (H, W, 3) float32 0..1,
+        and the face's five points in them.
         """
         seen = self.begin(face, frame, self.keeping.reference)
         if seen is None or self.network is None:
-            return 1.0
+            return picture
         with self.report.stage("recognise"):
             before, after = chip(frame, face.landmarks), chip(picture, points)
-            new = vector_of(self.network, after)
-            seen.tell("restored", new)
-            share = 1.0 if self.keeping.mode == "off" else self._share(before, after, seen.before, new)
-            seen.held_back = round(1 - share, 2)
-        return share
+            seen.tell("restored", vector_of(self.network, after))
+            if self.keeping.mode == "off":
+                return picture
+            coarse, share = self._step_back(before, after, seen.before)
+            change = float(np.abs(after - before).mean())
+            stays = float(np.abs(eased(before, after, coarse, share) - before).mean())
+            seen.held_back = round(1 - stays / change, 2) if change > 0 else 0.0
+            scale = enlargement(similarity(points, TEMPLATE * SIDE))
+            return eased(without_nan(given), picture, coarse * scale, share)
+
+    def _step_back(self, before: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
+        """The first of the mode's steps that leaves the face as near to who is shown as it has to be.
+
+        before, after: crops (150, 150, 3). old: the vector of the first.
+        """
+        assert self.network is not None
+        wanted, limit = old, MOST_MOVED[self.keeping.mode]
+        if self.keeping.reference is not None:
+            wanted = self.keeping.reference
+            limit = NEARLY + float(np.linalg.norm(old - wanted))
+        for coarse, share in STEPS[self.keeping.mode]:
+            new = vector_of(self.network, eased(before, after, coarse, share).clip(0, 1))
+            if float(np.linalg.norm(new - wanted)) <= limit:
+                return coarse, share
+        return 0.0, 0.0
 
     def coloured(self, pictures: Sequence[np.ndarray], points: np.ndarray, person: np.ndarray | None) -> int:
         """Which of a swapped face's pictures is used: the first that is nearly as like the person as the last.
@@ -130,26 +171,6 @@ class Witness:
     def vector(self, picture: np.ndarray, points: np.ndarray) -> np.ndarray | None:
         """The recogniser's vector (128,) of a face in a picture by its five points; None where nobody looks."""
         return None if self.network is None else vector_of(self.network, chip(picture, points))
-
-    def _share(self, before: np.ndarray, after: np.ndarray, old: np.ndarray, new: np.ndarray) -> float:
-        """The largest share of a change that leaves the face as near to who is shown as it has to be.
-
-        before, after: crops (150, 150, 3); old, new: their vectors.
-        """
-        assert self.network is not None
-        limit = MOST_MOVED[self.keeping.mode]
-        if self.keeping.reference is not None:
-            wanted = self.keeping.reference
-            limit = float(np.linalg.norm(old - wanted))
-        else:
-            before, after = coarse(before), coarse(after)
-            wanted, new = vector_of(self.network, before), vector_of(self.network, after)
-        for share in SHARES:
-            if share < 1:
-                new = vector_of(self.network, before + np.float32(share) * (after - before))
-            if float(np.linalg.norm(new - wanted)) <= limit:
-                return share
-        return 0.0
 
     def step(self, face: Face, step: str, picture: np.ndarray, points: np.ndarray) -> None:
         """Tells how alike a face is after a step. picture: (H, W, 3 or 4) with the face's five points in it."""

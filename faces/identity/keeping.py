@@ -13,6 +13,7 @@ from .select import BUNDLED_DIMENSION
 KeepIdentity = Literal["off", "auto", "strong"]
 KEEP_IDENTITY: tuple[str, ...] = get_args(KeepIdentity)
 LOOK_BYTES = 8 << 20  # of one look, what torch makes ready included
+KEEP_PIXEL = 4 * 3 * 4  # bytes: what a network was given, once more as numbers, the change, and its coarse part
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +44,14 @@ class Keeping:
         return self.watch or self.mode != "off"
 
     @property
-    def nbytes(self) -> int:
-        """What looking takes on the CPU beside the recogniser's weights."""
-        return LOOK_BYTES if self.looks else 0
+    def keeps(self) -> bool:
+        """Whether a change may be held back."""
+        return self.mode != "off"
+
+    def bytes_for(self, pixels: int) -> int:
+        """What looking at one face takes on the CPU beside the recogniser's weights. pixels: of its picture."""
+        held = KEEP_PIXEL * pixels if self.keeps else 0
+        return LOOK_BYTES + held if self.looks else 0
 
 
 NOT_KEPT = Keeping()

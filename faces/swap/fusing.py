@@ -41,7 +41,7 @@ def fuse_pairs(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor
     hidden = find_hidden(frames, pairs, task.networks, report)
     faces = [face for face, _ in pairs]
     wanted = {person: task.vector_of(person) for person in sources}
-    nbytes = task.swapping.keeping.nbytes + classic.fusion_bytes(
+    nbytes = task.swapping.keeping.bytes_for(0) + classic.fusion_bytes(
         faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape
     )
     work = Work(1, 1, len(pairs), tiled=False, after_bytes=nbytes)

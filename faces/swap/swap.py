@@ -128,7 +128,7 @@ def _swap(
     affines = [affine_for(swapper, face, factor) for face, _ in task.pairs]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, side, side) for affine in affines]
     box = min(max(int(np.prod(high - low)) for low, high in corners), BAND_PIXELS)
-    after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL + task.swapping.keeping.nbytes
+    after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL + task.swapping.keeping.bytes_for(side**2)
     pairs = task.pairs
     if task.networks.landmarks is not None:
         pairs = with_points(frames, pairs, task.networks.landmarks, report)

@@ -10,7 +10,6 @@ from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.face import Face, Faces
-from slimfusion.faces.identity import guard
 from slimfusion.faces.identity.bundled import EMBEDDER, TEMPLATE
 from slimfusion.faces.identity.guard import TOLD, Witness, witness
 from slimfusion.faces.identity.keeping import Keeping
@@ -27,6 +26,13 @@ class ByColour(torch.nn.Module):
         return torch.nn.functional.pad(crops.mean((2, 3)), (0, 125), value=0.1)
 
 
+class ByDetail(torch.nn.Module):
+    """Knows a person by how strong the detail is."""
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(crops.std((2, 3)), (0, 125), value=0.1)
+
+
 def face(frame: int = 0) -> Face:
     return Face(frame, np.array([20, 20, 130, 140], np.float32), POINTS, 1.0)
 
@@ -39,19 +45,37 @@ def beside(keeping: Keeping) -> Witness:
     return Witness(keeping, ByColour(), Report())
 
 
+def drawn(level: float, seed: int = 0) -> np.ndarray:
+    """A plain picture with detail that the mean does not see."""
+    noise = np.random.default_rng(seed).normal(0, 0.05, (SIDE, SIDE, 3)).astype(np.float32)
+    return plain(level) + noise - noise.mean((0, 1))
+
+
 @pytest.mark.parametrize("mode", ["auto", "strong"])
-def test_so_much_of_a_change_stays_that_the_face_stays_itself(mode) -> None:
-    one, small = face(), guard.MOST_MOVED[mode] / 4
-    seen = beside(Keeping(mode))
-    assert seen.restored(one, plain(0.5), plain(0.5 + small), POINTS) == 1.0
-    share = beside(Keeping(mode)).restored(one, plain(0.2), plain(0.8), POINTS)
-    moved = np.sqrt(3) * 0.6 * np.array([share, share + 0.16])
-    assert share < 1 and moved[0] <= guard.MOST_MOVED[mode] < moved[1]
+def test_what_is_coarse_stays_and_fine_detail_comes(mode) -> None:
+    before, seen = plain(0.5), beside(Keeping(mode))
+    done = seen.restored(face(), before, before, drawn(0.9), POINTS)
+    inner = slice(30, -30)
+    assert abs(done[inner, inner].mean() - 0.5) < 0.01 and done[inner, inner].std() > 0.04
+    assert 0.5 < seen.rows()[0].held_back < 1
+
+
+def test_a_change_that_leads_too_far_is_held_back_more_and_more() -> None:
+    """The recogniser of this test sees fine detail alone."""
+    shares = []
+    for strength in (0.02, 0.2, 0.6, 3.0):
+        seen = Witness(Keeping("auto"), ByDetail(), Report())
+        change = strength * (drawn(0.0, 1) / 0.05)
+        done = seen.restored(face(), plain(0.5), plain(0.5), plain(0.5) + change, POINTS)
+        shares.append(round(float((done - 0.5).std() / change.std()), 1))
+    assert shares[0] > 0.9 and shares == sorted(shares, reverse=True) and shares[-1] == 0
+    assert len(set(shares)) >= 3
 
 
 def test_off_holds_nothing_back_and_tells_what_happened() -> None:
     one, seen = face(), beside(Keeping(watch=True))
-    assert seen.restored(one, plain(0.2), plain(0.8), POINTS) == 1.0
+    after = plain(0.8)
+    assert seen.restored(one, plain(0.2), plain(0.2), after, POINTS) is after
     seen.step(one, "pasted", plain(0.2), POINTS)
     (row,) = seen.rows()
     assert row.itself["restored"] < row.itself["pasted"] == 1.0
@@ -61,11 +85,11 @@ def test_off_holds_nothing_back_and_tells_what_happened() -> None:
 def test_who_is_shown_may_be_said() -> None:
     person = np.full(128, 0.1, np.float32)
     person[:3] = 0.8
-    towards, away = beside(Keeping("auto", person)), beside(Keeping("auto", person))
-    assert towards.restored(face(), plain(0.5), plain(0.7), POINTS) == 1.0
-    assert away.restored(face(), plain(0.5), plain(0.3), POINTS) == 0.0
-    (row,) = away.rows()
-    assert row.person["restored"] < 1 and row.held_back == 1
+    seen = beside(Keeping("auto", person))
+    done = seen.restored(face(), plain(0.5), plain(0.5), drawn(0.9), POINTS)
+    assert done.std() > 0.04  # no further from the person: the detail stays
+    (row,) = seen.rows()
+    assert row.person["restored"] > -1 and set(row.person) == {"restored"}
 
 
 def test_colours_that_lead_away_from_the_new_person_are_left_out() -> None:
@@ -82,7 +106,8 @@ def test_many_faces_are_told_only_where_they_were_held_back() -> None:
     seen = beside(Keeping("auto"))
     faces = [face(number) for number in range(TOLD + 6)]
     for number, one in enumerate(faces):
-        seen.restored(one, plain(0.2), plain(0.8 if number == TOLD + 3 else 0.2), POINTS)
+        after = plain(0.8 if number == TOLD + 3 else 0.2)
+        seen.restored(one, plain(0.2), plain(0.2), after, POINTS)
     rows = seen.rows()
     assert [row.frame for row in rows] == [*range(TOLD), TOLD + 3]
     assert rows[-1].held_back > 0
@@ -91,7 +116,8 @@ def test_many_faces_are_told_only_where_they_were_held_back() -> None:
 def test_without_a_wish_nothing_is_loaded() -> None:
     report = Report()
     with witness(Keeping(), Faces(((face(),),), SIDE, SIDE), StandaloneHost("cpu"), report) as seen:
-        assert seen.restored(face(), plain(0.2), plain(0.8), POINTS) == 1.0
+        after = plain(0.8)
+        assert seen.restored(face(), plain(0.2), plain(0.2), after, POINTS) is after
         assert not SESSIONS.is_open(EMBEDDER, CPU, "fp32")
     assert report.likeness == []
 
@@ -99,7 +125,7 @@ def test_without_a_wish_nothing_is_loaded() -> None:
 def test_the_recogniser_is_a_session_like_others_and_the_report_tells_all() -> None:
     one, report = face(), Report()
     with witness(Keeping("auto"), Faces(((one,),), SIDE, SIDE), StandaloneHost("cpu"), report) as seen:
-        seen.restored(one, plain(0.5), plain(0.5), POINTS)
+        seen.restored(one, plain(0.5), plain(0.5), plain(0.5), POINTS)
         assert SESSIONS.is_open(EMBEDDER, CPU, "fp32")
     SESSIONS.release()
     assert not SESSIONS.is_open(EMBEDDER, CPU, "fp32")
@@ -110,7 +136,7 @@ def test_the_recogniser_is_a_session_like_others_and_the_report_tells_all() -> N
 
 def test_a_held_back_face_is_named() -> None:
     one, seen = face(), beside(Keeping("strong"))
-    seen.restored(one, plain(0.2), plain(0.8), POINTS)
+    seen.restored(one, plain(0.2), plain(0.2), plain(0.8), POINTS)
     seen.report.likeness += seen.rows()
     assert "face 0 of frame 0: 100% of the change was held back" in seen.report.as_text()
 
