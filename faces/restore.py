@@ -254,8 +254,8 @@ def _restore_aligned(
                 grey, detail = waiting.popleft()
                 picture = without_colour(picture) if grey else picture
             frame, points = frames[face.frame].numpy(), face.landmarks @ affine[:, :2].T + affine[:, 2]
-            given = align.crop_face(frame, affine, size) if task.restoring.keeping.keeps else picture
-            picture = task.witness.restored(face, frame, given, picture, points)
+            crop = align.crop_face(frame, affine, size) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, crop, picture, points)
             with report.stage("paste"):
                 task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
             task.witness.step(face, "pasted", result[face.frame].numpy(), face.landmarks)
@@ -313,8 +313,8 @@ def _restore_upright(
                 picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
                 picture = without_colour(picture) if colourless.popleft() else picture
             frame, points = frames[face.frame].numpy(), face.landmarks - np.array([x0, y0], np.float32)
-            given = align.crop_region(frame, x0, y0, side, side) if task.restoring.keeping.keeps else picture
-            picture = task.witness.restored(face, frame, given, picture, points)
+            crop = align.crop_region(frame, x0, y0, side, side) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, crop, picture, points)
             with report.stage("paste"):
                 canvas = task.canvas(face, result, painted)
                 canvas.paste_upright(picture, x0, y0, soft.region_mask(side, side))

@@ -118,11 +118,11 @@ class Witness:
         return seen
 
     def restored(
-        self, face: Face, frame: np.ndarray, given: np.ndarray, picture: np.ndarray, points: np.ndarray
+        self, face: Face, frame: np.ndarray, crop: np.ndarray, picture: np.ndarray, points: np.ndarray
     ) -> np.ndarray:
         """What a network made of a face, as far as the face stays alike.
 
-        frame: what came in. given, picture: what the network was given and what it made, both (H, W, 3) float32 0..1,
+        frame: what came in. crop, picture: what the network was given and what it made, both (H, W, 3) float32 0..1,
         and the face's five points in them.
         """
         seen = self.begin(face, frame, self.keeping.reference)
@@ -138,7 +138,7 @@ class Witness:
             stays = float(np.abs(eased(before, after, coarse, share) - before).mean())
             seen.held_back = round(1 - stays / change, 2) if change > 0 else 0.0
             scale = enlargement(similarity(points, TEMPLATE * SIDE))
-            return eased(without_nan(given), picture, coarse * scale, share)
+            return eased(without_nan(crop), picture, coarse * scale, share)
 
     def _step_back(self, before: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
         """The first of the mode's steps that leaves the face as near to who is shown as it has to be.
