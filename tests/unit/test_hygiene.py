@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from archive import ROOT, published
 
-LARGEST_FILE, LARGEST_ARCHIVE = 9 * 10**6, 12 * 10**6  # bytes
+LARGEST_FILE, LARGEST_ARCHIVE = 9 * 10**6, 15 * 10**6  # bytes; three networks are in it
 
 # What the registry's scanner finds in Python files; comments and strings count for it.
 TRIGGERS = {
