@@ -156,7 +156,7 @@ def restore_faces(
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and restoring.strength > 0:
         restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
-        with witness(restoring.keeping, faces, host, report) as seeing:
+        with witness(restoring.keeping, faces, budget, host, report) as seeing:
             restore(frames, result, painted, _Task(usable, model, budget, host, mask, restoring, seeing), report)
     elif not faces.count:
         report.notes.append("no face was found: all frames are unchanged")

@@ -17,6 +17,7 @@ import torch
 
 from ...engines.cache import SESSIONS
 from ...engines.host import Host
+from ...engines.memory.budget import MemoryBudget
 from ...engines.memory.report import FaceLikeness, Report
 from ...engines.torch.architectures.slim_embedder import SIDE, SlimEmbedder
 from ...models.built_in import LoadedTool
@@ -59,18 +60,21 @@ def eased(before: np.ndarray, after: np.ndarray, coarse: float, share: float) ->
 
 
 @contextlib.contextmanager
-def witness(keeping: Keeping, faces: Faces, host: Host, report: Report) -> Iterator[Witness]:
+def witness(keeping: Keeping, faces: Faces, budget: MemoryBudget, host: Host, report: Report) -> Iterator[Witness]:
     """The recogniser for the length of a run, on the CPU, in the host's list of loaded networks as others are."""
     numbers = {id(face): number for of_frame in faces.frames for number, face in enumerate(of_frame)}
     if not keeping.looks:
         yield Witness(keeping, None, report, numbers)
         return
-    with SESSIONS.lease(EMBEDDER, torch.device("cpu"), "fp32", LOOK_BYTES, host) as session:
+    cpu = torch.device("cpu")
+    with SESSIONS.lease(EMBEDDER, cpu, "fp32", LOOK_BYTES, host) as session:
         tool = session.open()
         assert isinstance(tool, LoadedTool)
         seen = Witness(keeping, tool.tool, report, numbers)
         yield seen
         report.likeness += seen.rows()
+    if not budget.keep_loaded:
+        SESSIONS.release(cpu)
 
 
 @dataclass

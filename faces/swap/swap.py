@@ -100,7 +100,7 @@ def swap_faces(
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])
     if pairs and swapping.strength > 0:
-        with witness(swapping.keeping, faces, host, report) as seeing:
+        with witness(swapping.keeping, faces, budget, host, report) as seeing:
             task = Task(pairs, people, networks, swapping, budget, host, mask, seeing)
             if networks.swapper is None:
                 fuse_pairs(frames, result, painted, task, report)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
+from slimfusion.engines.memory.budget import MemoryBudget
 from slimfusion.engines.memory.report import Report
 from slimfusion.errors import FacesError, SettingError
 from slimfusion.faces.face import Face, Faces
@@ -115,7 +116,7 @@ def test_many_faces_are_told_only_where_they_were_held_back() -> None:
 
 def test_without_a_wish_nothing_is_loaded() -> None:
     report = Report()
-    with witness(Keeping(), Faces(((face(),),), SIDE, SIDE), StandaloneHost("cpu"), report) as seen:
+    with witness(Keeping(), Faces(((face(),),), SIDE, SIDE), MemoryBudget(), StandaloneHost("cpu"), report) as seen:
         after = plain(0.8)
         assert seen.restored(face(), plain(0.2), plain(0.2), after, POINTS) is after
         assert not SESSIONS.is_open(EMBEDDER, CPU, "fp32")
@@ -124,7 +125,7 @@ def test_without_a_wish_nothing_is_loaded() -> None:
 
 def test_the_recogniser_is_a_session_like_others_and_the_report_tells_all() -> None:
     one, report = face(), Report()
-    with witness(Keeping("auto"), Faces(((one,),), SIDE, SIDE), StandaloneHost("cpu"), report) as seen:
+    with witness(Keeping("auto"), Faces(((one,),), SIDE, SIDE), MemoryBudget(), StandaloneHost("cpu"), report) as seen:
         seen.restored(one, plain(0.5), plain(0.5), plain(0.5), POINTS)
         assert SESSIONS.is_open(EMBEDDER, CPU, "fp32")
     SESSIONS.release()
@@ -132,6 +133,13 @@ def test_the_recogniser_is_a_session_like_others_and_the_report_tells_all() -> N
     (row,) = json.loads(report.as_json())["likeness"]
     assert (row["frame"], row["face"], row["itself"]) == (0, 0, {"restored": 1.0})
     assert "likeness to itself: restored 1.00" in report.as_text()
+
+
+def test_nothing_stays_loaded_where_nothing_should() -> None:
+    budget, host = MemoryBudget(keep_loaded=False), StandaloneHost("cpu")
+    with witness(Keeping("auto"), Faces(((face(),),), SIDE, SIDE), budget, host, Report()):
+        assert SESSIONS.is_open(EMBEDDER, CPU, "fp32")
+    assert not SESSIONS.is_open(EMBEDDER, CPU, "fp32")
 
 
 def test_a_held_back_face_is_named() -> None:
