@@ -22,7 +22,8 @@ class Face:
 
     What only some nodes ask for is None until a network has been asked:
     landmarks68: (68, 2) float32 x y like the five points, in the order of iBUG 300-W.
-    embedding: (512,) float32, the recogniser's vector as it comes, not normalised.
+    embedding: (D,) float32, the recogniser's vector as it comes, not normalised.
+    recogniser: the card of the network that made the embedding, "" without one.
     gender: "female" or "male". age: the youngest and oldest year that it is taken for; equal where the network
         gives one number.
     """
@@ -33,6 +34,7 @@ class Face:
     score: float
     landmarks68: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    recogniser: str = ""
     gender: str | None = None
     age: tuple[int, int] | None = None
 

@@ -31,6 +31,8 @@ from .detect.detection import changeable, detect_faces
 from .detect.settings import DEFAULT_DETECTION, SMALLEST_CHANGED, DetectionSettings
 from .face import Face, Faces
 from .frames import checked_frames, checked_mask, empty_mask_note
+from .identity.guard import Witness, witness
+from .identity.keeping import NOT_KEPT, Keeping
 from .masks import soft
 from .paste import BAND_PIXELS, Canvas, Detail
 from .pictures.grey import is_grey, remove_colour, without_colour
@@ -60,6 +62,7 @@ class Restoring:
     detection: how faces are looked for, and the smallest that is restored.
     face_side: px of the square around a face to which smaller ones are enlarged for an image network; 0 for the one at
     which the network is best. A face network has its own size.
+    keeping: whether the faces' likeness is watched and kept.
     Raises SettingError.
     """
 
@@ -69,6 +72,7 @@ class Restoring:
     options: Options = DEFAULTS
     detection: DetectionSettings = DEFAULT_DETECTION
     face_side: int = 0
+    keeping: Keeping = NOT_KEPT
 
     def __post_init__(self) -> None:
         check_numbers(strength=self.strength, face_side=self.face_side)
@@ -100,7 +104,7 @@ class Restored:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None."""
+    """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None. witness: looks at them."""
 
     faces: list[Face]
     model: Model
@@ -108,6 +112,7 @@ class _Task:
     host: Host
     mask: torch.Tensor | None
     restoring: Restoring
+    witness: Witness
 
     def job(self, work: Work) -> Job:
         return Job(self.model, work, self.budget, self.host, self.restoring.options)
@@ -150,9 +155,9 @@ def restore_faces(
     report.frames, report.faces, report.model = len(frames), faces.count, model.spec.name
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and restoring.strength > 0:
-        task = _Task(usable, model, budget, host, mask, restoring)
         restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
-        restore(frames, result, painted, task, report)
+        with witness(restoring.keeping, faces, budget, host, report) as seeing:
+            restore(frames, result, painted, _Task(usable, model, budget, host, mask, restoring, seeing), report)
     elif not faces.count:
         report.notes.append("no face was found: all frames are unchanged")
     return Restored(result, painted, faces, report)
@@ -222,7 +227,7 @@ def _restore_aligned(
     size, template = card.size, card.template
     assert size is not None and template is not None
     affines = [align.affine_for(face.landmarks, template, size) for face in task.faces]
-    after = _aligned_bytes(affines, size)
+    after = _aligned_bytes(affines, size) + task.restoring.keeping.bytes_for(size**2)
     shares = [detail_share(align.enlargement(affine)) for affine in affines]
     large = sum(share > 0 for share in shares)
     if task.restoring.face_side:
@@ -248,7 +253,12 @@ def _restore_aligned(
                 picture = restored.permute(1, 2, 0).numpy()
                 grey, detail = waiting.popleft()
                 picture = without_colour(picture) if grey else picture
+            frame, points = frames[face.frame].numpy(), face.landmarks @ affine[:, :2].T + affine[:, 2]
+            crop = align.crop_face(frame, affine, size) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, crop, picture, points)
+            with report.stage("paste"):
                 task.canvas(face, result, painted).paste(picture, affine, crop_mask, detail)
+            task.witness.step(face, "pasted", result[face.frame].numpy(), face.landmarks)
 
 
 def _aligned_bytes(affines: list[np.ndarray], size: int) -> int:
@@ -286,6 +296,7 @@ def _restore_upright(
     regions.sort(key=lambda region: region[0][2])
     largest = regions[-1][0][2]
     work = _upright_work(largest, max(largest, least), len(regions), spec)
+    work = replace(work, after_bytes=work.after_bytes + task.restoring.keeping.bytes_for(largest**2))
     colourless: deque[bool] = deque()
 
     def crops() -> Iterator[torch.Tensor]:
@@ -301,7 +312,13 @@ def _restore_upright(
             with report.stage("paste"):
                 picture = _resized(restored.permute(1, 2, 0), side, side).numpy()
                 picture = without_colour(picture) if colourless.popleft() else picture
-                task.canvas(face, result, painted).paste_upright(picture, x0, y0, soft.region_mask(side, side))
+            frame, points = frames[face.frame].numpy(), face.landmarks - np.array([x0, y0], np.float32)
+            crop = align.crop_region(frame, x0, y0, side, side) if task.restoring.keeping.keeps else picture
+            picture = task.witness.restored(face, frame, crop, picture, points)
+            with report.stage("paste"):
+                canvas = task.canvas(face, result, painted)
+                canvas.paste_upright(picture, x0, y0, soft.region_mask(side, side))
+            task.witness.step(face, "pasted", result[face.frame].numpy(), face.landmarks)
 
 
 def side_step(spec: ModelSpec) -> int:

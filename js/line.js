@@ -80,6 +80,7 @@ function sentence({ what, tone, ...values }) {
       return say("likeness", { value: values.value.toFixed(2), meaning: say(meaning) });
     },
     identity: () => say("identity", { name: values.name, faces }),
+    identityNoSwap: () => say("identityNoSwap", { name: values.name, faces }),
   };
   return (texts[what] ?? (() => say(what, values)))();
 }

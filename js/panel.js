@@ -63,6 +63,24 @@ function memoryBar(figures) {
   );
 }
 
+// How alike the faces stayed, step by step: the mean, and the least where there are several; then who was held back.
+function likenessRows(faces) {
+  const steps = (name) => {
+    const values = {};
+    for (const face of faces) for (const [step, value] of Object.entries(face[name])) (values[step] ??= []).push(value);
+    const mean = (some) => some.reduce((sum, value) => sum + value, 0) / some.length;
+    const least = (some) => (some.length > 1 ? ` (≥ ${Math.min(...some).toFixed(2)})` : "");
+    return Object.entries(values).map(([step, some]) => `${inLanguage(step)} ${mean(some).toFixed(2)}${least(some)}`).join(", ");
+  };
+  const held = faces.filter((face) => face.held_back > 0);
+  const part = (face) => `${Math.round(100 * face.held_back)} %`;
+  return [
+    steps("itself") && [say("likeItself"), steps("itself")],
+    steps("person") && [say("likePerson"), steps("person")],
+    ...held.map((face) => [say("given"), say("heldBack", { face: face.face, frame: face.frame, part: part(face) })]),
+  ];
+}
+
 // Rows of the report: a name and what stands behind it.
 function rows(figures, countsFaces) {
   const seconds = Object.entries(figures.seconds ?? {});
@@ -79,6 +97,7 @@ function rows(figures, countsFaces) {
     figures.predicted_peak && [say("predicted"), bytes(figures.predicted_peak)],
     figures.measured_peak && [say("measured"), el("div", {}, bytes(figures.measured_peak), memoryBar(figures))],
     seconds.length && [say("time"), seconds.map(([stage, spent]) => `${inLanguage(stage)} ${duration(spent)}`).join(", ")],
+    ...likenessRows(figures.likeness ?? []),
     ...figures.degradations.map((what) => [say("given"), el("span", { class: "warn" }, inLanguage(what))]),
     ...figures.notes.map((note) => [say("notes"), inLanguage(note)]),
   ].filter(Boolean);

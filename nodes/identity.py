@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..catalog.cards.readers import RECOGNISER
 from ..catalog.opening import Stamp
 from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report
@@ -19,7 +20,6 @@ from ..faces.identity.identity import (
     Identity,
     alike,
     combined,
-    identity_from_faces,
     identity_path,
     load_identity,
     save_identity,
@@ -41,8 +41,9 @@ class MakeIdentity(io.ComfyNode):
             display_name="Face Identity",
             has_intermediate_output=True,  # the page shows what the node said again when it was cached
             category="SlimFusion",
-            description="Makes an identity from one or more pictures of the same person. Needs a face recognition "
-            "model such as w600k_r50.onnx of InsightFace.",
+            description="Makes an identity from one or more pictures of the same person. Without a face recognition "
+            "model of yours the bundled one is used, which tells people apart but feeds no swap model: those need "
+            "w600k_r50.onnx of InsightFace.",
             search_aliases=[
                 "face model",
                 "face embedding",
@@ -94,7 +95,7 @@ class MakeIdentity(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..faces.detect.detection import detect_faces
         from ..faces.frames import checked_frames
-        from ..faces.identity.library import add_embeddings
+        from ..faces.identity.library import identity_of
         from ..faces.identity.select import Choice, require_face, select
 
         frames = checked_frames(frames_in(image))
@@ -105,9 +106,9 @@ class MakeIdentity(io.ComfyNode):
         faces.check_size(frames)
         require_face(faces, "an identity")
         every = [face for of_frame in faces.frames for face in of_frame]
-        recognised = add_embeddings(frames, every, library(budget, commercial_only))
-        identity = identity_from_faces(name.strip() or "somebody", recognised, combine)
-        return io.NodeOutput(identity, ui=line_ui("identity", name=printable(identity.name), faces=len(recognised)))
+        identity = identity_of(name.strip() or "somebody", frames, every, library(budget, commercial_only), combine)
+        what = "identity" if identity.recogniser == RECOGNISER else "identityNoSwap"
+        return io.NodeOutput(identity, ui=line_ui(what, name=printable(identity.name), faces=len(every)))
 
 
 class SaveIdentity(io.ComfyNode):
@@ -117,7 +118,8 @@ class SaveIdentity(io.ComfyNode):
             node_id="SlimFusionSaveIdentity",
             display_name="Save Face Identity",
             category="SlimFusion",
-            description="Saves an identity to models/reactor/faces, where ReActor can read it too.",
+            description="Saves an identity to models/reactor/faces. ReActor can read it too if it was made by "
+            "w600k_r50.onnx.",
             search_aliases=["save face model", "reactor", "人物"],
             inputs=[
                 IdentityType.Input("identity", tooltip="From Face Identity or Blend Face Identities."),
@@ -239,14 +241,15 @@ class Likeness(io.ComfyNode):
             node_id="SlimFusionLikeness",
             display_name="Face Likeness",
             category="SlimFusion",
-            description="Compares two identities (cosine): 1 = the same, 0 = nothing in common.",
+            description="Compares two identities: 1 = the same, 0 = nothing in common. Both must come from one "
+            "recogniser.",
             search_aliases=["face similarity", "compare faces", "face distance", "相似度"],
             inputs=[
                 IdentityType.Input("identity_1", "identity 1", tooltip="From Face Identity or Load Face Identity."),
                 IdentityType.Input("identity_2", "identity 2", tooltip="From Face Identity or Load Face Identity."),
             ],
             outputs=[
-                io.Float.Output(display_name="likeness", tooltip="The cosine, from -1 to 1."),
+                io.Float.Output(display_name="likeness", tooltip="How alike they are, from -1 to 1."),
                 io.String.Output(display_name="text", tooltip="Both names and the likeness."),
             ],
             is_output_node=True,

@@ -10,10 +10,13 @@ from ..catalog.files import BUNDLED, offered_model
 from ..engines.memory.budget import MemoryBudget
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
+from ..faces.identity.identity import Identity
+from ..faces.identity.keeping import KeepIdentity
 from .host import (
     Budget,
     ComfyHost,
     FaceList,
+    IdentityType,
     Model,
     ReportType,
     frames_in,
@@ -26,7 +29,7 @@ from .host import (
     schema,
 )
 from .load import model_from, model_stamp
-from .shared.networks import detection_inputs
+from .shared.networks import detection_inputs, keep_identity_input, keeping_for
 from .shared.page import compare_ui, report_ui
 
 
@@ -185,6 +188,13 @@ class RestoreFaces(UsesRestorer):
                 *detection_inputs(),
                 restorer_input(),
                 *rare(face_side_input()),
+                keep_identity_input("auto: a restored face is not less like itself. strong: stricter. off: no limit."),
+                IdentityType.Input(
+                    "identity",
+                    optional=True,
+                    tooltip="Optional, from Face Identity: who is shown. If not connected, each face is compared with "
+                    "the input.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The frames with restored faces."),
@@ -209,6 +219,8 @@ class RestoreFaces(UsesRestorer):
         min_face: int = 0,
         restorer: str = BUNDLED,
         face_side: int = 0,
+        keep_identity: KeepIdentity = "off",
+        identity: Identity | None = None,
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.restore import Restoring, restore_faces
@@ -226,6 +238,7 @@ class RestoreFaces(UsesRestorer):
                 options=Options(chosen.precision, tile, overlap, fidelity),
                 detection=DetectionSettings(turned=turned, min_face=min_face),
                 face_side=face_side,
+                keeping=keeping_for(keep_identity, identity),
             ),
         )
         shown = report_ui(restored.report) | compare_ui(frames, restored.frames)

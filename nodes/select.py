@@ -62,8 +62,7 @@ def _kinds() -> list[io.Input]:
             min=-1.0,
             max=1.0,
             step=0.01,
-            tooltip="Minimum likeness (cosine) to the identity. Higher is stricter. Unused if identity is not "
-            "connected.",
+            tooltip="Minimum likeness to the identity. Higher is stricter. Unused if identity is not connected.",
         ),
     ]
 
@@ -154,8 +153,10 @@ class SelectFaces(io.ComfyNode):
         budget: MemoryBudget | None = None,
         commercial_only: bool = False,
     ) -> io.NodeOutput:
-        reference = None if identity is None else identity.embedding
-        choice = Choice(parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness)
+        reference, recogniser = (None, "") if identity is None else (identity.embedding, identity.recogniser)
+        choice = Choice(
+            parse_indices(numbers), order, count, score, gender, youngest, oldest, reference, likeness, recogniser
+        )
         used: dict[str, Any] = {}
         if image is not None:
             from ..faces.frames import checked_frames
@@ -165,7 +166,7 @@ class SelectFaces(io.ComfyNode):
             frames, networks = checked_frames(frames_in(image)), library(budget, commercial_only)
             faces.check_size(frames)
             used["attributes"] = lambda some: add_attributes(frames, some, networks)
-            used["embeddings"] = lambda some: add_embeddings(frames, some, networks)
+            used["embeddings"] = lambda some: add_embeddings(frames, some, networks, recogniser)
         chosen = select(faces, choice, **used)
         if if_none == "stop":
             require_face(chosen, "what comes behind Select Faces")

@@ -11,10 +11,11 @@ from ..errors import SettingError
 from ..faces.detect.settings import DetectionSettings, Turned
 from ..faces.face import Faces
 from ..faces.identity.identity import Identity
+from ..faces.identity.keeping import KeepIdentity
 from .host import ComfyHost, FaceList, IdentityType, Model, frames_in, frames_out, io, rare, schema
 from .load import FusionModel
 from .restore import report_output
-from .shared.networks import detection_inputs, library, network_inputs
+from .shared.networks import detection_inputs, keep_identity_input, keeping_for, library, network_inputs
 from .shared.page import compare_ui, faces_ui, report_ui
 
 BOOSTS = ("off", "256", "384", "512", "768", "1024")
@@ -102,6 +103,10 @@ class SwapFaces(io.ComfyNode):
                 ),
                 *network_inputs(),
                 *detection_inputs(),
+                keep_identity_input(
+                    "auto: take fewer of the frame's colours where they make a face less like the new person. "
+                    "strong: stricter. off: no limit."
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The frames with swapped faces."),
@@ -138,6 +143,7 @@ class SwapFaces(io.ComfyNode):
         commercial_only: bool = False,
         turned: Turned = "auto",
         min_face: int = 0,
+        keep_identity: KeepIdentity = "off",
     ) -> io.NodeOutput:
         from ..engines.job import Options
         from ..faces.swap.networks import networks_for, people_from
@@ -162,6 +168,7 @@ class SwapFaces(io.ComfyNode):
             shape=shape,
             texture=texture,
             people=people,
+            keeping=keeping_for(keep_identity, None),
         )
         frames = frames_in(image)
         done = swap_faces(frames, everybody, networks, budget, ComfyHost(), swapping)

@@ -35,6 +35,16 @@ NOT_SAID = {
     "below the minimum required version", "driver version is insufficient", "slimfusion identity 1",
     "unsupported operand",
 }  # fmt: skip
+# Which arguments of a call are shown as they are.
+PLACES = {
+    "stage": (0,),
+    "progress": (0,),
+    "Task": (0,),
+    "infer": (2,),
+    "Finding": (0, 2),
+    "tell": (0,),
+    "step": (1,),
+}
 # Words that stand inside other sentences; kinds of models are stages too.
 SAID = {"enforced", "watched", "predicted", *get_args(Kind), *get_args(State)}
 CHINESE = ROOT / "js" / "chinese"
@@ -113,7 +123,7 @@ def _named(tree: ast.AST) -> Iterator[str]:
         if function == "counted" and len(node.args) == 2 and isinstance(node.args[1], ast.Constant):
             yield f"{{1}} {node.args[1].value}"
             yield f"{{1}} {node.args[1].value}s"
-        places = {"stage": (0,), "progress": (0,), "Task": (0,), "infer": (2,), "Finding": (0, 2)}.get(function, ())
+        places = PLACES.get(function, ())
         named += [node.args[place] for place in places if place < len(node.args)]
         for each in named:
             if isinstance(each, ast.Constant) and isinstance(each.value, str):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..card import HALF, IMAGENET_MEAN, IMAGENET_STD, ModelCard, Port, picture_port
-from ..licences import INSIGHTFACE, MIT_OR_BSD, UNSTATED
+from ..licences import APACHE, INSIGHTFACE, MIT_OR_BSD, UNSTATED
 from .detectors import TO_255
 
 # The card of the recogniser whose vectors identities hold and every swapper starts from: InsightFace's w600k_r50,
 # whose vectors ReActor keeps too.
 RECOGNISER = "arcface"
+# Of the same shapes, free for commercial use; its vectors mean something else and feed no swapper.
+AURAFACE = "auraface"
+# What vectors of the recogniser that comes along are said to be made by. It has no file of the user's and no card.
+BUNDLED_RECOGNISER = "slim_embedder"
 
 _ARCFACE = ModelCard(
     RECOGNISER,
@@ -50,6 +54,7 @@ LANDMARKERS = (
 
 RECOGNISERS = (
     _ARCFACE,
+    replace(_OTHER, name=AURAFACE, licence=APACHE),
     replace(_OTHER, name="simswap_arcface", mean=IMAGENET_MEAN, std=IMAGENET_STD),
     replace(_OTHER, name="ghost_arcface"),
     # CSCS's identity is the sum of two networks' vectors.

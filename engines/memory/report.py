@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
@@ -28,6 +28,22 @@ class Span:
     end: float
 
 
+@dataclass(frozen=True)
+class FaceLikeness:
+    """How alike one face stayed, -1..1, on the scale of a recogniser on which people are told apart at about 0.3.
+
+    frame: of the batch. face: its number in the frame. itself: by step, how alike the face is to what came in.
+    person: by step, how alike to who was wanted there; empty where nobody was. held_back: 0..1, how much of the change
+    was taken back to keep the likeness.
+    """
+
+    frame: int
+    face: int
+    itself: dict[str, float]
+    person: dict[str, float] = field(default_factory=dict)
+    held_back: float = 0.0
+
+
 @dataclass
 class Report:
     """Filled while the work goes on. Bytes are on the device, above its level at the start.
@@ -37,7 +53,7 @@ class Report:
     measured, "predicted" where the device does not tell its use. planning_bytes: what planning and detection took in
     RAM and keep, part of both peaks.
     sessions_built: networks that had to be loaded. timeline: what was done when. samples: (seconds since the start,
-    bytes), thinned where there are many.
+    bytes), thinned where there are many. likeness: of the first faces, where it was asked for.
     """
 
     model: str = ""
@@ -61,6 +77,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     timeline: list[Span] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    likeness: list[FaceLikeness] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._started = perf_counter()
@@ -142,6 +159,7 @@ class Report:
         stages = ", ".join(f"{stage} {spent:.2f} s" for stage, spent in self.seconds.items())
         lines = [self._what_ran(), self._how_much(), self._memory(), f"time: {stages}" if stages else ""]
         lines += [f"given up: {degradation}" for degradation in self.degradations]
+        lines += likeness_lines(self.likeness)
         return "\n".join([line for line in lines if line] + self.notes)
 
     @property
@@ -169,6 +187,26 @@ class Report:
         elif self._has_run or self.measured_peak:
             parts.append(f"measured {format_bytes(self.measured_peak)}")
         return f"memory: {', '.join(parts)}"
+
+
+def likeness_lines(rows: Sequence[FaceLikeness]) -> list[str]:
+    """What became of the faces' likeness, for people: the least and the mean of each step, and who was held back."""
+    lines = []
+    for name, tables in (("itself", [row.itself for row in rows]), ("the person", [row.person for row in rows])):
+        steps = dict.fromkeys(step for table in tables for step in table)
+        told = []
+        for step in steps:
+            values = [table[step] for table in tables if step in table]
+            least = f", least {min(values):.2f}" if len(values) > 1 else ""
+            told.append(f"{step} {sum(values) / len(values):.2f}{least}")
+        if told:
+            lines.append(f"likeness to {name}: {'; '.join(told)}")
+    lines += [
+        f"face {row.face} of frame {row.frame}: {row.held_back:.0%} of the change was held back to keep the likeness"
+        for row in rows
+        if row.held_back > 0
+    ]
+    return lines
 
 
 def counted(number: int, what: str) -> str:

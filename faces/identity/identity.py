@@ -19,15 +19,16 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
-from ...catalog.cards.readers import RECOGNISER
+from ...catalog.cards.readers import AURAFACE, BUNDLED_RECOGNISER, RECOGNISER
 from ...catalog.opening import Stamp, is_regular
 from ...engines.torch import weights_file
 from ...errors import FacesError, ModelFileError, OutputError, SettingError, printable
 from ..face import Face
-from .select import likeness
+from .select import BUNDLED_DIMENSION, likeness
 
 Combine = Literal["mean", "median"]
 COMBINE = ("mean", "median")
+BESIDE = f"embedding_{BUNDLED_RECOGNISER}"  # what the bundled recogniser's vector is called in a file of another one's
 DIMENSION = 512
 SUFFIX = ".safetensors"
 LONGEST_NAME = 200  # bytes: file systems take 255 with the ending and what a name has while it is written
@@ -57,9 +58,10 @@ _GENDERS = ("female", "male")  # InsightFace's 0 and 1
 class Identity:
     """SLIMFUSION_IDENTITY.
 
-    embedding: (512,) float32, the recogniser's vector as it comes, not normalised. recogniser: the card of the
-    network that made it; vectors of different ones cannot be compared. count: of how many faces it is made.
-    others: what a file of ReActor's holds besides, by its names there. Raises FacesError for a vector that is none.
+    embedding: (512,) float32, the recogniser's vector as it comes, not normalised; (128,) of the bundled one.
+    recogniser: the card of the network that made it; vectors of different ones cannot be compared. count: of how many
+    faces it is made. others: what a file of ReActor's holds besides, by its names there. Raises FacesError for a
+    vector that is none.
     """
 
     name: str
@@ -70,9 +72,10 @@ class Identity:
 
     def __post_init__(self) -> None:
         vector = self.embedding
-        if vector.shape != (DIMENSION,):
+        dimension = BUNDLED_DIMENSION if self.recogniser == BUNDLED_RECOGNISER else DIMENSION
+        if vector.shape != (dimension,):
             raise FacesError(
-                f"The identity {self.name!r} is a vector of shape {vector.shape}, not of {DIMENSION} numbers: it comes "
+                f"The identity {self.name!r} is a vector of shape {vector.shape}, not of {dimension} numbers: it comes "
                 "from another recogniser and cannot be used here. Make it again."
             )
         if not np.isfinite(vector).all() or not np.any(vector):
@@ -88,6 +91,14 @@ class Identity:
         return f"Identity({self.name!r} from {self.count} faces by {self.recogniser})"
 
     @property
+    def bundled(self) -> np.ndarray | None:
+        """The bundled recogniser's vector (128,) of the same faces, which is kept beside another one's; or None."""
+        if self.recogniser == BUNDLED_RECOGNISER:
+            return self.embedding
+        beside = self.others.get(BESIDE)
+        return beside if beside is not None and beside.shape == (BUNDLED_DIMENSION,) else None
+
+    @property
     def unit(self) -> np.ndarray:
         """The vector with length 1, float32."""
         result: np.ndarray = self.embedding / np.linalg.norm(self.embedding)
@@ -95,17 +106,27 @@ class Identity:
 
     def check_recogniser(self, recogniser: str) -> None:
         """Raises FacesError unless its vector comes from the recogniser of this card."""
-        if self.recogniser != recogniser:
+        if self.recogniser == recogniser:
+            return
+        if recogniser == RECOGNISER and self.recogniser in (BUNDLED_RECOGNISER, AURAFACE):
             raise FacesError(
-                f"The identity {self.name!r} was made by the recogniser {self.recogniser}, but {recogniser} is in "
-                "use, whose vectors mean something else. Make the identity again."
+                f"The identity {self.name!r} was made by {self.recogniser}, which tells people apart but feeds no swap "
+                "model: those need the vector of InsightFace's w600k_r50.onnx. Put that file into "
+                "models/insightface and make the identity again, or connect a source picture and no swap model."
             )
+        raise FacesError(
+            f"The identity {self.name!r} was made by the recogniser {self.recogniser}, but {recogniser} is in "
+            "use, whose vectors mean something else. Make the identity again."
+        )
 
 
 def identity_from_faces(
     name: str, faces: Sequence[Face], combine: Combine = "mean", recogniser: str = RECOGNISER
 ) -> Identity:
-    """One identity from faces of the same person, all of which have an embedding. Raises FacesError for none."""
+    """One identity from faces of the same person, all of which have an embedding. Raises FacesError for none.
+
+    recogniser: of faces that do not say which one looked at them.
+    """
     if not faces:
         raise FacesError(
             "There is no face to make an identity from. Lower the minimum confidence, or use other pictures."
@@ -143,7 +164,9 @@ def combined(
         raise FacesError("The identities cancel each other out: they have nothing in common that could be blended.")
     vector = (direction / length * (shares @ lengths)).astype(np.float32)
     count = sum(identity.count for identity, share in zip(identities, shares, strict=True) if share > 0)
-    return Identity(name, vector, identities[0].recogniser, count)
+    beside = [identity.bundled for identity in identities if identity.bundled is not None]
+    others = {BESIDE: (shares @ np.array(beside)).astype(np.float32)} if len(beside) == len(identities) else {}
+    return Identity(name, vector, identities[0].recogniser, count, others)
 
 
 def alike(first: Identity, second: Identity) -> float:
@@ -254,4 +277,4 @@ def _of_face(name: str, face: Face, recogniser: str) -> Identity:
         others["gender"] = np.array(_GENDERS.index(face.gender), np.int64)
     if face.age is not None:
         others["age"] = np.array(sum(face.age) // 2, np.int64)
-    return Identity(name, np.asarray(face.embedding, np.float32), recogniser, 1, others)
+    return Identity(name, np.asarray(face.embedding, np.float32), face.recogniser or recogniser, 1, others)

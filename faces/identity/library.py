@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from ...catalog.card import Kind, ModelCard
-from ...catalog.cards.readers import RECOGNISER
+from ...catalog.cards.readers import AURAFACE, BUNDLED_RECOGNISER, RECOGNISER
 from ...catalog.found import Found, best
 from ...engines.host import Host, StandaloneHost
 from ...engines.job import Job
@@ -25,9 +25,11 @@ from ..face import Face
 from ..landmarks.bundled import landmarks68
 from ..landmarks.network import with_landmarks
 from ..masks.face_masks import MaskNetwork, network_input
+from .bundled import bundled_embeddings
+from .identity import BESIDE, Combine, Identity, identity_from_faces
 
 # Names of cards that do the same, best first.
-RECOGNISERS = (RECOGNISER,)
+RECOGNISERS = (RECOGNISER, AURAFACE)
 LANDMARKERS = ("2dfan4", "fan_68_5")
 OCCLUDERS = ("xseg", "dfl_xseg", "occluder")
 PARSERS = ("bisenet",)
@@ -77,18 +79,49 @@ class ModelLibrary:
         return run
 
 
-def add_embeddings(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary) -> list[Face]:
-    """The faces with the recogniser's vector of each, as it comes. frames: as `checked_frames` gives them.
+def add_embeddings(
+    frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary, recogniser: str = ""
+) -> list[Face]:
+    """The faces with a recogniser's vector of each, as it comes. frames: as `checked_frames` gives them.
 
-    Raises ModelFileError when no recogniser is there.
+    recogniser: the card of the one that is wanted; "" for the user's best, or else the bundled one. Raises
+    ModelFileError when one is wanted that is not there.
     """
     if not faces:
         return []
-    file = library.file("recogniser", RECOGNISERS)
+    file = None
+    if recogniser != BUNDLED_RECOGNISER:
+        try:
+            file = library.file("recogniser", (recogniser,) if recogniser else RECOGNISERS)
+        except ModelFileError:
+            if recogniser:
+                raise
+    if file is None:
+        seen = [(frames[face.frame].numpy(), face) for face in faces]
+        vectors = bundled_embeddings(seen, library.budget, library.host, library.report)
+        return [
+            replace(face, embedding=vector, recogniser=BUNDLED_RECOGNISER)
+            for face, vector in zip(faces, vectors, strict=True)
+        ]
     assert file.card is not None
     infer = library.infer(file, len(faces), "recognise")
     vectors = [vector.numpy().ravel() for (vector, *_) in infer(aligned(frames, faces, file.card))]
-    return [replace(face, embedding=vector) for face, vector in zip(faces, vectors, strict=True)]
+    name = file.card.name
+    return [replace(face, embedding=vector, recogniser=name) for face, vector in zip(faces, vectors, strict=True)]
+
+
+def identity_of(
+    name: str, frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary, combine: Combine = "mean"
+) -> Identity:
+    """Somebody from faces of theirs, by the user's best recogniser, with the bundled one's vector beside its own.
+
+    frames: as `checked_frames` gives them. Raises FacesError without a face.
+    """
+    identity = identity_from_faces(name, add_embeddings(frames, faces, library), combine)
+    if identity.recogniser == BUNDLED_RECOGNISER:
+        return identity
+    seen = identity_from_faces(name, add_embeddings(frames, faces, library, BUNDLED_RECOGNISER), combine)
+    return replace(identity, others={**identity.others, BESIDE: seen.embedding})
 
 
 def add_landmarks68(frames: torch.Tensor, faces: Sequence[Face], library: ModelLibrary) -> list[Face]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +19,9 @@ ORDERS: tuple[str, ...] = get_args(Order)
 GENDERS = ("any", "female", "male")
 MOST_FACES = 10_000  # in one frame: numbers from here on are mistakes
 OLDEST = 120  # years, above what any network gives
+BUNDLED_DIMENSION = 128  # of the bundled recogniser's vectors
+# People are told apart at this distance of the bundled recogniser's vectors, and at this likeness in general.
+SAME_PERSON, SAME_LIKENESS = 0.48, 0.3
 
 # Looks at faces with a network and returns them, in the same order, with what it has found.
 AddFacts = Callable[[list[Face]], Sequence[Face]]
@@ -49,7 +53,8 @@ class Choice:
     indices: the numbers that Detect Faces shows, in every frame; () for all. order, count: of those that are left,
     the first so many of each frame; 0 for all. score: 0..1, the detector's least confidence. gender: one of
     GENDERS. youngest, oldest: years, both included; a face of an age range counts when the ranges touch.
-    reference: (D,) somebody's embedding, likeness: the least cosine to it, -1..1. Raises SettingError.
+    reference: (D,) somebody's embedding, recogniser: the card of the network that made it, "" where all embeddings
+    come from one; likeness: the least one to it, -1..1. Raises SettingError.
     """
 
     indices: tuple[int, ...] = ()
@@ -61,6 +66,7 @@ class Choice:
     oldest: int = OLDEST
     reference: np.ndarray | None = None
     likeness: float = 0.3
+    recogniser: str = ""
 
     def __post_init__(self) -> None:
         check_numbers(score=self.score, count=self.count, likeness=self.likeness)
@@ -121,7 +127,7 @@ def select(
         frames = _completed(frames, attributes, lambda face: face.gender is not None and face.age is not None, "gender")
         frames = [[face for face in of_frame if _attributes_fit(face, choice)] for of_frame in frames]
     if choice.reference is not None:
-        frames = _completed(frames, embeddings, lambda face: face.embedding is not None, "likeness")
+        frames = _completed(frames, embeddings, partial(_is_comparable, choice.recogniser), "likeness")
         reference = choice.reference
         frames = [
             [face for face in of_frame if likeness(face.embedding, reference) >= choice.likeness] for of_frame in frames
@@ -141,7 +147,11 @@ def require_face(faces: Faces, what_for: str) -> None:
 
 
 def likeness(first: np.ndarray | None, second: np.ndarray | None) -> float:
-    """The cosine of two embeddings (D,), -1..1. Raises FacesError when they cannot be compared."""
+    """How alike two embeddings (D,) are, 1 for the same, -1..1. Raises FacesError when they cannot be compared.
+
+    The cosine; of the bundled recogniser's vectors, which all point about the same way, their distance on a scale on
+    which people are told apart at the same value.
+    """
     if first is None or second is None:
         raise FacesError("A face has no embedding yet, so it cannot be compared.")
     if first.shape != second.shape or first.ndim != 1:
@@ -153,7 +163,14 @@ def likeness(first: np.ndarray | None, second: np.ndarray | None) -> float:
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     if not np.isfinite(length) or length == 0:
         raise FacesError("An embedding is empty or has values that are not numbers: make the identity again.")
+    if first.size == BUNDLED_DIMENSION:
+        apart = float(((a - b) ** 2).sum()) / SAME_PERSON**2
+        return float(np.clip(1 - (1 - SAME_LIKENESS) * apart, -1, 1))
     return float(np.clip(a @ b / length, -1, 1))
+
+
+def _is_comparable(recogniser: str, face: Face) -> bool:
+    return face.embedding is not None and recogniser in ("", face.recogniser)
 
 
 def _by_index(frames: list[list[Face]], indices: tuple[int, ...]) -> list[list[Face]]:

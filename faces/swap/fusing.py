@@ -40,7 +40,10 @@ def fuse_pairs(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor
     sources = dict(zip(sorted({person for _, person in pairs}), _sources(people, task, report), strict=True))
     hidden = find_hidden(frames, pairs, task.networks, report)
     faces = [face for face, _ in pairs]
-    nbytes = classic.fusion_bytes(faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape)
+    wanted = {person: task.vector_of(person) for person in sources}
+    nbytes = task.swapping.keeping.bytes_for(0) + classic.fusion_bytes(
+        faces, frames.shape[1], frames.shape[2], task.swapping.weights.shape
+    )
     work = Work(1, 1, len(pairs), tiled=False, after_bytes=nbytes)
     try:
         with plan(Job(FUSION_MODEL, work, task.budget, task.host, stage="fuse")).open(report):
@@ -52,6 +55,8 @@ def fuse_pairs(frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor
                     cover = None if unseen is None else unseen.cover(frame, warp.mesh_points(points))
                     canvas = Canvas(frame, task.mask_of(face), painted[face.frame].numpy())
                     classic.fuse(canvas, points, sources[person], task.swapping.weights, cover)
+                task.witness.begin(face, frames[face.frame].numpy(), wanted[person])
+                task.witness.step(face, "pasted", frame, face.landmarks)
                 task.host.progress("fuse", done + 1, len(pairs))
     except BudgetError as error:
         largest = max(float((face.box[2:] - face.box[:2]).max()) for face in faces)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...catalog.card import Kind
+from ...catalog.cards.readers import RECOGNISER
 from ...engines.memory.report import Report
 from ...engines.network import Model
 from ...errors import ModelFileError
@@ -40,7 +41,8 @@ def networks_for(swapper: Model | None, library: ModelLibrary, landmarks: Landma
     def recognise(person: Person, report: Report) -> Identity:
         assert person.picture is not None and person.face is not None
         picture = checked_frames(torch.from_numpy(np.ascontiguousarray(person.picture)))
-        recognised_faces = add_embeddings(picture, [replace(person.face, frame=0)], replace(library, report=report))
+        face, networks = replace(person.face, frame=0), replace(library, report=report)
+        recognised_faces = add_embeddings(picture, [face], networks, RECOGNISER)
         return identity_from_faces(person.name, recognised_faces)
 
     def bundled_landmarks(faces: Sequence[tuple[np.ndarray, Face]], report: Report) -> list[np.ndarray]:

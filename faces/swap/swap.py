@@ -30,6 +30,7 @@ from ..detect.detection import changeable, detect_faces
 from ..face import Face, Faces
 from ..frames import checked_frames, checked_mask, empty_mask_note
 from ..fuse.colour import matched_colour
+from ..identity.guard import witness
 from ..identity.people import Person, assigned, is_profile
 from ..masks import soft as masks
 from ..masks.covers import Cover, Hidden, cover_of
@@ -99,11 +100,12 @@ def swap_faces(
     report.model = NO_MODEL if networks.swapper is None else networks.swapper.spec.name
     result, painted = frames.clone(), torch.zeros(frames.shape[:3])
     if pairs and swapping.strength > 0:
-        task = Task(pairs, people, networks, swapping, budget, host, mask)
-        if networks.swapper is None:
-            fuse_pairs(frames, result, painted, task, report)
-        else:
-            _swap(networks.swapper, frames, result, painted, task, report)
+        with witness(swapping.keeping, faces, budget, host, report) as seeing:
+            task = Task(pairs, people, networks, swapping, budget, host, mask, seeing)
+            if networks.swapper is None:
+                fuse_pairs(frames, result, painted, task, report)
+            else:
+                _swap(networks.swapper, frames, result, painted, task, report)
         for index in sorted({face.frame for face, _ in pairs}):
             if is_grey(frames[index].numpy()[..., :3]):
                 remove_colour(result[index].numpy(), painted[index].numpy())
@@ -126,11 +128,13 @@ def _swap(
     affines = [affine_for(swapper, face, factor) for face, _ in task.pairs]
     corners = [align.corner_bounds(align.inverse(affine), 0, 0, side, side) for affine in affines]
     box = min(max(int(np.prod(high - low)) for low, high in corners), BAND_PIXELS)
-    after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL
+    after = box * PASTE_PIXEL + side**2 * COLOUR_PIXEL + task.swapping.keeping.bytes_for(side**2)
     pairs = task.pairs
     if task.networks.landmarks is not None:
         pairs = with_points(frames, pairs, task.networks.landmarks, report)
     hidden = iter(find_hidden(frames, pairs, task.networks, report))
+    wanted = {person: task.vector_of(person) for person in sorted({person for _, person in pairs})}
+    people = iter([wanted[person] for _, person in pairs])
     work = Work(swapper.size, swapper.size, len(pairs) * factor**2, tiled=False, after_bytes=after)
     try:
         with plan(Job(model, work, task.budget, task.host, task.swapping.options, "swap")).open(report) as run:
@@ -140,12 +144,49 @@ def _swap(
                     cover = _cover(frames[face.frame].numpy(), face, next(hidden))
                     if cover is not None:
                         mask = np.minimum(mask, cover[0].free_part(affine, side, cover[1]))
-                    picture = matched_colour(picture, before, mask, task.swapping.colour)
-                    frame, canvas_mask = result[face.frame].numpy(), painted[face.frame].numpy()
+                    shades = _shades(picture, before, mask, task.swapping)
+                picture = _kept_alike(face, shades, affine, next(people), frames, task)
+                frame = result[face.frame].numpy()
+                with report.stage("paste"):
+                    canvas_mask = painted[face.frame].numpy()
                     canvas = Canvas(frame, task.mask_of(face), canvas_mask, task.swapping.strength)
                     canvas.paste(picture, affine, mask)
+                task.witness.step(face, "pasted", frame, face.landmarks)
     except BudgetError as error:
         raise BudgetError(f"{error} Swapping without a model needs less memory.", error.needed, error.given) from error
+
+
+def _shades(picture: np.ndarray, before: np.ndarray, mask: np.ndarray, swapping: Swapping) -> list[np.ndarray]:
+    """A swapped crop (S, S, 3) in the frame's colours as far as is wanted; where its likeness is watched, also as the
+    network gave it, and where it is kept, half way between."""
+    wanted = matched_colour(picture, before, mask, swapping.colour)
+    if not swapping.keeping.looks or swapping.colour == 0:
+        return [wanted]
+    if swapping.keeping.mode == "off":
+        return [wanted, picture]
+    return [wanted, matched_colour(picture, before, mask, swapping.colour / 2), picture]
+
+
+def _kept_alike(
+    face: Face,
+    shades: list[np.ndarray],
+    affine: np.ndarray,
+    person: np.ndarray | None,
+    frames: torch.Tensor,
+    task: Task,
+) -> np.ndarray:
+    """The one of `_shades` that is pasted; what it means for the likeness is told. person: the vector (128,) of who is
+    wanted, None where nobody knows it."""
+    points = face.landmarks @ affine[:, :2].T + affine[:, 2]
+    seen = task.witness.begin(face, frames[face.frame].numpy(), person)
+    if seen is None:
+        return shades[0]
+    task.witness.step(face, "swapped", shades[-1], points)
+    chosen = task.witness.coloured(shades, points, person)
+    if len(shades) > 1:
+        seen.held_back = chosen / (len(shades) - 1)
+        task.witness.step(face, "coloured", shades[chosen], points)
+    return shades[chosen]
 
 
 def _cover(frame: np.ndarray, face: Face, hidden: Hidden | None) -> tuple[Cover, np.ndarray] | None:

@@ -18,7 +18,9 @@ from ...errors import FacesError, SettingError
 from ..detect.settings import DEFAULT_DETECTION, DetectionSettings
 from ..face import Face, Faces
 from ..fuse import classic
+from ..identity.guard import Witness
 from ..identity.identity import Identity
+from ..identity.keeping import NOT_KEPT, Keeping
 from ..identity.people import Person, parse_map
 from ..masks.covers import Hidden
 from . import boost
@@ -46,6 +48,7 @@ class Swapping:
     boost: px that a face is swapped at, in samples of the network's own size; 0 for that size alone.
     shape, texture: 0..1, the weights of a fusion without a network.
     people: which face becomes whom, such as "0:A, 1:B"; empty for all A.
+    keeping: whether the faces' likeness is watched and kept.
     Raises SettingError.
     """
 
@@ -59,6 +62,7 @@ class Swapping:
     shape: float = 0.5
     texture: float = 1.0
     people: str = ""
+    keeping: Keeping = NOT_KEPT
     mapping: dict[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +96,7 @@ class Networks:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What both ways of swapping need to know. mask: (1 or B, H, W) float32, or None."""
+    """What both ways of swapping need to know. mask: (1 or B, H, W) float32, or None. witness: looks at the faces."""
 
     pairs: Pairs
     people: Sequence[Person]
@@ -101,6 +105,14 @@ class Task:
     budget: MemoryBudget
     host: Host
     mask: torch.Tensor | None
+    witness: Witness
+
+    def vector_of(self, place: int) -> np.ndarray | None:
+        """What the witness knows a person by, (128,); None where it does not look or has nothing to look at."""
+        person = self.people[place]
+        if person.picture is not None and person.face is not None:
+            return self.witness.vector(person.picture, person.face.landmarks)
+        return None if person.identity is None else person.identity.bundled
 
     def mask_of(self, face: Face) -> np.ndarray | None:
         return None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()

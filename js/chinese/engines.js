@@ -173,5 +173,6 @@ export const ENGINES = {
   "Values of type {1} cannot be passed to or from a worker process, only numbers. The model is not one that can be run here.": "类型为 {1} 的值不能与工作进程交换，只能是数字。该模型不能在这里运行。",
   "enforced": "强制限制",
   "predicted": "预测",
-  "watched": "监视"
+  "watched": "监视",
+  "These SlimEmbedder weights are incomplete: download the file again. {1}": "这些 SlimEmbedder 权重不完整：请重新下载文件。{1}"
 };

@@ -30,6 +30,10 @@ export const FACES = {
   "cut at {1} x {2} and pasted at {3}": "在 {1} x {2} 下裁剪，以 {3} 贴回",
   "the masks are empty: nothing was changed": "遮罩为空：没有改变任何内容",
   "paste": "贴回",
+  "restored": "修复后",
+  "pasted": "贴回后",
+  "swapped": "换脸后",
+  "coloured": "调色后",
   "the masks are those of {1}": "遮罩来自 {1}",
   "no model (face crops)": "无模型（人脸裁片）",
   "The largest face takes {1} bytes ({2}), but the memory budget gives {3}. Raise the budget, or choose smaller crops.": "最大的人脸需要 {1} 字节（{2}），但内存预算只有 {3}。请提高预算，或选择更小的裁片。",
@@ -159,5 +163,9 @@ export const FACES = {
   "A face's 68 points lie outside its picture: detect faces in this image.": "人脸的 68 个关键点在图片之外：请在此图像中检测人脸。",
   "There is no pixel boost {1}. Choose one of {2}.": "没有像素增强 {1}。请选择 {2} 之一。",
   "There is no unit {1}; there are {2} and {3}.": "没有单位 {1}；可选 {2} 和 {3}。",
-  "This video is cut already, by another node: set its range in seconds.": "此视频已被另一个节点剪切：请以秒为单位设置范围。"
+  "This video is cut already, by another node: set its range in seconds.": "此视频已被另一个节点剪切：请以秒为单位设置范围。",
+  "Identity is kept {1}, not {2}: choose one of them.": "身份的保持可选 {1}，而不是 {2}：请选择其一。",
+  "The identity {1} has no vector of the bundled recogniser, which watches the likeness: make it again with Face Identity, or leave it out.": "身份 {1} 没有自带识别模型的向量，而相似度由它检查：请用“人脸身份”重新制作，或不使用它。",
+  "The identity {1} was made by {2}, which tells people apart but feeds no swap model: those need the vector of InsightFace's w600k_r50.onnx. Put that file into models/insightface and make the identity again, or connect a source picture and no swap model.": "身份 {1} 由 {2} 制作，它能区分人，但不能用于换脸模型：后者需要 InsightFace 的 w600k_r50.onnx 的向量。请把该文件放入 models/insightface 并重新制作身份，或连接来源图像而不使用换脸模型。",
+  "The reference is a vector of shape {1}, not of the bundled recogniser: make the identity again.": "参考是形状为 {1} 的向量，不是自带识别模型的：请重新制作身份。"
 };

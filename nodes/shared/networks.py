@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...engines.memory.budget import MemoryBudget
+from ...errors import FacesError
 from ...faces.detect.settings import TURNED
+from ...faces.identity.keeping import KEEP_IDENTITY, KeepIdentity, Keeping
 from ..host import Budget, ComfyHost, catalogue_folders, io, rare
 
 if TYPE_CHECKING:
+    from ...faces.identity.identity import Identity
     from ...faces.identity.library import ModelLibrary
 
 
@@ -68,3 +71,25 @@ def detection_inputs(unless: str = " Unused if faces is connected.") -> list[io.
             tooltip=f"Ignore smaller faces. 0 = automatic.{unless}",
         ),
     )
+
+
+def keep_identity_input(tooltip: str) -> io.Input:
+    """Appended last: workflows that were saved before it existed have no value for it, and run as they did."""
+    return io.Combo.Input(
+        "keep_identity",
+        display_name="keep identity",
+        options=list(KEEP_IDENTITY),
+        default=KEEP_IDENTITY[0],
+        optional=True,
+        tooltip=tooltip,
+    )
+
+
+def keeping_for(mode: KeepIdentity, identity: Identity | None) -> Keeping:
+    """How a node watches and keeps the likeness of faces. Raises FacesError for an identity that cannot be compared."""
+    if identity is not None and identity.bundled is None:
+        raise FacesError(
+            f"The identity {identity.name!r} has no vector of the bundled recogniser, which watches the likeness: make "
+            "it again with Face Identity, or leave it out."
+        )
+    return Keeping(mode, None if identity is None else identity.bundled, watch=True)

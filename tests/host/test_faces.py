@@ -114,10 +114,11 @@ def test_no_face_where_one_is_required(lab, networks):
 
 def test_a_network_that_is_missing_says_where_to_get_it(lab, portrait):
     prompt = detecting(lab, portrait)
-    prompt["make"] = lab.node("SlimFusionIdentity", image=["in", 0], faces=["faces", 0])
-    prompt["save"] = lab.node("SlimFusionSaveIdentity", identity=["make", 0])
+    prompt["select"] = lab.node("SlimFusionSelectFaces", faces=["faces", 0], image=["in", 0], gender="female")
+    prompt["mask"] = lab.node("SlimFusionFaceMask", faces=["select", 0])
+    prompt["out"] = lab.node("ProbeOut", file="mask", value=["mask", 0])
     error = lab.failed(prompt)
-    assert "ModelFileError" in error and "w600k_r50.onnx" in error and "https://" in error
+    assert "ModelFileError" in error and "genderage.onnx" in error and "https://" in error
 
 
 def test_a_name_that_leads_out_of_the_folder_is_refused(lab, portrait, networks):

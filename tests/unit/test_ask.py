@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from slimfusion.catalog.cards.readers import BUNDLED_RECOGNISER, RECOGNISER
 from slimfusion.engines.cache import SESSIONS
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.budget import MemoryBudget
@@ -136,7 +137,7 @@ def test_a_network_that_is_not_there_says_where_to_get_it(tmp_path):
     empty = ModelLibrary(lambda: search([tmp_path]), MemoryBudget(), StandaloneHost("cpu"))
     frames, faces = two_faces()
     with pytest.raises(ModelFileError, match=r"No recogniser was found.*w600k_r50\.onnx from https.*buffalo_l"):
-        add_embeddings(frames, faces.frames[0], empty)
+        add_embeddings(frames, faces.frames[0], empty, RECOGNISER)
     assert add_embeddings(frames, [], empty) == []
 
 
@@ -144,7 +145,9 @@ def test_commercial_use_only_refuses_what_is_not_known_to_be_free(folder):
     strict = ModelLibrary(lambda: search([folder]), MemoryBudget(), StandaloneHost("cpu"), commercial_only=True)
     frames, faces = two_faces()
     with pytest.raises(ModelFileError, match=r"free for commercial use.*no such file is known"):
-        add_embeddings(frames, faces.frames[0], strict)
+        add_embeddings(frames, faces.frames[0], strict, RECOGNISER)
+    free = add_embeddings(frames, faces.frames[0], strict)
+    assert {face.recogniser for face in free} == {BUNDLED_RECOGNISER}
 
 
 def test_without_a_landmark_file_the_bundled_network_gives_the_points():

@@ -40,6 +40,12 @@ def test_every_row_is_a_file_that_can_be_told_apart():
             assert url.startswith("https://") and url.endswith(f"/{file.name}") and file.sha256
 
 
+def test_a_recogniser_that_a_business_may_use_is_known():
+    (row,) = [file for file in KNOWN if file.card is CARDS["auraface"]]
+    assert (row.name, row.size, row.commercial) == ("glintr100.onnx", 260694151, True)
+    assert row.card.outputs == CARDS["arcface"].outputs and not row.card.tells_by_shape
+
+
 def test_three_files_of_one_name_are_three_files():
     same = [file for file in KNOWN if file.name.lower().replace("_", "-") == "gpen-bfr-512.onnx"]
     assert len({file.sha256 for file in same}) == len({file.size for file in same}) == 3

@@ -60,14 +60,14 @@ def test_a_vector_is_asked_of_the_recogniser_that_is_there(monkeypatch):
     seen = Face(7, box, five, 0.9)
     asked = []
 
-    def answer(frames, faces, library):
-        asked.append((tuple(frames.shape), faces[0].frame))
+    def answer(frames, faces, library, recogniser):
+        asked.append((tuple(frames.shape), faces[0].frame, recogniser))
         return [replace(faces[0], embedding=np.ones(512, np.float32))]
 
     monkeypatch.setattr("slimfusion.faces.swap.networks.add_embeddings", answer)
     networks = networks_for(None, files())
     assert networks.recognise(Person("Ben", None, PORTRAIT[0].numpy(), seen), Report()).name == "Ben"
-    assert asked == [((1, 160, 160, 3), 0)]
+    assert asked == [((1, 160, 160, 3), 0, "arcface")], "a swap model takes no other vector"
 
 
 def test_two_pictures_are_fused_with_nothing_but_what_is_bundled():

@@ -1,0 +1,194 @@
+"""How alike faces stay while they are worked on: told in the report, and kept where the user wants it.
+
+The bundled recogniser looks at a face before, after the network and after it was pasted. A restorer that takes damage
+away must move what it says a little; one that moves it far, or away from a person who is known, is held back. First
+what is coarse goes back to what came in: it says who somebody is, and damage hardly reaches it, so that the fine detail
+of the restored face may stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ...engines.cache import SESSIONS
+from ...engines.host import Host
+from ...engines.memory.budget import MemoryBudget
+from ...engines.memory.report import FaceLikeness, Report
+from ...engines.torch.architectures.slim_embedder import SIDE, SlimEmbedder
+from ...models.built_in import LoadedTool
+from ...opencv import cv2
+from ..align import enlargement, similarity
+from ..face import Face, Faces
+from ..paste import without_nan
+from .bundled import EMBEDDER, TEMPLATE, chip, vector_of
+from .keeping import LOOK_BYTES, NOT_KEPT, Keeping
+from .select import likeness
+
+TOLD = 16  # faces of a run whose likeness the report tells; more only where they were held back
+MOST_TOLD = 200
+# What may be left of a change, tried in order: px of the recogniser's crop from which on all stays as it was, and the
+# share of the rest.
+STEPS = {
+    "auto": ((2.0, 1.0), (1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
+    "strong": ((1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
+}
+# How far a face may move, as distances of the recogniser's vectors; people are told apart at 0.48.
+MOST_MOVED = {"auto": 0.13, "strong": 0.08}
+NEARLY = 0.01  # further from a person who is known is no further
+MOST_LOST = {"auto": 0.03, "strong": 0.01}  # further from who is wanted by the frame's colours
+
+
+def eased(before: np.ndarray, after: np.ndarray, coarse: float, share: float) -> np.ndarray:
+    """A changed picture (H, W, 3) with less of the change.
+
+    coarse: sigma in px; what is coarser stays as it was, because it says who somebody is and was hardly damaged; 0
+    changes it too. share: 0..1 of the change that is left.
+    """
+    if (coarse, share) == (0.0, 1.0):
+        return after
+    change = after - before
+    if coarse > 0:
+        change -= cv2.GaussianBlur(change, (0, 0), coarse)
+    change *= np.float32(share)
+    change += before
+    return np.asarray(change, np.float32)
+
+
+@contextlib.contextmanager
+def witness(keeping: Keeping, faces: Faces, budget: MemoryBudget, host: Host, report: Report) -> Iterator[Witness]:
+    """The recogniser for the length of a run, on the CPU, in the host's list of loaded networks as others are."""
+    numbers = {id(face): number for of_frame in faces.frames for number, face in enumerate(of_frame)}
+    if not keeping.looks:
+        yield Witness(keeping, None, report, numbers)
+        return
+    cpu = torch.device("cpu")
+    with SESSIONS.lease(EMBEDDER, cpu, "fp32", LOOK_BYTES, host) as session:
+        tool = session.open()
+        assert isinstance(tool, LoadedTool)
+        seen = Witness(keeping, tool.tool, report, numbers)
+        yield seen
+        report.likeness += seen.rows()
+    if not budget.keep_loaded:
+        SESSIONS.release(cpu)
+
+
+@dataclass
+class Told:
+    """What is known of one face so far. before: the vector of what came in. held_back: 0..1."""
+
+    face: Face
+    before: np.ndarray
+    person: np.ndarray | None
+    itself: dict[str, float] = field(default_factory=dict)
+    like_person: dict[str, float] = field(default_factory=dict)
+    held_back: float = 0.0
+
+    def tell(self, step: str, vector: np.ndarray) -> None:
+        self.itself[step] = round(likeness(self.before, vector), 4)
+        if self.person is not None:
+            self.like_person[step] = round(likeness(self.person, vector), 4)
+
+
+@dataclass
+class Witness:
+    """The recogniser beside a run. Without a network it sees nothing and lets everything pass.
+
+    numbers: of each face in its frame, by id().
+    """
+
+    keeping: Keeping = NOT_KEPT
+    network: SlimEmbedder | None = None
+    report: Report = field(default_factory=Report)
+    numbers: dict[int, int] = field(default_factory=dict)
+    told: dict[int, Told] = field(default_factory=dict)
+
+    def sees(self) -> bool:
+        """Whether the next face is looked at: where identity is kept every one, else those that are told."""
+        return self.network is not None and (self.keeping.mode != "off" or len(self.told) < TOLD)
+
+    def begin(self, face: Face, frame: np.ndarray, person: np.ndarray | None) -> Told | None:
+        """Looks at a face as it came in. person: (128,) of who is wanted there. None: the face is not looked at."""
+        if self.network is None or not self.sees():
+            return None
+        with self.report.stage("recognise"):
+            old = vector_of(self.network, chip(frame, face.landmarks))
+        seen = Told(face, old, person)
+        self.told[id(face)] = seen
+        return seen
+
+    def restored(
+        self, face: Face, frame: np.ndarray, crop: np.ndarray, picture: np.ndarray, points: np.ndarray
+    ) -> np.ndarray:
+        """What a network made of a face, as far as the face stays alike.
+
+        frame: what came in. crop, picture: what the network was given and what it made, both (H, W, 3) float32 0..1,
+        and the face's five points in them.
+        """
+        seen = self.begin(face, frame, self.keeping.reference)
+        if seen is None or self.network is None:
+            return picture
+        with self.report.stage("recognise"):
+            before, after = chip(frame, face.landmarks), chip(picture, points)
+            seen.tell("restored", vector_of(self.network, after))
+            if self.keeping.mode == "off":
+                return picture
+            coarse, share = self._step_back(before, after, seen.before)
+            change = float(np.abs(after - before).mean())
+            stays = float(np.abs(eased(before, after, coarse, share) - before).mean())
+            seen.held_back = round(1 - stays / change, 2) if change > 0 else 0.0
+            scale = enlargement(similarity(points, TEMPLATE * SIDE))
+            return eased(without_nan(crop), picture, coarse * scale, share)
+
+    def _step_back(self, before: np.ndarray, after: np.ndarray, old: np.ndarray) -> tuple[float, float]:
+        """The first of the mode's steps that leaves the face as near to who is shown as it has to be.
+
+        before, after: crops (150, 150, 3). old: the vector of the first.
+        """
+        assert self.network is not None
+        wanted, limit = old, MOST_MOVED[self.keeping.mode]
+        if self.keeping.reference is not None:
+            wanted = self.keeping.reference
+            limit = NEARLY + float(np.linalg.norm(old - wanted))
+        for coarse, share in STEPS[self.keeping.mode]:
+            new = vector_of(self.network, eased(before, after, coarse, share).clip(0, 1))
+            if float(np.linalg.norm(new - wanted)) <= limit:
+                return coarse, share
+        return 0.0, 0.0
+
+    def coloured(self, pictures: Sequence[np.ndarray], points: np.ndarray, person: np.ndarray | None) -> int:
+        """Which of a swapped face's pictures is used: the first that is nearly as like the person as the last.
+
+        pictures: from the colours that the user wants to those of the network. points: the face's five in them.
+        """
+        if self.network is None or person is None or self.keeping.mode == "off":
+            return 0
+        with self.report.stage("recognise"):
+            most = MOST_LOST[self.keeping.mode]
+            far = [float(np.linalg.norm(vector_of(self.network, chip(one, points)) - person)) for one in pictures]
+        return next(place for place, distance in enumerate(far) if distance <= far[-1] + most)
+
+    def vector(self, picture: np.ndarray, points: np.ndarray) -> np.ndarray | None:
+        """The recogniser's vector (128,) of a face in a picture by its five points; None where nobody looks."""
+        return None if self.network is None else vector_of(self.network, chip(picture, points))
+
+    def step(self, face: Face, step: str, picture: np.ndarray, points: np.ndarray) -> None:
+        """Tells how alike a face is after a step. picture: (H, W, 3 or 4) with the face's five points in it."""
+        seen = self.told.get(id(face))
+        if seen is not None and self.network is not None:
+            with self.report.stage("recognise"):
+                seen.tell(step, vector_of(self.network, chip(picture, points)))
+
+    def rows(self) -> list[FaceLikeness]:
+        """What the report tells: of the first faces, and of those that were held back."""
+        chosen = [seen for place, seen in enumerate(self.told.values()) if place < TOLD or seen.held_back > 0]
+        return [
+            FaceLikeness(
+                seen.face.frame, self.numbers.get(id(seen.face), 0), seen.itself, seen.like_person, seen.held_back
+            )
+            for seen in chosen[:MOST_TOLD]
+        ]
