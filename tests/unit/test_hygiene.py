@@ -5,8 +5,8 @@ archive, but in one file."""
 
 import ast
 import re
-from collections.abc import Iterator
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
