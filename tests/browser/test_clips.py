@@ -17,6 +17,11 @@ SHORT = """stop => {
     if (widget) widget.value = stop;
   }
 }"""
+HEAR = """() => {
+  window.slimfusionTold = [];
+  const api = app.api ?? comfyAPI.api.api;
+  api.addEventListener("slimfusion.progress", ({ detail }) => window.slimfusionTold.push(detail));
+}"""
 TOLD = """([id, detail]) => {
   const api = app.api ?? comfyAPI.api.api;
   api.dispatchCustomEvent("slimfusion.progress", { node: String(id), ...detail });
@@ -56,8 +61,15 @@ def test_a_scan_is_clicked_and_a_clip_is_compared(editor):
     editor.open_template("Scan a clip")
     frames = 9 if "canvas" in editor.name else 8
     editor.page.evaluate(SHORT, frames / 24 - 0.01)
+    editor.page.evaluate(HEAR)
     editor.queue()
     scan, process = node_of(editor, SCAN), node_of(editor, PROCESS)
+    told = editor.page.evaluate("() => window.slimfusionTold")
+    assert {(each["node"], each["stage"]) for each in told if each["rate"] >= 0 and each["left"] >= 0} >= {
+        (str(scan), "look"),
+        (str(process), "look"),
+        (str(process), "work"),
+    }
     expect(editor.element_of(scan, ".slimfusion-line")).to_contain_text(
         re.compile(rf"1 track in 1 shot, {frames} frames · (peak \d+ MiB · )?[\d.]+ s")
     )
