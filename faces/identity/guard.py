@@ -38,7 +38,7 @@ STEPS = {
     "strong": ((1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
 }
 # How far a face may move, as distances of the recogniser's vectors; people are told apart at 0.48.
-MOST_MOVED = {"auto": 0.13, "strong": 0.08}
+MOST_MOVED = {"auto": 0.20, "strong": 0.08}
 NEARLY = 0.01  # further from a person who is known is no further
 MOST_LOST = {"auto": 0.03, "strong": 0.01}  # further from who is wanted by the frame's colours
 
