@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..engines.host import StandaloneHost
     from ..engines.memory.budget import MemoryBudget
     from ..faces.detect.settings import DetectionSettings
+    from ..faces.identity.keeping import Keeping
     from ..faces.identity.library import ModelLibrary
 
 PICTURES = "pictures, folders, or patterns such as 'photos/*.jpg'"
@@ -46,6 +47,18 @@ def picture_options() -> argparse.ArgumentParser:
     detection.add_argument("--turned", default="auto", help="faces that lie on their side or upside down: auto (where "
                            "nothing sure is found upright), always or never")  # fmt: skip
     return parser
+
+
+def add_keep_identity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep-identity", default="off", help="hold back what makes a face less like itself, or less "
+                        "like the new person: off, auto or strong (off)")  # fmt: skip
+
+
+def keeping_from(args: argparse.Namespace) -> Keeping:
+    """Raises SettingError. How alike faces stay is looked at where it is kept, or where a report tells it."""
+    from ..faces.identity.keeping import Keeping
+
+    return Keeping(args.keep_identity, watch=args.report is not None)
 
 
 def budget_from(args: argparse.Namespace) -> MemoryBudget:

@@ -13,8 +13,10 @@ from . import batch
 from .models import searched_folders
 from .options import (
     PICTURES,
+    add_keep_identity,
     askable_from,
     detection_from,
+    keeping_from,
     picture_options,
 )
 
@@ -43,6 +45,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--fidelity", type=float, default=0.5, help="0 sharp to 1 faithful, where known")
     parser.add_argument("--face-side", type=int, default=0, metavar="PX", help="enlarge smaller faces to a square of "
                         "this side before an image network restores them, 64 to 2048; 0 for automatic")  # fmt: skip
+    add_keep_identity(parser)
     parser.add_argument("--tile", type=int, default=0, help="side of a tile in px; 0 as the budget allows")
     parser.add_argument("--overlap", type=int, default=32, help="px over which tiles crossfade")
 
@@ -65,7 +68,13 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     if args.whole and args.upscale != 1:
         raise SettingError("--whole restores pictures at their size, --upscale enlarges them: choose one of the two.")
     detection = detection_from(args, askable_from(args, budget, host))
-    restoring = Restoring(strength=args.strength, options=options, detection=detection, face_side=args.face_side)
+    restoring = Restoring(
+        strength=args.strength,
+        options=options,
+        detection=detection,
+        face_side=args.face_side,
+        keeping=keeping_from(args),
+    )
     upscaling = upscaling_from(args, host, budget)
 
     def whole(frames: torch.Tensor) -> tuple[torch.Tensor, Report]:

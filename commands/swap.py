@@ -12,8 +12,10 @@ from . import batch
 from .models import searched_folders
 from .options import (
     PICTURES,
+    add_keep_identity,
     askable_from,
     detection_from,
+    keeping_from,
     most_pixels_from,
     picture_options,
 )
@@ -57,6 +59,7 @@ def add(commands: Any) -> None:
                         "model's own")  # fmt: skip
     parser.add_argument("--no-provenance", action="store_true", help="do not note in the result that faces were "
                         "swapped, how and when")  # fmt: skip
+    add_keep_identity(parser)
     for name, text in WEIGHTS.items():
         parser.add_argument(f"--{name}", type=float, help=text)
 
@@ -79,6 +82,7 @@ def work_from(args: argparse.Namespace, budget: MemoryBudget, host: StandaloneHo
     chosen = {name: getattr(args, name) for name in (*WEIGHTS, "boost", "people")}
     library = askable_from(args, budget, host)
     settings: dict[str, Any] = {"options": Options(args.precision), "detection": detection_from(args, library)}
+    settings["keeping"] = keeping_from(args)
     swapping = Swapping(**settings, **{name: value for name, value in chosen.items() if value is not None})
     swapper = None
     if args.model:

@@ -7,6 +7,7 @@ neutral against smiling, who were never trained on; dlib's recogniser, the teach
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,11 @@ from ...faces.detect.detection import detect_faces
 from ...faces.face import Face
 from ...faces.identity.bundled import WEIGHTS, chip, load_embedder, vector_of
 from ...faces.identity.select import SAME_PERSON
-from ...faces.upscale import packaged_upscaler
 from ...models.opening import open_model
 from ...opencv import cv2
 from ..result import at_least, at_most, print_result
 from .face_api import fetch
-from .staying_alike import cases, guard_bars, paste_bars
+from .staying_alike import cases, guard_bars, paste_bars, x4plus
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 LONGEST = 512  # px of the portraits
@@ -167,10 +167,9 @@ def main() -> None:
         results = []
         for fidelity in (0.0, 0.5, 1.0):
             results += cases(people[: given.faces], open_model(), f"bundled at {fidelity}", fidelity)
-        upscaler = packaged_upscaler()
-        if upscaler is not None and given.upscaled:
-            network = open_model(upscaler, host=StandaloneHost("cpu"))
-            results += cases(people[: given.upscaled], network, "x4plus", 0.5, UPSCALED_LONGEST)
+        if given.upscaled:
+            with tempfile.TemporaryDirectory() as folder:
+                results += cases(people[: given.upscaled], x4plus(Path(folder)), "x4plus", 0.5, UPSCALED_LONGEST)
         told, more["guard"] = guard_bars(results)
         bars += told
     if given.only in (None, "paste"):

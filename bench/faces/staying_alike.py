@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from ...distill.data import as_float, resized
 from ...distill.degrade import SEVERITIES, Image, degrade
@@ -19,6 +21,7 @@ from ...engines.host import StandaloneHost
 from ...engines.job import Options
 from ...engines.memory.budget import MemoryBudget
 from ...engines.network import Model
+from ...environment import cache_folder
 from ...faces.align import affine_for, crop_face
 from ...faces.face import Face, Faces
 from ...faces.fuse.colour import matched_colour
@@ -26,7 +29,9 @@ from ...faces.identity.keeping import KeepIdentity, Keeping
 from ...faces.masks.soft import crop_mask
 from ...faces.paste import Canvas
 from ...faces.restore import Restoring, restore_faces
-from ..metrics import lpips_distance
+from ...models.opening import open_model
+from ..metrics import fetched, lpips_distance
+from ..quality.teacher import OPTIONS, SOURCE, WHEEL, state_dict
 from ..result import at_least, at_most
 from .face_api import embedding
 
@@ -51,6 +56,13 @@ class Case:
     kept: float
     lpips: tuple[float, float, float]
     held_back: float
+
+
+def x4plus(folder: Path) -> Model:
+    """Real-ESRGAN x4plus as a user's file, which is written into `folder`."""
+    file = folder / "x4plus.safetensors"
+    save_file(state_dict(fetched(cache_folder() / WHEEL, OPTIONS, SOURCE)), file)
+    return open_model(file, host=HOST)
 
 
 def cosine(one: np.ndarray, other: np.ndarray) -> float:

@@ -38,7 +38,7 @@ STEPS = {
     "strong": ((1.0, 1.0), (1.0, 0.6), (1.0, 0.3)),
 }
 # How far a face may move, as distances of the recogniser's vectors; people are told apart at 0.48.
-MOST_MOVED = {"auto": 0.13, "strong": 0.08}
+MOST_MOVED = {"auto": 0.20, "strong": 0.08}
 NEARLY = 0.01  # further from a person who is known is no further
 MOST_LOST = {"auto": 0.03, "strong": 0.01}  # further from who is wanted by the frame's colours
 
@@ -59,10 +59,15 @@ def eased(before: np.ndarray, after: np.ndarray, coarse: float, share: float) ->
     return np.asarray(change, np.float32)
 
 
+def place_of(face: Face) -> tuple[int, bytes]:
+    """What stays of a face when more becomes known of it."""
+    return face.frame, face.box.tobytes()
+
+
 @contextlib.contextmanager
 def witness(keeping: Keeping, faces: Faces, budget: MemoryBudget, host: Host, report: Report) -> Iterator[Witness]:
     """The recogniser for the length of a run, on the CPU, in the host's list of loaded networks as others are."""
-    numbers = {id(face): number for of_frame in faces.frames for number, face in enumerate(of_frame)}
+    numbers = {place_of(face): number for of_frame in faces.frames for number, face in enumerate(of_frame)}
     if not keeping.looks:
         yield Witness(keeping, None, report, numbers)
         return
@@ -98,13 +103,13 @@ class Told:
 class Witness:
     """The recogniser beside a run. Without a network it sees nothing and lets everything pass.
 
-    numbers: of each face in its frame, by id().
+    numbers: of each face in its frame, by `place_of`.
     """
 
     keeping: Keeping = NOT_KEPT
     network: SlimEmbedder | None = None
     report: Report = field(default_factory=Report)
-    numbers: dict[int, int] = field(default_factory=dict)
+    numbers: dict[tuple[int, bytes], int] = field(default_factory=dict)
     told: dict[int, Told] = field(default_factory=dict)
 
     def sees(self) -> bool:
@@ -188,7 +193,7 @@ class Witness:
         chosen = [seen for place, seen in enumerate(self.told.values()) if place < TOLD or seen.held_back > 0]
         return [
             FaceLikeness(
-                seen.face.frame, self.numbers.get(id(seen.face), 0), seen.itself, seen.like_person, seen.held_back
+                seen.face.frame, self.numbers.get(place_of(seen.face), 0), seen.itself, seen.like_person, seen.held_back
             )
             for seen in chosen[:MOST_TOLD]
         ]

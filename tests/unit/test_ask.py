@@ -13,12 +13,14 @@ from slimfusion.faces import align
 from slimfusion.faces.detect.detection import detect_faces
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.identity.attributes import add_attributes
+from slimfusion.faces.identity.identity import Identity, combined
 from slimfusion.faces.identity.library import (
     OCCLUDERS,
     PARSERS,
     ModelLibrary,
     add_embeddings,
     add_landmarks68,
+    identity_of,
     mask_network,
 )
 from slimfusion.faces.identity.select import Choice, select
@@ -82,6 +84,16 @@ def test_a_recogniser_is_found_by_its_shapes_and_looks_at_all_faces(library):
     for face, colour in zip(known, ([1, -1, -1], [-1, -1, 1]), strict=True):
         assert np.abs(face.embedding - np.float32(colour) @ weight).max() < 1e-3
     assert library.report.sessions_built == 1 and library.report.measured_peak > 0
+
+
+def test_an_identity_of_the_users_recogniser_has_the_bundled_ones_vector_beside(library):
+    frames, faces = two_faces()
+    identity = identity_of("Ann", frames, faces.frames[0][:1], library)
+    assert identity.recogniser == RECOGNISER and identity.embedding.shape == (512,)
+    assert identity.bundled is not None and identity.bundled.shape == (128,)
+    both = combined("both", [identity, identity])
+    assert both.bundled is not None and np.abs(both.bundled - identity.bundled).max() < 1e-6
+    assert combined("one", [identity, Identity("plain", identity.embedding)]).bundled is None
 
 
 def test_likeness_selects_and_the_folders_are_searched_only_for_it(counting):

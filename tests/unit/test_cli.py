@@ -135,6 +135,7 @@ def test_a_report_that_cannot_be_written_is_named_before_the_work(tmp_path, caps
         (["--device", "cuda:77"], "The device 'cuda:77' cannot be used"),
         (["--precision", "fp8"], "There is no precision 'fp8'"),
         (["--strength", "nan"], "The strength must be between 0 and 1, not nan"),
+        (["--keep-identity", "always"], "Identity is kept off, auto, strong"),
         (["--overlap", "-4"], "0 px or more, not 0 and -4"),
         (["--model", "nowhere.pth"], "The model 'nowhere.pth' was not found"),
     ],

@@ -21,6 +21,7 @@ from slimfusion.faces.detect.detection import detection_bytes
 from slimfusion.faces.detect.detectors import MTCNN_BYTES
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.face import Face, Faces
+from slimfusion.faces.identity.keeping import Keeping
 from slimfusion.faces.restore import Restoring, restore_faces, restore_image
 from slimfusion.models.torch_model import torch_model
 from slimfusion.opencv import cv2
@@ -105,6 +106,24 @@ def test_outside_the_mask_every_bit_stays_and_inside_something_changes(networks,
     assert (done.mask == 1).any() and done.mask.min() >= 0 and done.mask.max() <= 1
     inside = done.frames[done.mask > 0][:, :3]
     assert ((inside >= 0) & (inside <= 1)).all()
+
+
+@pytest.mark.parametrize("name", ["face network", "bundled", "upscaler"])
+def test_likeness_is_told_and_kept_and_all_else_stays(networks, name):
+    frames, faces = noisy(2, 4), faces_of((face_at(60, 48),), (face_at(30, 40, frame=1), face_at(90, 50, 40, frame=1)))
+    free, told, kept = (
+        restore_faces(frames, networks[name], FULL, HOST, Restoring(faces=faces, keeping=keeping))
+        for keeping in (Keeping(), Keeping(watch=True), Keeping("strong"))
+    )
+    assert torch.equal(bits(free.frames), bits(told.frames)) and free.report.likeness == []
+    rows = told.report.likeness
+    assert sorted((row.frame, row.face) for row in rows) == [(0, 0), (1, 0), (1, 1)]
+    assert all(set(row.itself) == {"restored", "pasted"} and row.held_back == 0 for row in rows)
+    assert torch.equal(bits(kept.frames)[kept.mask == 0], bits(frames)[kept.mask == 0])
+    assert all(row.held_back > 0 for row in kept.report.likeness)
+    inside = free.mask[0] == 1
+    changes = [(done.frames - frames)[0][inside][:, :3].abs().mean() for done in (free, kept)]
+    assert changes[1] < changes[0]
 
 
 def test_a_face_network_is_blended_in_by_the_mask_that_is_given_back():

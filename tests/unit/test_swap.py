@@ -16,6 +16,7 @@ from slimfusion.faces import warp
 from slimfusion.faces.face import Face, Faces
 from slimfusion.faces.fuse.classic import fusion_bytes
 from slimfusion.faces.identity.identity import Identity
+from slimfusion.faces.identity.keeping import Keeping
 from slimfusion.faces.identity.people import Person
 from slimfusion.faces.swap.swap import swap_faces
 from slimfusion.faces.swap.task import Networks, Swapping
@@ -91,6 +92,21 @@ def test_outside_the_mask_every_bit_stays_and_frames_out_are_frames_in(blueprint
     assert not same[0, 60, 60, :3].all()
     assert done.report.faces == 3 and done.report.frames == 3
     assert done.report.notes == ["no face was found in frame 1: unchanged"]
+
+
+@pytest.mark.parametrize("name", ["classic", "inswapper", "uniface"])
+def test_likeness_to_the_frame_and_the_person_is_told(blueprints, name):
+    networks, frames = networks_for(blueprints, name), noisy(3)
+    swapping = Swapping(faces=TWO, keeping=Keeping(watch=True))
+    free = swap_faces(frames, [ANNA], networks, FULL, HOST, replace(swapping, keeping=Keeping()))
+    told = swap_faces(frames, [ANNA], networks, FULL, HOST, swapping)
+    kept = swap_faces(frames, [ANNA], networks, FULL, HOST, replace(swapping, keeping=Keeping("strong")))
+    assert torch.equal(bits(free.frames), bits(told.frames)) and free.report.likeness == []
+    steps = {"pasted"} if name == "classic" else {"swapped", "coloured", "pasted"}
+    for row in (*told.report.likeness, *kept.report.likeness):
+        assert set(row.itself) == set(row.person) == steps and row.held_back in (0, 0.5, 1)
+    assert [(row.frame, row.face) for row in told.report.likeness] == [(0, 0), (0, 1), (2, 0)]
+    assert kept.frames.isfinite().all() and torch.equal(bits(kept.frames)[kept.mask == 0], bits(frames)[kept.mask == 0])
 
 
 @pytest.mark.parametrize("name", WAYS)
