@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .buffers import Buffers
+from .interruptible import interruptible
 from .network import Loaded, Model, Tensors, runnable
 
 
@@ -30,6 +31,7 @@ class Session:
         self.leases = 0
         self.patcher: Any = None
         self._network: Loaded | None = None
+        self._check: Callable[[], None] | None = None
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -58,7 +60,8 @@ class Session:
         return 0 if self._network is None else self._network.outside_peak
 
     def interrupt_with(self, check: Callable[[], None]) -> None:
-        """Lets `check`, which raises to stop, end a run for which another process is waited for."""
+        """Lets `check`, which raises to stop, end a run: between two operations, or while another process works."""
+        self._check = check
         if self._network is not None:
             self._network.interrupt_with(check)
 
@@ -89,7 +92,7 @@ class Session:
         # Made outside inference mode, so that the caller may go on working in place.
         shape = (batch.shape[0], 3, batch.shape[2] * scale, batch.shape[3] * scale)
         result = (buffers or Buffers()).take("results", shape)
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), interruptible(self.device, self._check):
             on_device = batch.to(self.device, copy=True).nan_to_num_(0.0, 1.0, 0.0).clamp_(0.0, 1.0)
             (picture,) = runnable(self.open()).run((on_device,), fidelity)
             return result.copy_(picture).clamp_(0.0, 1.0)
@@ -100,7 +103,7 @@ class Session:
         inputs: one tensor for each input, batch first, on the CPU. Returns the same of the outputs, floating ones
         in float32, which the caller owns.
         """
-        with self._lock, torch.inference_mode():
+        with self._lock, torch.inference_mode(), interruptible(self.device, self._check):
             results = runnable(self.open()).run(tuple(tensor.to(self.device) for tensor in inputs), 0.0)
             outputs = tuple(tensor.float() if tensor.is_floating_point() else tensor for tensor in results)
         return tuple(torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor) for tensor in outputs)

@@ -190,6 +190,7 @@ def run(prepared: Prepared, batch: Tensor, fidelity: float) -> Tensor:
     fidelity: 0 sharp to 1 faithful; a file with one decoder knows no other than faithful.
     """
     if prepared.folded is not None and prepared.fidelity != fidelity:
+        prepared.fidelity = None  # a stop in the middle leaves neither the old decoder nor the new one
         fold(prepared.network, sharpness(fidelity), prepared.folded)
         prepared.fidelity = fidelity
     result: Tensor = prepared.network(batch, prepared.folded)
