@@ -86,6 +86,16 @@ def test_a_flash_and_a_pan_are_no_cuts():
     assert cuts(changes, np.zeros(20, bool)).tolist() == [0, 10]
 
 
+def test_a_cut_to_the_same_colours_in_other_places_is_one():
+    """As between two people who talk in one room."""
+    scene = np.tile(np.linspace(0, 250, 64, dtype=np.uint8)[None, :, None], (36, 1, 3))
+    thumbs = [np.roll(scene, index, 0) for index in range(10)] + [scene[:, ::-1]] * 10
+    colours = [histogram(thumb) for thumb in thumbs]
+    changes = np.array([[change(colours[max(0, i - back)], colours[i]) for back in (1, 2)] for i in range(20)])
+    assert cuts(changes, np.zeros(20, bool)).tolist() == [0, 10]
+    assert colours[0].sum() == pytest.approx(1.0)
+
+
 def test_held_frames_hide_no_cut():
     """Where each frame is shown twice, a cut is still one change among many."""
     changes, held = np.zeros((24, 2)), np.arange(24) % 2 == 1
