@@ -108,6 +108,7 @@ def called(editor, file, call):
 def test_the_line_says_what_was_done_and_opens_the_report(editor):
     editor.quiet()
     editor.open_template("Restore a portrait")
+    set_widget(editor, "SlimFusionRestoreFaces", "keep_identity", "auto")
     editor.queue()
     line = editor.page.locator(".slimfusion-line")
     expect(line).to_contain_text(re.compile(r"1 face · \d+ MiB of .+ · .+ s|Unchanged"))
@@ -118,6 +119,7 @@ def test_the_line_says_what_was_done_and_opens_the_report(editor):
     line.click()
     panel = editor.page.locator("dialog.slimfusion-panel")
     expect(panel).to_contain_text("SlimFusion restorer (bundled)")
+    expect(panel).to_contain_text(re.compile(r"Like itself.*restored 0\.\d\d, pasted 0\.\d\d"))
     expect(panel.locator(".slimfusion-compare img")).to_have_count(2)
     sizes = "images => images.map(image => image.naturalWidth)"
     loaded = "() => [...document.querySelectorAll('.slimfusion-compare img')].every(image => image.complete)"

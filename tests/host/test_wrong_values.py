@@ -40,7 +40,6 @@ ALSO = {
     "SlimFusionScanVideo": FIRST_FRAME,
     "SlimFusionSwapStep": {"source_image": ["in", 0]},
 }
-WITHOUT_RECOGNISER = {"SlimFusionIdentity"}  # its file is not free, and is the user's to bring
 KNOWN = "known"
 SILENT_SECONDS = 60.0
 
@@ -98,8 +97,7 @@ def test_every_node_does_its_work_with_good_values(lab, file):
     """Else wrong values would be met by an error that comes before them."""
     for node in nodes(lab):
         run = lab.host.run(prompt_for(lab, node, file))
-        expected = "execution_error" if node in WITHOUT_RECOGNISER else "execution_success"
-        assert run.ending == expected, f"{node}: {run.error}"
+        assert run.ending == "execution_success", f"{node}: {run.error}"
 
 
 def test_wrong_values_of_widgets_end_in_a_sentence(lab, file):
