@@ -21,6 +21,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 FRONTENDS = ("bundled", "newest")
+PATIENCE_MS = 20_000  # of an expectation: a page without a card, beside other tests on two cores, is slow
 RENDERERS = {"canvas": False, "nodes2": True}
 
 
@@ -37,6 +38,7 @@ def browser() -> Iterator[object]:
     if chromium is None:
         missing("There is no chromium: install your system's package to test the page.")
     sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running

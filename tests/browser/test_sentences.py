@@ -43,7 +43,7 @@ def chinese_editor(editor):
 def test_what_python_says_is_chinese_on_a_chinese_page(chinese_editor):
     editor, page = chinese_editor, chinese_editor.page
     assert [pair for pair in page.evaluate(SAID, chinese()) if pair[0] != pair[1]] == []
-    page.evaluate("() => { app.clean(); app.graph.clear(); }")
+    page.evaluate("() => { app.clean(); app.graph.clear(); app.canvas.ds.reset(); }")
     restore, doctor = editor.add_node("SlimFusionRestoreFaces"), editor.add_node("SlimFusionDoctor", 800)
     page.wait_for_timeout(800)
     receive = "([id, output]) => app.graph.getNodeById(id).onExecuted(output)"
