@@ -5,7 +5,8 @@ What it takes depends on what it is given: the job's `Work.after_bytes` says it,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -14,11 +15,18 @@ import torch
 from ..catalog.card import ModelCard
 from ..catalog.licences import APACHE
 from ..catalog.spec import ModelSpec
+from ..engines.host import Host, StandaloneHost
+from ..engines.job import Job
+from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.cost import Cost
+from ..engines.memory.planner import Work
+from ..engines.memory.report import Report
 from ..engines.network import Loaded, Model, Traits
+from ..engines.plan import plan
 from ..engines.run import Run
 
 Tool = TypeVar("Tool")
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 ON_CPU = Traits(only_cpu=True, steers_memory=False, is_exact=True)
 
@@ -65,3 +73,21 @@ class BuiltInModel(Model, Generic[Tool]):
         assert isinstance(network, LoadedTool)
         tool: Tool = network.tool
         return tool
+
+    @contextlib.contextmanager
+    def at_work(
+        self, work: Work, stage: str, budget: MemoryBudget | None, host: Host | None, report: Report | None
+    ) -> Iterator[Tool]:
+        """The tool for the length of a job beside the main one; `stage` is told and timed. Raises BudgetError."""
+        report = report or Report()
+        job = Job(self, work, budget or MemoryBudget(), host or StandaloneHost("cpu"), stage=stage, is_main=False)
+        with plan(job).open(report) as run, report.stage(stage):
+            yield self.of(run)
+
+
+def channels_last(network: Network) -> Network:
+    """The network with its weights as crops lie, channels side by side: a quarter to a third of the time less."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
