@@ -1,15 +1,19 @@
-"""Two frontends, each with both of its renderers, on a host each."""
+"""Two frontends, each with both of its renderers; a frontend's pages share a host."""
 
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 from slimfusion.bench.host_driver import Host, booted
 
 sys.path.insert(0, str(Path(__file__).parent))
+from pages import PAGES
+
 ARGUMENTS = [
     "--headless=new",
     "--no-sandbox",
@@ -20,9 +24,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-FRONTENDS = ("bundled", "newest")
 PATIENCE_MS = 20_000  # of an expectation: a page without a card, beside other tests on two cores, is slow
-RENDERERS = {"canvas": False, "nodes2": True}
 
 
 def missing(what: str) -> None:
@@ -45,26 +47,29 @@ def browser() -> Iterator[object]:
         running.close()
 
 
-@pytest.fixture(scope="session", params=FRONTENDS)
-def frontend_host(request: pytest.FixtureRequest) -> Iterator[tuple[str, Host]]:
-    if shutil.which("chromium") is None:
-        missing("There is no chromium: install your system's package to test the page.")
-    flags: list[str] = []
-    if request.param == "newest":
-        folder = os.environ.get("SLIMFUSION_FRONTEND")
-        if not folder:
-            missing("SLIMFUSION_FRONTEND is not set to a frontend's static files; dev.py test sets it.")
-        flags = ["--front-end-root", str(folder)]
-    with booted(flags) as host:
-        yield request.param, host
+def flags_of(frontend: str) -> list[str]:
+    """What a host is started with to serve a frontend: the host's own, or the newest."""
+    if frontend == "bundled":
+        return []
+    folder = os.environ.get("SLIMFUSION_FRONTEND")
+    if not folder:
+        missing("SLIMFUSION_FRONTEND is not set to a frontend's static files; dev.py test sets it.")
+    return ["--front-end-root", str(folder)]
 
 
-@pytest.fixture(scope="session", params=RENDERERS)
-def editor(request: pytest.FixtureRequest, frontend_host: tuple[str, Host], browser: object) -> Iterator[object]:
+@pytest.fixture(scope="session")
+def host_with() -> Iterator[Callable[[str], Host]]:
+    """A running host by the name of its frontend: started when it is first asked for, and kept."""
+    with ExitStack() as running:
+        yield cache(lambda frontend: running.enter_context(booted(flags_of(frontend))))
+
+
+@pytest.fixture(scope="session", params=PAGES)
+def editor(request: pytest.FixtureRequest, browser: object, host_with: Callable[[str], Host]) -> Iterator[object]:
     from editor import opened
 
-    frontend, host = frontend_host
-    opened_page = opened(browser, host, f"{frontend}-{request.param}", RENDERERS[request.param])
+    frontend, renderer = request.param.split("-")
+    opened_page = opened(browser, host_with(frontend), request.param, renderer == "nodes2")
     opened_page.quiet()
     yield opened_page
     opened_page.page.close()

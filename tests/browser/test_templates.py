@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import template_specs
+from pages import TEMPLATE_PAGES
 
 pytestmark = pytest.mark.browser
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -78,9 +79,9 @@ def test_every_template_is_shipped_with_its_picture():
     assert all((EXAMPLES / f"{name}.jpg").is_file() for name in files)
 
 
+@pytest.mark.parametrize("editor", TEMPLATE_PAGES, indirect=True)
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_opens_runs_and_does_what_it_shows(first_editor, name):
-    editor = first_editor
+def test_a_template_opens_runs_and_does_what_it_shows(editor, name):
     editor.quiet()
     editor.open_template(name)
     state = editor.state()
