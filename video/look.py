@@ -216,8 +216,8 @@ class _Segment:
         """Searches the frames that wait: whole the first of the segment, the last one, and both sides of a cut."""
         if not self._waiting or self._looking.detection is None:
             return
-        pictures = [each.picture for each in self._waiting]
-        sudden = [each.sudden for each in self._waiting] + [True]
+        pictures = [frame.picture for frame in self._waiting]
+        sudden = [frame.sudden for frame in self._waiting] + [True]
         whole = [here or behind for here, behind in pairwise(sudden)]
         whole[0] = whole[0] or self._seen is None
         looking, report = self._looking, Report()
@@ -225,8 +225,8 @@ class _Segment:
         clues = Clues(whole, self._known)
         result = follow_faces(pictures, clues, looking.host, looking.detection, looking.budget, report)
         self._collect(report)
-        for each, faces in zip(self._waiting, result.frames, strict=True):
-            self._take(each.index, each.picture, [face for face in faces if can_align(face.landmarks)])
+        for frame, faces in zip(self._waiting, result.frames, strict=True):
+            self._take(frame.index, frame.picture, [face for face in faces if can_align(face.landmarks)])
         self._known = np.array([face.box for face in result.frames[-1]], np.float32).reshape(-1, 4)
         self._waiting = []
 

@@ -73,28 +73,28 @@ def follow_faces(
     return Faces(tuple(chase.found), height, width)
 
 
-def unmatched(known: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def unmatched(last: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Indices of the boxes (n, 4) that none of the next frame's (m, 4) continues; each of those continues one."""
-    if not len(known) or not len(boxes):
-        return np.arange(len(known))
-    sides, others = _sides(known), _sides(boxes)
-    moved = np.linalg.norm(_centres(known)[:, None] - _centres(boxes)[None], axis=2)
-    far = moved / np.maximum(sides[:, None], others[None])
+    if not len(last) or not len(boxes):
+        return np.arange(len(last))
+    sides, others = _sides(last), _sides(boxes)
+    distances = np.linalg.norm(_centres(last)[:, None] - _centres(boxes)[None], axis=2)
+    far = distances / np.maximum(sides[:, None], others[None])
     ratio = np.maximum(sides[:, None] / others[None], others[None] / sides[:, None])
-    impossible = 2 * NEAR * min(len(known), len(boxes)) + 1  # dearer than any pairs that fit
+    impossible = 2 * NEAR * min(len(last), len(boxes)) + 1  # dearer than any pairs that fit
     cost = np.where((far <= NEAR) & (ratio <= MOST_RATIO), far, impossible)
     rows, columns = linear_sum_assignment(cost)
-    return np.setdiff1d(np.arange(len(known)), rows[cost[rows, columns] < impossible])
+    return np.setdiff1d(np.arange(len(last)), rows[cost[rows, columns] < impossible])
 
 
-def regions(known: np.ndarray, height: int, width: int) -> list[tuple[slice, slice, float]]:
+def regions(last: np.ndarray, height: int, width: int) -> list[tuple[slice, slice, float]]:
     """Where faces with the boxes (n, 4) may be one frame on: rows, columns, and px of the smallest face there.
 
     Regions that overlap are one, so that no face is found in parts.
     """
-    margin = NEAR * _sides(known)[:, None]
-    areas = np.concatenate([known[:, :2] - margin, known[:, 2:] + margin], 1)
-    todo = list(zip(areas, _sides(known).tolist(), strict=True))
+    margin = NEAR * _sides(last)[:, None]
+    areas = np.concatenate([last[:, :2] - margin, last[:, 2:] + margin], 1)
+    todo = list(zip(areas, _sides(last).tolist(), strict=True))
     result: list[tuple[np.ndarray, float]] = []
     while todo:
         area, side = todo.pop()
@@ -129,16 +129,16 @@ class _Chase:
 
     def forward(self, before: np.ndarray) -> None:
         """From frame to frame, with the faces of the one before."""
-        known = before
+        last = before
         for index in range(len(self.pictures)):
             self.host.check_interrupt()
             if self.whole[index]:
                 self.search(index)
             else:
-                self.found[index] = self.near(index, known)
-                if len(unmatched(known, _boxes(self.found[index]))):
+                self.found[index] = self.near(index, last)
+                if len(unmatched(last, _boxes(self.found[index]))):
                     self.search(index)
-            known = _boxes(self.found[index])
+            last = _boxes(self.found[index])
 
     def backward(self) -> None:
         """From the last frame to the first, with the faces that are not known yet where they come from."""
@@ -150,7 +150,7 @@ class _Chase:
             new = after[unmatched(after, _boxes(self.found[index]))]
             if not len(new):
                 continue
-            self.found[index] = self.kept([*self.found[index], *self.near(index, new)])
+            self.found[index] = self.distinct([*self.found[index], *self.near(index, new)])
             if len(unmatched(after, _boxes(self.found[index]))):
                 self.search(index)
 
@@ -160,23 +160,23 @@ class _Chase:
         (frame,) = as_floats(self.pictures[index : index + 1])
         self.found[index] = self._everywhere.faces(frame, index)
 
-    def near(self, index: int, known: np.ndarray) -> Found:
+    def near(self, index: int, boxes: np.ndarray) -> Found:
         """What is found around the places of boxes (n, 4)."""
         picture = self.pictures[index]
         height, width = picture.shape[:2]
         usual = smallest_face((height, width), self.settings.min_face or None)
         faces: list[Face] = []
-        for rows, columns, least in regions(known, height, width):
+        for rows, columns, least in regions(boxes, height, width):
             (part,) = as_floats([picture[rows, columns]])
             settings = replace(self.settings, min_face=max(usual, int(least)), max_face=0, max_faces=0)
             corner = np.array([columns.start, rows.start], np.float32)
             for face in Search(self.detector, settings, self.host.check_interrupt).faces(part, index):
-                moved = replace(face, box=face.box + np.tile(corner, 2), landmarks=face.landmarks + corner)
-                if not _cut_off(face.box, part.shape, moved.box, picture.shape):
-                    faces.append(moved)
-        return self.kept(faces)
+                shifted = replace(face, box=face.box + np.tile(corner, 2), landmarks=face.landmarks + corner)
+                if not _cut_off(face.box, part.shape, shifted.box, picture.shape):
+                    faces.append(shifted)
+        return self.distinct(faces)
 
-    def kept(self, faces: Sequence[Face]) -> Found:
+    def distinct(self, faces: Sequence[Face]) -> Found:
         """Each face once, as many as the settings allow, in the order of their numbers."""
         chosen: list[Face] = []
         for face in sorted(faces, key=rank):
