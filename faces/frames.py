@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from ..errors import ImageError
@@ -63,3 +65,12 @@ def empty_mask_note(mask: torch.Tensor | None) -> list[str]:
     if mask is None or bool(mask.any()):
         return []
     return ["the mask is empty: nothing was changed (an image without a painted mask gives an empty one)"]
+
+
+def as_floats(pixels: Sequence[np.ndarray]) -> torch.Tensor:
+    """Pictures (H, W, C) of one size, uint8 or uint16, as frames (B, H, W, C) float32 0..1."""
+    white = 65535.0 if pixels[0].dtype == np.uint16 else 255.0
+    frames = torch.empty(len(pixels), *pixels[0].shape)
+    for place, picture in zip(frames, pixels, strict=True):
+        np.divide(picture, white, out=place.numpy(), dtype=np.float32)
+    return frames

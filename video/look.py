@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from ..engines.memory.report import Report
 from ..errors import ClipError, OutputError
 from ..faces.align import affine_for, can_align, corner_bounds, inverse
 from ..faces.detect.boxes import iou
-from ..faces.detect.detection import detect_faces
+from ..faces.detect.follow import Clues, can_follow, follow_faces
 from ..faces.detect.settings import DetectionSettings
 from ..faces.face import Face
+from ..faces.frames import as_floats
 from .manifest import WorkFolder
-from .pixels import as_floats, encodable, is_same, thumbnail, to_pixels
+from .pixels import encodable, is_same, thumbnail, to_pixels
 from .read import Clip, Moment, ahead, moments
 from .tracks import LOOK_SIDE, change, histogram, look_of
 from .write import write_error
@@ -30,6 +32,9 @@ SEGMENT_SECONDS: float = 10
 REGION_TEMPLATE, REGION_SIDE = "ffhq_512", 512  # what the widest network sees of a face
 REGION_MARGIN = 8  # px
 SAME_FACE = 0.4  # least overlap of two boxes of one face in frames that follow each other
+FOLLOWED = 8  # frames of which one is searched whole for faces, and the others where it and the one before have some
+WAITING_PIXEL = 32  # bytes of a pixel that frames which wait to be searched may take, for each frame of a chunk
+SUDDEN = 0.2  # change of the colours, below that of any cut, from which on the frames on both sides are searched whole
 _KINDS = {"pts": np.int64, "held": bool, "repeated": bool, "change": np.float32, "frame": np.int32, "box": np.float32,
           "points": np.float32, "score": np.float32, "still": bool, "look": np.uint8, "last": np.float32}  # fmt: skip
 _SHAPES = {"box": (4,), "points": (5, 2), "look": (LOOK_SIDE, LOOK_SIDE, 3), "change": (2,)}
@@ -101,6 +106,12 @@ class Looking:
     def segment_frames(self) -> int:
         return max(1, round(SEGMENT_SECONDS * self.clip.rate))
 
+    def searched_together(self, picture: np.ndarray) -> int:
+        """How many frames like this one (H, W, C) are searched for faces together, no matter how many there are."""
+        pixel = picture.itemsize * picture.shape[2]
+        fitting = max(1, min(FOLLOWED, WAITING_PIXEL * self.chunk // pixel))
+        return fitting if self.detection is not None and can_follow(self.detection) else min(fitting, self.chunk)
+
 
 def region_of(points: np.ndarray, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of everything that a step may look at or change around a face."""
@@ -159,6 +170,15 @@ def _keep(folder: WorkFolder, index: int, result: Sightings) -> None:
     folder.save()
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A frame that is to be searched. index: in the segment. sudden: its colours are not those of the frame before."""
+
+    index: int
+    picture: np.ndarray
+    sudden: bool
+
+
 class _Segment:
     """A segment while it is looked at. It knows nothing of the one before but its last colours."""
 
@@ -166,7 +186,8 @@ class _Segment:
         self._looking, self._collect = looking, collect
         self._last = [] if last is None else list(last)
         self._previous: Moment | None = None
-        self._waiting: list[tuple[int, np.ndarray]] = []  # frames that are to be looked at, by their index
+        self._waiting: list[_Waiting] = []
+        self._known = np.zeros((0, 4), np.float32)  # boxes of the faces in the last frame that was searched
         self._seen: tuple[np.ndarray, list[dict[str, np.ndarray]]] | None = None
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in _KINDS}
         self.frames = 0
@@ -184,27 +205,32 @@ class _Segment:
         for name, value in {"pts": moment.pts, "held": held, "repeated": moment.repeated, "change": changed}.items():
             columns[name].append(np.array(value))
         if not held and self._looking.detection is not None:
-            self._waiting.append((self.frames, to_pixels(moment.frame, self._looking.clip)))
+            picture = to_pixels(moment.frame, self._looking.clip)
+            self._waiting.append(_Waiting(self.frames, picture, changed[0] >= SUDDEN))
         self._previous = moment
         self.frames += 1
-        if len(self._waiting) >= self._looking.chunk:
+        if self._waiting and len(self._waiting) >= self._looking.searched_together(self._waiting[0].picture):
             self._detect()
 
     def _detect(self) -> None:
+        """Searches the frames that wait: whole the first of the segment, the last one, and both sides of a cut."""
         if not self._waiting or self._looking.detection is None:
             return
-        pixels = [picture for _, picture in self._waiting]
-        floats = as_floats(pixels)
-        looking = self._looking
+        pictures = [frame.picture for frame in self._waiting]
+        sudden = [frame.sudden for frame in self._waiting] + [True]
+        whole = [here or behind for here, behind in pairwise(sudden)]
+        whole[0] = whole[0] or self._seen is None
+        looking, report = self._looking, Report()
         assert looking.detection is not None
-        report = Report()
-        result = detect_faces(floats, looking.host, looking.detection, looking.budget, report)
+        clues = Clues(whole, self._known)
+        result = follow_faces(pictures, clues, looking.host, looking.detection, looking.budget, report)
         self._collect(report)
-        for (index, picture), frame, faces in zip(self._waiting, floats, result.frames, strict=True):
-            self._take(index, picture, frame.numpy(), [face for face in faces if can_align(face.landmarks)])
+        for frame, faces in zip(self._waiting, result.frames, strict=True):
+            self._take(frame.index, frame.picture, [face for face in faces if can_align(face.landmarks)])
+        self._known = np.array([face.box for face in result.frames[-1]], np.float32).reshape(-1, 4)
         self._waiting = []
 
-    def _take(self, index: int, picture: np.ndarray, frame: np.ndarray, faces: list[Face]) -> None:
+    def _take(self, index: int, picture: np.ndarray, faces: list[Face]) -> None:
         """Adds a frame's faces; one whose region is what it was stays what it was."""
         rows = [
             {"box": face.box, "points": face.landmarks, "score": np.array(face.score), "still": np.array(False)}
@@ -221,7 +247,7 @@ class _Segment:
         rows.sort(key=lambda row: (float(row["box"][0]), float(row["box"][1])))
         for row in rows:
             if "look" not in row:
-                row["look"] = look_of(frame, row["points"])
+                row["look"] = _look_in(picture, row["points"])
             self._add_row(index, row)
         self._seen = picture, rows
 
@@ -240,6 +266,12 @@ class _Segment:
         }
         arrays = _with_held_faces(arrays, held)
         return Sightings(**arrays, last=np.asarray(self._last, np.float32))
+
+
+def _look_in(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """`look_of` a face in a whole frame of whole numbers, of which only its region becomes float."""
+    rows, columns = region_of(points, picture.shape)
+    return look_of(as_floats([picture[rows, columns]])[0].numpy(), points - [columns.start, rows.start])
 
 
 def _with_held_faces(arrays: dict[str, np.ndarray], held: np.ndarray) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ from ..faces.pictures.files import write_whole
 from .read import Clip
 from .write import Written, write_error
 
-VERSION = 2
+VERSION = 3
 _EDGE = 1 << 20  # bytes of a file's beginning and end that tell it from others
 
 

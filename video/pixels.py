@@ -56,15 +56,6 @@ def to_pixels(frame: av.VideoFrame, clip: Clip) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, clip.rotation // 90)) if clip.rotation else pixels
 
 
-def as_floats(pixels: list[np.ndarray]) -> torch.Tensor:
-    """Pixels of one kind as frames (B, H, W, C) float32 0..1."""
-    white = 65535.0 if pixels[0].dtype == np.uint16 else 255.0
-    frames = torch.empty(len(pixels), *pixels[0].shape)
-    for place, picture in zip(frames, pixels, strict=True):
-        np.divide(picture, white, out=place.numpy(), dtype=np.float32)
-    return frames
-
-
 def to_frame(picture: torch.Tensor, clip: Clip, pixels: str) -> av.VideoFrame:
     """A picture (H, W, C) float32 0..1, upright, as a frame of a format, turned as the clip's are."""
     kind = av.VideoFormat(pixels)

@@ -17,12 +17,13 @@ from ..engines.memory.budget import MemoryBudget
 from ..engines.memory.report import Report, counted
 from ..faces.align import crop_region, upright_region
 from ..faces.detect.boxes import iou
+from ..faces.frames import as_floats
 from ..opencv import cv2
 from .formats import AS_SOURCE, CONTAINERS, choose_encoding
 from .look import Looking, Sightings, look
 from .manifest import WorkFolder
 from .pipeline import DEFAULT_SETTINGS, ClipSettings, plan_memory, span_of
-from .pixels import as_floats, to_pixels
+from .pixels import to_pixels
 from .places import Places, arrange
 from .read import Clip, moments, open_clip
 from .report import ClipReport

@@ -17,10 +17,11 @@ from ..engines.host import Host
 from ..engines.memory import meter
 from ..errors import ClipError
 from ..faces.face import Faces
+from ..faces.frames import as_floats
 from .formats import Encoding
 from .look import Looking, in_span, region_of
 from .manifest import WorkFolder
-from .pixels import as_floats, merged, to_frame, to_pixels
+from .pixels import merged, to_frame, to_pixels
 from .places import Places
 from .read import Clip, Moment
 from .report import ClipReport, FlickerMeter

@@ -1,4 +1,4 @@
-"""Clips: memory, being killed, held frames, tracks, cuts, steadiness, speed.
+"""Clips: faces that are followed, memory, being killed, held frames, tracks, cuts, steadiness, speed.
 
 `python3 dev.py bench video [--data FOLDER] [--only PART ...] [--frames N]`. FOLDER holds `portraits/`. The
 networks are the bundled restorer, a GFPGAN of its real size with random weights, and a swapper of inswapper's kind.
@@ -26,7 +26,7 @@ from ...video.pipeline import ClipSettings, process_video
 from ...video.steps import RestoreStep
 from ..quality.quality import DATA
 from ..result import at_least, at_most, print_result
-from . import clips, kill, speed, steady
+from . import clips, followed, kill, speed, steady
 
 HOST = StandaloneHost("cpu")
 LONG, EARLY, EVERY = 10_000, 500, 20  # frames; the frame from which memory is watched; seconds between faces
@@ -141,12 +141,15 @@ def held(data: Path, folder: Path, frames: int) -> Bars:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--only", nargs="*", default=[], help="memory, hd, kill, held, tracks, cuts, steady, speed")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="followed, memory, hd, kill, held, tracks, cuts, steady, speed"
+    )
     parser.add_argument("--frames", type=int, default=0, help="instead of a part's own number")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         parts: dict[str, Callable[[], Bars]] = {
+            "followed": lambda: followed.followed(args.data),
             "tracks": lambda: steady.tracks(args.data),
             "cuts": lambda: steady.cuts(args.data),
             "steady": lambda: steady.steadiness(args.data, folder, bundled()),

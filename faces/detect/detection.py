@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -16,7 +17,7 @@ from ..face import Face, Faces
 from .area import TABLE_BYTES
 from .detectors import MTCNN, open_mtcnn, open_network_detector
 from .find import Detector, find_faces
-from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE, STRIDE
+from .mtcnn import BASE_FACE, CELL, P_PIXELS_AT_ONCE, STRIDE, Mtcnn
 from .settings import DEFAULT_DETECTION, DetectionSettings
 
 # What detection takes on the CPU, whatever the number of frames and faces; what is freed goes back at once meanwhile.
@@ -32,6 +33,8 @@ LINE_PIXEL = 24  # bytes of the two lines of sums that are taken for each row of
 LEVEL_PIXEL = 0.5  # bytes of the pyramid's largest level: candidates
 PATCHES = 10 << 20  # bytes of the patches that R-net or O-net looks at together
 TURNED_BYTES = 6 << 20
+
+T = TypeVar("T")
 
 
 def detection_bytes(height: int, width: int, settings: DetectionSettings) -> int:
@@ -66,12 +69,25 @@ def detect_faces(
     report, budget = report or Report(), budget or MemoryBudget()
     if settings.detector == MTCNN:
         nbytes = detection_bytes(int(frames.shape[1]), int(frames.shape[2]), settings)
-        opened: contextlib.AbstractContextManager[Detector] = open_mtcnn(len(frames), nbytes, budget, host, report)
+        opened: contextlib.AbstractContextManager[Detector] = opened_mtcnn(len(frames), nbytes, budget, host, report)
     else:
-        opened = open_network_detector(settings, frames, budget, host, report)
+        opened = _said(open_network_detector(settings, frames, budget, host, report))
+    with opened as detector, report.stage("detect"):
+        return find_faces(frames, host, detector, settings)
+
+
+def opened_mtcnn(
+    frames: int, nbytes: int, budget: MemoryBudget, host: Host, report: Report
+) -> contextlib.AbstractContextManager[Mtcnn]:
+    """MTCNN for the duration of a block; what it raises for want of memory says that it is detection."""
+    return _said(open_mtcnn(frames, nbytes, budget, host, report))
+
+
+@contextlib.contextmanager
+def _said(opened: contextlib.AbstractContextManager[T]) -> Iterator[T]:
     try:
-        with opened as detector, report.stage("detect"):
-            return find_faces(frames, host, detector, settings)
+        with opened as detector:
+            yield detector
     except BudgetError as error:
         raise BudgetError(f"Face detection: {error}", error.needed, error.given) from error
 

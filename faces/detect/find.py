@@ -40,25 +40,21 @@ def find_faces(frames: torch.Tensor, host: Host, detector: Detector, settings: D
 
     frames: (B, H, W, C) as `checked_frames` returns them. Raises SettingError.
     """
-    search = _Search(detector, settings, host.check_interrupt)
-    turns = ALL_TURNS if settings.turned == "always" else (0,)
+    search = Search(detector, settings, host.check_interrupt)
     per_frame: list[tuple[Face, ...]] = []
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         host.check_interrupt()
         chunk = frames[first : first + FRAMES_AT_ONCE]
-        looks = detector.look(chunk, turns, settings.score, settings.min_face or None, host.check_interrupt)
-        for frame, look in zip(chunk, looks, strict=True):
-            candidates = search.turned(frame, look) if settings.turned == "auto" else look.detections
-            faces = as_faces(candidates, len(per_frame), frame.shape[:2])
-            fitting = [face for face in faces if can_align(face.landmarks) and within(face, settings.max_face)]
-            per_frame.append(tuple(by_place(fitting[: settings.max_faces or None])))
+        for frame, look in zip(chunk, search.looks(chunk), strict=True):
+            per_frame.append(search.seen(frame, look, len(per_frame)))
         host.progress("detect", len(per_frame), len(frames))
     return Faces(tuple(per_frame), *frames.shape[1:3])
 
 
 @dataclass(eq=False)
-class _Search:
-    """Looks at turned frames where an upright look leaves doubt, as seldom as a clip without lying faces allows.
+class Search:
+    """A search of frame after frame. It looks at turned frames where an upright look leaves doubt, as seldom as a clip
+    without lying faces allows.
 
     last: the turn that found the last face. vain: frames in a row whose turned looks showed no face.
     """
@@ -69,7 +65,28 @@ class _Search:
     last: int = 0
     vain: int = 0
 
-    def turned(self, frame: torch.Tensor, look: Look) -> Detections:
+    def faces(self, frame: torch.Tensor, index: int) -> tuple[Face, ...]:
+        """The faces of a frame (H, W, C), which is number `index` of its batch."""
+        (look,) = self.looks(frame[None])
+        return self.seen(frame, look, index)
+
+    def looks(self, frames: torch.Tensor) -> list[Look]:
+        """A first look at frames (B, H, W, C)."""
+        turns = ALL_TURNS if self.settings.turned == "always" else (0,)
+        return self.detector.look(frames, turns, self.settings.score, self.settings.min_face or None, self.check)
+
+    def seen(self, frame: torch.Tensor, look: Look, index: int) -> tuple[Face, ...]:
+        """The faces of a frame whose first look is known."""
+        candidates = self._turned(frame, look) if self.settings.turned == "auto" else look.detections
+        faces = as_faces(candidates, index, frame.shape[:2])
+        return self.chosen([face for face in faces if can_align(face.landmarks)])
+
+    def chosen(self, faces: Sequence[Face]) -> tuple[Face, ...]:
+        """Those of a frame's faces, best first, that the settings ask for, in the order of their numbers."""
+        fitting = [face for face in faces if within(face, self.settings.max_face)]
+        return tuple(by_place(fitting[: self.settings.max_faces or None]))
+
+    def _turned(self, frame: torch.Tensor, look: Look) -> Detections:
         """The candidates of a frame (H, W, C) whose upright look is known."""
         detections, shown = look.detections, False
         if len(detections) and not look.dropped and not look.doubtful:

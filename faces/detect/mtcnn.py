@@ -62,7 +62,7 @@ class Mtcnn:
         """
         check_frames(frames)
         check_settings(score, min_face, max_faces)
-        smallest = smallest_face(frames, min_face)
+        smallest = smallest_face(frames.shape[1:3], min_face)
         call = check or nothing
         per_frame: list[list[Face]] = []
         shrink = max(1, smallest // BASE_FACE)
@@ -90,7 +90,7 @@ class Mtcnn:
         """
         check_frames(frames)
         check_settings(score, min_face, 0)
-        smallest, call = smallest_face(frames, min_face), check or nothing
+        smallest, call = smallest_face(frames.shape[1:3], min_face), check or nothing
         shrink, looks = max(1, smallest // BASE_FACE), []
         for frame in frames:
             picture, parts, weak, dropped = frame.numpy(), [], [], 0
@@ -214,9 +214,11 @@ class Mtcnn:
         return [sorted(faces, key=rank) for faces in per_view]
 
 
-def smallest_face(frames: torch.Tensor, min_face: int | None) -> int:
-    """px of the smallest face looked for: a 36th of the short edge, at least 24, unless it is given."""
-    return max(24, min(frames.shape[1:3]) // 36) if min_face is None else min_face
+def smallest_face(shape: Sequence[int], min_face: int | None) -> int:
+    """px of the smallest face looked for in frames (height, width): a 36th of the short edge, at least 24, unless it is
+    given.
+    """
+    return max(24, min(shape) // 36) if min_face is None else min_face
 
 
 def nothing() -> None:

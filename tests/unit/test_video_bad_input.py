@@ -3,7 +3,7 @@
 import clip_files as clips
 import pytest
 from networks import face_model, save_upscaler
-from planted_faces import planted_detection
+from planted_faces import planted_following
 from slimfusion.cli import main
 from slimfusion.commands.video import moment_from
 from slimfusion.engines.host import StandaloneHost
@@ -26,7 +26,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def planted(monkeypatch):
-    monkeypatch.setattr(look, "detect_faces", planted_detection)
+    monkeypatch.setattr(look, "follow_faces", planted_following)
 
 
 def fail(kind, source, target, match, steps=None, **settings):

@@ -9,7 +9,7 @@ from pathlib import Path
 import clip_files as clips
 import pytest
 from networks import face_model
-from planted_faces import planted_detection
+from planted_faces import planted_following
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.errors import OutputError
 from slimfusion.faces.restore import Restoring
@@ -24,7 +24,7 @@ FRAMES = 30
 
 @pytest.fixture(autouse=True)
 def planted(monkeypatch):
-    monkeypatch.setattr(look, "detect_faces", planted_detection)
+    monkeypatch.setattr(look, "follow_faces", planted_following)
     monkeypatch.setattr(look, "SEGMENT_SECONDS", 0.2)
 
 

@@ -4,7 +4,8 @@ import clip_files as clips
 import numpy as np
 import pytest
 from networks import face_model
-from planted_faces import planted_detection
+from planted_faces import planted_following
+from slimfusion.bench.video.clips import write_clip
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.engines.memory.report import Report
 from slimfusion.faces.restore import Restoring
@@ -20,7 +21,7 @@ FRAMES = 6
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "detect_faces", planted_detection)
+    monkeypatch.setattr(look, "follow_faces", planted_following)
     return clips.make_clip(tmp_path / "a.mp4", frames=FRAMES)
 
 
@@ -60,11 +61,11 @@ def test_a_picture_to_look_at(picture, wanted):
 
 
 def test_a_scan_says_its_seconds_and_its_memory(source, monkeypatch):
-    def with_report(frames, host, detection, budget, report):
+    def with_report(pictures, clues, host, detection, budget, report):
         report.measured_peak = 5 << 20
-        return planted_detection(frames, host, detection, budget, report)
+        return planted_following(pictures, clues, host, detection, budget, report)
 
-    monkeypatch.setattr(look, "detect_faces", with_report)
+    monkeypatch.setattr(look, "follow_faces", with_report)
     scan = scan_video(source, host=StandaloneHost("cpu"), settings=settings())
     assert scan.seconds > 0 and scan.memory.measured_peak == 5 << 20
     assert "memory" not in scan.as_dict()  # what programs read is the clip's
@@ -82,3 +83,23 @@ def test_the_pictures_of_people_lie_in_rows(count, columns, rows):
     middles = pictures[PICTURE_SIDE // 2 :: PICTURE_SIDE, PICTURE_SIDE // 2 :: PICTURE_SIDE, 0].ravel().tolist()
     assert middles[:count] == [100 + track for track in range(count)]
     assert scan.sheet().shape[1] == columns * PICTURE_SIDE
+
+
+def test_frames_are_searched_whole_at_the_beginning_at_cuts_and_now_and_then(tmp_path, monkeypatch):
+    asked = []
+
+    def noting(pictures, clues, host, detection, budget, report):
+        asked.append((list(clues.whole), len(clues.before)))
+        return planted_following(pictures, clues, host, detection, budget, report)
+
+    monkeypatch.setattr(look, "follow_faces", noting)
+    noise = np.random.default_rng(3).integers(40, 46, (20, 64, 96, 3), np.uint8)
+    pictures = [picture + (150 if index >= 12 else 0) for index, picture in enumerate(noise)]
+    source = write_clip(tmp_path / "cut.mkv", (picture for picture in pictures), (96, 64), "ffv1", sound=False)
+    scan_video(source, host=StandaloneHost("cpu"), settings=settings())
+    yes, no = True, False
+    assert asked == [
+        ([yes, *[no] * 6, yes], 0),
+        ([no, no, no, yes, yes, no, no, yes], 1),
+        ([no, no, no, yes], 1),
+    ]

@@ -7,7 +7,7 @@ import clip_files as clips
 import numpy as np
 import pytest
 from networks import face_model
-from planted_faces import planted_detection
+from planted_faces import planted_following
 from slimfusion.engines.host import StandaloneHost
 from slimfusion.faces.face import Faces
 from slimfusion.video import look, read
@@ -18,7 +18,7 @@ from slimfusion.video.steps import RestoreStep
 @pytest.fixture
 def planted(monkeypatch):
     """A face stands in the middle of every frame."""
-    monkeypatch.setattr(look, "detect_faces", planted_detection)
+    monkeypatch.setattr(look, "follow_faces", planted_following)
 
 
 def restored(source, target, **settings):
@@ -110,11 +110,11 @@ def test_pixels_outside_the_faces_keep_their_bits(tmp_path, planted):
 def test_a_rotated_clip_is_worked_on_upright(tmp_path, monkeypatch):
     seen = []
 
-    def detect(frames, host, settings, budget, report):
-        seen.append(tuple(frames.shape[1:3]))
-        return Faces(((),) * len(frames), *frames.shape[1:3])
+    def follow(pictures, clues, host, settings, budget, report):
+        seen.append(pictures[0].shape[:2])
+        return Faces(((),) * len(pictures), *pictures[0].shape[:2])
 
-    monkeypatch.setattr(look, "detect_faces", detect)
+    monkeypatch.setattr(look, "follow_faces", follow)
     source = clips.make_clip(tmp_path / "a.mp4", rotation=-90)
     report = restored(source, tmp_path / "out.mp4")
     assert set(seen) == {(clips.WIDTH, clips.HEIGHT)}
