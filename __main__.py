@@ -22,4 +22,4 @@ def package_name() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(pkgutil.resolve_name(f"{package_name()}.cli:main")())
+    pkgutil.resolve_name(f"{package_name()}.cli:shell")()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import errno
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .commands import distill, doctor, engine, export, models, models_get, restore, swap, video
 from .errors import SlimFusionError
@@ -61,6 +63,20 @@ def main(words: Sequence[str] | None = None) -> int:
         drop_output()
         print(f"slimfusion: the output cannot be written ({error.strerror})", file=sys.stderr)
         return NOTHING_DONE
+
+
+def shell() -> NoReturn:
+    """`main` as a program of its own, which ends at once.
+
+    Python would take the loaded libraries apart first, object by object: a second, two beside other work. What they
+    have registered for the end is done.
+    """
+    status = main()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(status)
 
 
 def status_of(words: Sequence[str] | None) -> int:

@@ -441,3 +441,12 @@ print(sorted({{name.split(".")[0] for name in sys.modules}}))
     loaded = done.stdout.decode()
     assert "'slimfusion'" in loaded
     assert not [name for name in ("torch", "numpy", "cv2", "comfy", "comfy_api", "spandrel") if f"'{name}'" in loaded]
+
+
+def test_the_program_ends_with_its_status_and_what_was_left_for_the_end():
+    """Neither status nor output is lost by leaving at once."""
+    words = "import atexit, sys; from slimfusion import cli; atexit.register(print, 'at the end'); "
+    words += "sys.argv = ['slimfusion', 'restore', 'nowhere.png', 'out.png']; cli.shell()"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
+    assert done.returncode == cli.NOTHING_DONE
+    assert done.stdout.splitlines()[-1] == "at the end" and "nowhere.png" in done.stderr
