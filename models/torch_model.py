@@ -178,7 +178,17 @@ def _meta_descriptor(layout: Layout, dtype: torch.dtype) -> tuple[Any, FakeTenso
         descriptor = _descriptor(empty, layout.name)
         # Module.to does not work on tensors without data; handing over tensors of the right type does.
         _assign(descriptor, empty, layout.name)
+        _retyped(descriptor.model, dtype)
     return descriptor, mode
+
+
+def _retyped(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Gives a network without data its type where a file's names are not the network's own, as in Real-ESRGAN's."""
+    for part in model.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            if parameter.is_floating_point() and parameter.dtype != dtype:
+                empty = torch.empty(parameter.shape, dtype=dtype)
+                setattr(part, name, torch.nn.Parameter(empty, requires_grad=False))
 
 
 def _assign(descriptor: Any, weights: StateDict, name: str) -> None:

@@ -53,12 +53,15 @@ class Change:
             weight = align.warped(self.weights, _from(self.to_weights, columns, band), extent, zero=True)
             target = painted[band, columns]
             np.maximum(target, weight, out=target)
-            if self.difference is None:
+            # A face is round and often turned: a fourth of the region has no weight.
+            used = np.flatnonzero(weight.any(0))
+            if self.difference is None or not len(used):
                 continue
+            seen = slice(columns.start + int(used[0]), columns.start + int(used[-1]) + 1)
+            extent = seen.stop - seen.start, extent[1]
             # A change is mostly enlarged here, and linear would blur it.
-            placed = _from(self.to_difference, columns, band)
-            change = align.warped(self.difference, placed, extent, cv2.INTER_CUBIC)
-            add(frame[band, columns, :3], change, weight)
+            change = align.warped(self.difference, _from(self.to_difference, seen, band), extent, cv2.INTER_CUBIC)
+            add(frame[band, seen, :3], change, weight[:, used[0] : used[-1] + 1])
 
 
 def _from(to_crop: np.ndarray, columns: slice, rows: slice) -> np.ndarray:

@@ -5,7 +5,8 @@ The crop is aligned by the face's five points; its weights and their story are i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ...engines.host import Host
 from ...engines.memory.budget import MemoryBudget
 from ...engines.memory.planner import Work
 from ...engines.memory.report import Report
+from ...engines.torch.architectures.eight_bit_embedder import in_eight_bits
 from ...engines.torch.architectures.slim_embedder import SIDE, SlimEmbedder, load
 from ...models.built_in import BuiltInModel, channels_last
 from ..align import crop_face, similarity
@@ -27,14 +29,32 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "slim_embedder.safet
 TEMPLATE = (
     np.array([[0.2255, 0.2160], [0.7547, 0.2160], [0.4901, 0.5156], [0.2541, 0.7802], [0.7261, 0.7802]]) + 0.25
 ) / 1.5
-WEIGHT_BYTES = 20 << 20  # in float32
+WEIGHT_BYTES = 26 << 20  # in float32 and in 8 bits
+
+Look = Callable[[torch.Tensor], torch.Tensor]  # (1, 3, 150, 150) to (1, 128)
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """The network, and the same in 8 bits: three times as fast, and up to a tenth of the distance between people off.
+
+    What only tells people apart asks `quick`; where small moves of one face are compared, `exact`.
+    """
+
+    exact: Look
+    quick: Look
 
 
 def load_embedder() -> SlimEmbedder:
     return channels_last(load(load_file(WEIGHTS)))
 
 
-EMBEDDER = BuiltInModel("SlimEmbedder", load_embedder, WEIGHT_BYTES)
+def load_recogniser() -> Recogniser:
+    exact = load_embedder()
+    return Recogniser(exact, in_eight_bits(exact))
+
+
+EMBEDDER = BuiltInModel("SlimEmbedder", load_recogniser, WEIGHT_BYTES)
 
 
 def bundled_embeddings(
@@ -51,8 +71,8 @@ def bundled_embeddings(
     if not faces:
         return []
     work = Work(1, 1, len(faces), tiled=False, after_bytes=LOOK_BYTES)
-    with EMBEDDER.at_work(work, "recognise", budget, host, report) as network:
-        return [vector_of(network, chip(frame, face.landmarks)) for frame, face in faces]
+    with EMBEDDER.at_work(work, "recognise", budget, host, report) as recogniser:
+        return [vector_of(recogniser.quick, chip(frame, face.landmarks)) for frame, face in faces]
 
 
 def chip(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -63,7 +83,7 @@ def chip(frame: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def vector_of(network: SlimEmbedder, crop: np.ndarray) -> np.ndarray:
+def vector_of(network: Look, crop: np.ndarray) -> np.ndarray:
     """What the recogniser says (128,) float32 of one crop (150, 150, 3)."""
     planes = torch.from_numpy(crop).permute(2, 0, 1)[None]  # channels stay side by side in memory
     return np.asarray(network(planes)[0].numpy().copy(), np.float32)

@@ -13,7 +13,8 @@ from .select import BUNDLED_DIMENSION
 KeepIdentity = Literal["off", "auto", "strong"]
 KEEP_IDENTITY: tuple[str, ...] = get_args(KeepIdentity)
 LOOK_BYTES = 8 << 20  # of one look, what torch makes ready included
-KEEP_PIXEL = 4 * 3 * 4  # bytes: what a network was given, once more as numbers, the change, and its coarse part
+# Bytes: what a network was given, once more as numbers, the change, its coarse part, and where that is held back.
+KEEP_PIXEL = (4 * 3 + 2) * 4
 
 
 @dataclass(frozen=True, eq=False)

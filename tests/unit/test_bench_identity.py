@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from slimfusion.bench.faces.identity import small, told_apart
-from slimfusion.bench.faces.staying_alike import Case, around, figures, scaled
+from slimfusion.bench.faces.staying_alike import DRAWN, Case, around, damages, figures, guard_bars, scaled
 from slimfusion.faces.face import Face
 
 
@@ -36,3 +36,15 @@ def test_a_face_keeps_its_place_in_a_smaller_picture():
     half = scaled(face(), 0.5)
     assert half.box.tolist() == [10, 15, 30, 45] and half.landmarks[0].tolist() == [19.75, 19.75]
     assert around(np.zeros((100, 100, 3), np.float32), face()).shape == (100, 100, 3)
+
+
+def test_each_damage_is_another_and_the_drawn_one_is_in_no_bar():
+    clean = np.random.default_rng(1).random((64, 64, 3), np.float32)
+    damaged = damages(clean, 3)
+    assert list(damaged) == ["light", "medium", "heavy", DRAWN]
+    assert all(one.shape == clean.shape and not np.array_equal(one, clean) for one in damaged.values())
+    good = Case("n", "light", 0.9, 0.85, 0.9, (0.4, 0.1, 0.1), 0.0)
+    bad = Case("n", DRAWN, 0.9, 0.95, 0.5, (0.4, 0.1, 0.4), 0.0)
+    bars, rows = guard_bars([good, bad])
+    assert [bar["value"] for bar in bars] == pytest.approx([1.0, 0.0, 1.0])
+    assert [row["severity"] for row in rows] == ["light", DRAWN, "all"]

@@ -47,6 +47,10 @@ class Block(nn.Module):
         new: Tensor = self.second(F.relu_(self.first(x)))
         if not self.halves:
             return F.relu_(new + x)
+        return self.joined(new, x)
+
+    def joined(self, new: Tensor, x: Tensor) -> Tensor:
+        """What the convolutions of a block that halves the sides made, and its input."""
         passed = F.avg_pool2d(x, 2, 2)
         missing = passed.shape[-1] - new.shape[-1]  # an even side leaves a halving convolution one pixel less
         passed = F.pad(passed, (0, 0, 0, 0, 0, self.more))
