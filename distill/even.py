@@ -68,6 +68,7 @@ def moments(layer: nn.Conv2d, seen: Sequence[Seen], stride: int, window: int) ->
 
     stride: px of the layer's grid. window: px.
     """
+    assert isinstance(layer.padding, tuple)
     size, total = window // stride, []
     for one in seen:
         height, width = one.features.shape[-2:]
