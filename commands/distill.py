@@ -39,6 +39,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--weave", type=float, default=0.0, help="weight of lines at the grid of the network, 0.1 removes them"
     )
+    parser.add_argument(
+        "--even", action="store_true", help="train nothing: take lines at the grid out of --start in closed form"
+    )
     parser.add_argument("--patch", type=int, default=128, help="side of the training patches in px")
     parser.add_argument("--batch", type=int, default=16, help="patches of a step, fewer where the budget is small")
     parser.add_argument("--rate", type=float, default=5e-4, help="highest learning rate")
@@ -62,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     checked_out(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.even:
+        return even(args)
     recipe = recipe_of(args)
     teacher = read_teacher(args.teacher, recipe.patch) if args.teacher else None
     alex = lpips("alex") if recipe.sharp_share or recipe.joint else None
@@ -77,6 +82,21 @@ def run(args: argparse.Namespace) -> int:
     faces = face_pictures(pictures) if recipe.identity else ()
     finished = train(recipe, pictures, checkpoints, Judges(alex, vgg, teacher, faces), say)
     save_weights(finished, recipe, args.out)
+    say(f"written: {args.out}")
+    return 0
+
+
+def even(args: argparse.Namespace) -> int:
+    """Writes the weights of --start without their weave."""
+    from ..distill.data import read_pictures
+    from ..distill.even import SIDE, write_evened
+
+    if args.start is None:
+        raise SettingError("--even takes lines out of weights that there are: name them with --start.")
+    pictures = read_pictures(args.data, SIDE)
+    for sentence in pictures.skipped:
+        print(f"slimfusion: {sentence}", file=sys.stderr)
+    write_evened(args.start, pictures, args.out, args.seed)
     say(f"written: {args.out}")
     return 0
 

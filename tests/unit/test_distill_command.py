@@ -5,9 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from judges import random_lpips
 from networks import save_upscaler
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from slimfusion import cli
 from slimfusion.distill import footprint, perceptual, recipe
 from slimfusion.engines.torch.architectures import slim_unet
@@ -79,3 +80,18 @@ def test_more_patches_take_more_memory() -> None:
     with_faces, same = footprint.training_bytes(recipe.Recipe(steps=1, patch=64, identity=0.1), None)
     assert same == each and with_faces > fixed + 16 * each
     assert fixed > 0 and 3 * each < larger < 5 * each
+
+
+def test_lines_are_taken_out_of_weights_that_there_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--even") == 2
+    assert "name them with --start" in capsys.readouterr().err
+    for path in (folder / "data").glob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (420, 420), interpolation=cv2.INTER_CUBIC))
+    start = folder / "start.safetensors"
+    network = slim_unet.SlimUnet((8, 8), (1, 1))
+    network.head.bias.data = torch.randn(network.head.bias.shape)
+    save_file(network.state_dict(), start)
+    assert run(folder, "--even", "--start", start) == 0
+    before = network.head.bias.detach().unflatten(0, (3, 4)).std(1)
+    after = load_file(folder / "mine.safetensors")["head.bias"].float().unflatten(0, (3, 4)).std(1)
+    assert bool((after < 0.3 * before).all())

@@ -119,13 +119,8 @@ class SlimUnet(Decoder):
         low, high = low - 1, high + 1
         return PACK * low, PACK * high + PACK - 1
 
-    def forward(self, x: Tensor, decoder: Decoder | None = None) -> Tensor:
-        """The picture restored by its own decoder, the faithful one, or by `decoder`."""
-        height, width = x.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            raise ImageError(
-                f"SlimUnet got {width} x {height} pixels: pad both sides to a multiple of {self.multiple}."
-            )
+    def encode(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The middle's features, and those of each finer level."""
         # x may be finer than the weights: half precision then touches only what is added to it.
         packed = F.pixel_unshuffle((x - MIDDLE) * GAIN_IN, PACK)
         features = self.stem(packed.to(self.stem.weight.dtype))
@@ -134,7 +129,17 @@ class SlimUnet(Decoder):
             features = encode(features)
             skips.append(features)
             features = down(features)
-        return x + (decoder or self).correction(self.middle(features), skips)
+        return self.middle(features), skips
+
+    def forward(self, x: Tensor, decoder: Decoder | None = None) -> Tensor:
+        """The picture restored by its own decoder, the faithful one, or by `decoder`."""
+        height, width = x.shape[-2:]
+        if height % self.multiple or width % self.multiple:
+            raise ImageError(
+                f"SlimUnet got {width} x {height} pixels: pad both sides to a multiple of {self.multiple}."
+            )
+        features, skips = self.encode(x)
+        return x + (decoder or self).correction(features, skips)
 
 
 def sharpness(fidelity: float) -> float:
