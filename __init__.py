@@ -45,6 +45,7 @@ __all__ = [
     "read_picture",
     "restore_faces",
     "restore_image",
+    "restore_together",
     "swap_faces",
     "write_picture",
 ]

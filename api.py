@@ -19,4 +19,5 @@ from .faces.restore import Restored, Restoring, restore_faces, restore_image
 from .faces.swap.networks import networks_for
 from .faces.swap.swap import Swapped, swap_faces
 from .faces.swap.task import Networks, Swapping
+from .faces.together import restore_together
 from .models.opening import Opening, open_model

@@ -9,7 +9,7 @@ the side at which the network is best and averaged back; a large one keeps the f
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,6 +91,8 @@ class Restoring:
 
 AS_USUAL = Restoring()
 
+Pictures = torch.Tensor | Sequence[torch.Tensor]  # one batch, or pictures of several sizes
+
 
 @dataclass(frozen=True, eq=False)
 class Restored:
@@ -103,8 +105,11 @@ class Restored:
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
-    """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None. witness: looks at them."""
+class Task:
+    """What both ways of restoring faces need to know. mask: (1 or B, H, W) float32, or None. witness: looks at them.
+
+    A face's `frame` is its place among the pictures that they are given: frames of a batch, or pictures of any sizes.
+    """
 
     faces: list[Face]
     model: Model
@@ -117,8 +122,8 @@ class _Task:
     def job(self, work: Work) -> Job:
         return Job(self.model, work, self.budget, self.host, self.restoring.options)
 
-    def canvas(self, face: Face, frames: torch.Tensor, painted: torch.Tensor) -> Canvas:
-        """The frame of a face. frames: (B, H, W, C). painted: (B, H, W)."""
+    def canvas(self, face: Face, frames: Pictures, painted: Pictures) -> Canvas:
+        """The frame of a face. frames: (H, W, C) each. painted: (H, W) each."""
         mask = None if self.mask is None else self.mask[face.frame if len(self.mask) > 1 else 0].numpy()
         return Canvas(frames[face.frame].numpy(), mask, painted[face.frame].numpy(), self.restoring.strength)
 
@@ -137,17 +142,16 @@ def restore_faces(
     """
     report, host = Report(), host or StandaloneHost()
     report.begin(budget)
-    _check_restores(model)
+    check_restores(model)
     frames = checked_frames(frames)
     mask = None if restoring.mask is None else checked_mask(restoring.mask, frames.shape[:3])
     faces, detection = restoring.faces, restoring.detection
     report.notes += empty_mask_note(mask)
-    usual = SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED
-    smallest_changed = detection.smallest_changed(faces is not None, usual)
+    smallest_changed = smallest_for(model, detection, faces is not None)
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
-        plan(Job(model, _least_work(frames, model), smallest, host, restoring.options))
+        plan(Job(model, least_work(frames, model), smallest, host, restoring.options))
         faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
@@ -155,15 +159,25 @@ def restore_faces(
     report.frames, report.faces, report.model = len(frames), faces.count, model.spec.name
     usable = changeable([face for of_frame in faces.frames for face in of_frame], smallest_changed, report)
     if usable and restoring.strength > 0:
-        restore = _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
+        restore = way_of(model)
         with witness(restoring.keeping, faces, budget, host, report) as seeing:
-            restore(frames, result, painted, _Task(usable, model, budget, host, mask, restoring, seeing), report)
+            restore(frames, result, painted, Task(usable, model, budget, host, mask, restoring, seeing), report)
     elif not faces.count:
         report.notes.append("no face was found: all frames are unchanged")
     return Restored(result, painted, faces, report)
 
 
-def _least_work(frames: torch.Tensor, model: Model) -> Work:
+def smallest_for(model: Model, detection: DetectionSettings, given: bool) -> int:
+    """px of the longer side of the smallest face that is restored. given: the faces were detected before."""
+    return detection.smallest_changed(given, SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED)
+
+
+def way_of(model: Model) -> Callable[[Pictures, Pictures, Pictures, Task, Report], None]:
+    """How a network restores faces: aligned to its template, or as they stand."""
+    return restore_aligned if model.spec.card.is_face_restorer else restore_upright
+
+
+def least_work(frames: torch.Tensor, model: Model) -> Work:
     """What any face will take at least: asked for before the faces are looked for."""
     size = model.spec.card.size
     if size is not None:
@@ -185,7 +199,7 @@ def restore_image(
     """
     report, host = Report(), host or StandaloneHost()
     report.begin(budget)
-    _check_restores(model)
+    check_restores(model)
     frames = checked_frames(frames)
     spec = model.spec
     if spec.card.is_face_restorer:
@@ -209,7 +223,7 @@ def restore_image(
     return result, report
 
 
-def _check_restores(model: Model) -> None:
+def check_restores(model: Model) -> None:
     """Raises SettingError for a network that takes or gives something else than a picture."""
     spec = model.spec
     if spec.card.takes_tensors:
@@ -219,9 +233,7 @@ def _check_restores(model: Model) -> None:
         )
 
 
-def _restore_aligned(
-    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
-) -> None:
+def restore_aligned(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
     """Face networks: aligned crops in batches, warped back."""
     card = task.model.spec.card
     size, template = card.size, card.template
@@ -285,9 +297,7 @@ def detail_share(enlargement: float) -> float:
     return round(min(1.0, max(0.0, (enlargement - 1) / (ALL_DETAIL - 1))), 3)
 
 
-def _restore_upright(
-    frames: torch.Tensor, result: torch.Tensor, painted: torch.Tensor, task: _Task, report: Report
-) -> None:
+def restore_upright(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
     """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.model.spec
     step, least = side_step(spec), task.restoring.side_for(spec)

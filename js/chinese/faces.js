@@ -1,5 +1,7 @@
 // What faces/ and nodes/ say, in Chinese. {1}, {2} ... are the sentence's values, in the order of the English one.
 export const FACES = {
+  "Faces and masks belong to one picture: restore it by itself.": "人脸和遮罩属于某一张图片：请单独修复这张图片。",
+  "Pictures that are restored together are single ones, and this is a batch of {1}.": "一起修复的图片必须是单张的，而这是一个 {1} 张的批次。",
   "A face has points of shape {1} instead of {2}: detect it anew.": "人脸的关键点形状是 {1}，而不是 {2}：请重新检测。",
   "A face's five points coincide or are not numbers, so the face cannot be aligned.": "人脸的五个关键点重合或不是数字，因此无法对齐。",
   "There is no warp template {1}. Choose one of {2}.": "没有对齐模板 {1}。请选择 {2} 之一。",
