@@ -188,7 +188,9 @@ class RestoreFaces(UsesRestorer):
                 *detection_inputs(),
                 restorer_input(),
                 *rare(face_side_input()),
-                keep_identity_input("auto: takes back what leads away from who is shown. strong: stricter. off: no limit."),
+                keep_identity_input(
+                    "auto: takes back what leads away from who is shown. strong: stricter. off: no limit."
+                ),
                 IdentityType.Input(
                     "identity",
                     optional=True,
