@@ -167,9 +167,9 @@ def restore_faces(
     return Restored(result, painted, faces, report)
 
 
-def smallest_for(model: Model, detection: DetectionSettings, given: bool) -> int:
-    """px of the longer side of the smallest face that is restored. given: the faces were detected before."""
-    return detection.smallest_changed(given, SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED)
+def smallest_for(model: Model, detection: DetectionSettings, detected: bool) -> int:
+    """px of the longer side of the smallest face that is restored. detected: the faces were detected before."""
+    return detection.smallest_changed(detected, SMALLEST_ENLARGED if model.spec.card.face_side else SMALLEST_CHANGED)
 
 
 def way_of(model: Model) -> Callable[[Pictures, Pictures, Pictures, Task, Report], None]:

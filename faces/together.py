@@ -43,13 +43,13 @@ def restore_together(
     check_restores(model)
     frames = [_one(checked_frames(picture)) for picture in pictures]
     reports = [Report() for _ in frames]
-    found = [
+    detected = [
         _faces_of(frame, place, host, restoring, budget, report)
         for place, (frame, report) in enumerate(zip(frames, reports, strict=True))
     ]
-    smallest = smallest_for(model, restoring.detection, given=False)
+    smallest = smallest_for(model, restoring.detection, detected=False)
     usable = [
-        face for faces, report in zip(found, reports, strict=True) for face in changeable(faces, smallest, report)
+        face for faces, report in zip(detected, reports, strict=True) for face in changeable(faces, smallest, report)
     ]
     results = [frame.clone() for frame in frames]
     painted = [torch.zeros(frame.shape[:2]) for frame in frames]
@@ -58,7 +58,7 @@ def restore_together(
     run.model = model.spec.name
     run.planning_bytes = max((report.planning_bytes for report in reports), default=0)
     if usable and restoring.strength > 0:
-        everybody = Faces(tuple(found), 0, 0)
+        everybody = Faces(tuple(detected), 0, 0)
         with witness(restoring.keeping, everybody, budget, host, run) as seeing:
             task = Task(usable, model, budget, host, None, restoring, seeing)
             way_of(model)(frames, results, painted, task, run)
@@ -66,7 +66,7 @@ def restore_together(
         Restored(
             results[place][None], painted[place][None], _own(faces, frames[place]), _told(run, report, place, faces)
         )
-        for place, (faces, report) in enumerate(zip(found, reports, strict=True))
+        for place, (faces, report) in enumerate(zip(detected, reports, strict=True))
     ]
 
 

@@ -179,10 +179,10 @@ class Witness:
         """
         person = self.keeping.reference
         if person is None:
-            moved = self._apart(before, after, SHAPES, old)
-            if moved > MOST_MOVED[self.keeping.mode]:
+            distance = self._apart(before, after, SHAPES, old)
+            if distance > MOST_MOVED[self.keeping.mode]:
                 return WHOLE
-            return SHAPES if moved >= LITTLE_MOVED else FINE_SHAPES
+            return SHAPES if distance >= LITTLE_MOVED else FINE_SHAPES
         limit = NEARLY + float(np.linalg.norm(old - person))
         holds = (FREE, SHAPES, FINE_SHAPES) if self.keeping.mode == "auto" else (SHAPES, FINE_SHAPES)
         return next((hold for hold in holds if self._apart(before, after, hold, person) <= limit), WHOLE)

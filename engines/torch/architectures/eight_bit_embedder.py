@@ -27,15 +27,15 @@ FURTHEST = 0.15  # from the exact vector: further off, this processor computes s
 
 
 class Convolution:
-    """One convolution of `MOST` levels in, with its weights laid out. given, made: what one level is worth."""
+    """One convolution of `MOST` levels in, with its weights laid out. taken, made: what one level is worth."""
 
-    def __init__(self, layer: nn.Conv2d, given: float, made: float) -> None:
-        self.given, self.made, self.bias = given, made, layer.bias
+    def __init__(self, layer: nn.Conv2d, taken: float, made: float) -> None:
+        self.taken, self.made, self.bias = taken, made, layer.bias
         self.scales = layer.weight.flatten(1).abs().amax(1).clamp_min(1e-8) / MOST_WEIGHT
         self.zeros = torch.zeros(len(self.scales), dtype=torch.int32)
         self.place = list(layer.stride), list(layer.padding), [1, 1], 1
         codes = torch.round(layer.weight / self.scales[:, None, None, None]).to(torch.int8)
-        self.codes = torch.ops.onednn.qconv_prepack(codes, self.scales, given, 0, *self.place, None)
+        self.codes = torch.ops.onednn.qconv_prepack(codes, self.scales, taken, 0, *self.place, None)
 
     def relu(self, x: Tensor) -> Tensor:
         return self._pointwise(x, torch.uint8, "relu")
@@ -46,34 +46,34 @@ class Convolution:
 
     def _pointwise(self, x: Tensor, dtype: torch.dtype, after: str) -> Tensor:
         scale = self.made if dtype == torch.uint8 else 1.0
-        given = x, self.given, 0, self.codes, self.scales, self.zeros, self.bias
-        result: Tensor = torch.ops.onednn.qconv2d_pointwise(*given, *self.place, scale, 0, dtype, after, [], "")
+        taken = x, self.taken, 0, self.codes, self.scales, self.zeros, self.bias
+        result: Tensor = torch.ops.onednn.qconv2d_pointwise(*taken, *self.place, scale, 0, dtype, after, [], "")
         return result
 
     def added(self, x: Tensor, to: Tensor, worth: float) -> Tensor:
         """What it makes plus `to`, of which one level is `worth` so much, above 0; `to` is lost."""
-        given = x, self.given, 0, self.codes, self.scales, self.zeros, to, self.bias
+        taken = x, self.taken, 0, self.codes, self.scales, self.zeros, to, self.bias
         after: tuple[Any, ...] = self.made, 0, torch.uint8, worth, 0, "sum", 1.0, "relu", [], ""
-        result: Tensor = torch.ops.onednn.qconv2d_pointwise.binary(*given, *self.place, *after)
+        result: Tensor = torch.ops.onednn.qconv2d_pointwise.binary(*taken, *self.place, *after)
         return result
 
 
 @dataclass(frozen=True)
 class EightBitBlock:
-    """block: as it is in float32. given, made: what one level of its input and result is worth."""
+    """block: as it is in float32. taken, made: what one level of its input and result is worth."""
 
     block: Block
     first: Convolution
     second: Convolution
-    given: float
+    taken: float
     made: float
 
     def __call__(self, x: Tensor) -> Tensor:
         inside = self.first.relu(x)
         if not self.block.halves:
-            return self.second.added(inside, x, self.given)
+            return self.second.added(inside, x, self.taken)
         # The mean of four levels is no level, so that what halves the sides is added in float32.
-        return levels(self.block.joined(self.second.exact(inside), x.float() * self.given), self.made)
+        return levels(self.block.joined(self.second.exact(inside), x.float() * self.taken), self.made)
 
 
 class EightBitEmbedder:
@@ -84,10 +84,10 @@ class EightBitEmbedder:
         self.stem = Convolution(exact.stem, 1 / MOST, made)
         self.blocks, self.embedding = [], exact.embedding
         for block, (inside, result) in zip(exact.blocks, LARGEST, strict=True):
-            given, middle, made = made, inside / MOST, result / MOST
+            taken, middle, made = made, inside / MOST, result / MOST
             assert isinstance(block, Block)
-            first, second = Convolution(block.first, given, middle), Convolution(block.second, middle, made)
-            self.blocks.append(EightBitBlock(block, first, second, given, made))
+            first, second = Convolution(block.first, taken, middle), Convolution(block.second, middle, made)
+            self.blocks.append(EightBitBlock(block, first, second, taken, made))
         self.worth = made
 
     def __call__(self, crops: Tensor) -> Tensor:
