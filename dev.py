@@ -53,7 +53,7 @@ HOST_WITHOUT = {"torch", "torchvision", "torchaudio", "comfyui-workflow-template
 HOST_ALSO = ("requests",)
 
 # What runs side by side in a whole `test`.
-HOST_TESTS, OTHER_TESTS = ("tests/host", "tests/browser"), ("tests/unit", "tests/install")
+PAGE_TESTS, OTHER_TESTS = ("tests/browser",), ("tests/unit", "tests/install", "tests/host")
 
 # The page that the browser tests open besides the one that the host brings.
 NEW_FRONTEND = "comfyui-frontend-package==1.58.1"
@@ -278,18 +278,18 @@ def test(arguments: list[str]) -> int:
     if arguments:
         return subprocess.run([*pytest, *arguments], cwd=ROOT, env=environment).returncode
     with tempfile.TemporaryFile() as told:
-        # The tests of the host and the page wait for other processes half of their time: the rest runs beside them.
-        host = subprocess.Popen(
-            [*pytest, *HOST_TESTS], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT
+        # The tests of the page wait for other processes half of their time: the rest runs beside them.
+        page = subprocess.Popen(
+            [*pytest, *PAGE_TESTS], cwd=ROOT, env=environment, stdout=told, stderr=subprocess.STDOUT
         )
         try:
             failed = failed_checks(environment)
             if subprocess.run([*pytest, *OTHER_TESTS], cwd=ROOT, env=environment).returncode:
                 failed.append("pytest")
-            if host.wait():
-                failed.append("pytest of host and page")
+            if page.wait():
+                failed.append("pytest of the page")
         finally:
-            host.terminate()
+            page.terminate()
             told.seek(0)
             print(told.read().decode("utf-8", "replace"), flush=True)
     if failed:

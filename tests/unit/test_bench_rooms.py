@@ -44,4 +44,4 @@ def test_the_readme_names_all_of_them_and_no_others(measurements):
 
 def test_a_whole_test_leaves_no_folder_out(dev):
     folders = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
-    assert sorted(folders) == sorted((*dev.HOST_TESTS, *dev.OTHER_TESTS))
+    assert sorted(folders) == sorted((*dev.PAGE_TESTS, *dev.OTHER_TESTS))
