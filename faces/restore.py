@@ -151,7 +151,7 @@ def restore_faces(
     if faces is None:
         # Whatever the user wants, the smallest way: how large the faces are is not known yet.
         smallest = replace(budget, on_low_memory="degrade")
-        plan(Job(model, least_work(frames, model), smallest, host, restoring.options))
+        plan(Job(model, _least_work(frames, model), smallest, host, restoring.options))
         faces = detect_faces(frames, host, detection, budget, report)
     faces.check_size(frames)
     result = frames.clone()
@@ -174,10 +174,10 @@ def smallest_for(model: Model, detection: DetectionSettings, detected: bool) -> 
 
 def way_of(model: Model) -> Callable[[Pictures, Pictures, Pictures, Task, Report], None]:
     """How a network restores faces: aligned to its template, or as they stand."""
-    return restore_aligned if model.spec.card.is_face_restorer else restore_upright
+    return _restore_aligned if model.spec.card.is_face_restorer else _restore_upright
 
 
-def least_work(frames: torch.Tensor, model: Model) -> Work:
+def _least_work(frames: torch.Tensor, model: Model) -> Work:
     """What any face will take at least: asked for before the faces are looked for."""
     size = model.spec.card.size
     if size is not None:
@@ -233,7 +233,7 @@ def check_restores(model: Model) -> None:
         )
 
 
-def restore_aligned(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
+def _restore_aligned(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
     """Face networks: aligned crops in batches, warped back."""
     card = task.model.spec.card
     size, template = card.size, card.template
@@ -297,7 +297,7 @@ def detail_share(enlargement: float) -> float:
     return round(min(1.0, max(0.0, (enlargement - 1) / (ALL_DETAIL - 1))), 3)
 
 
-def restore_upright(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
+def _restore_upright(frames: Pictures, result: Pictures, painted: Pictures, task: Task, report: Report) -> None:
     """Image networks: each face's square as it stands in the frame, small ones enlarged, large ones in tiles."""
     spec = task.model.spec
     step, least = side_step(spec), task.restoring.side_for(spec)

@@ -107,7 +107,7 @@ class Looking:
         return max(1, round(SEGMENT_SECONDS * self.clip.rate))
 
     def searched_together(self, picture: np.ndarray) -> int:
-        """How many frames like this one (H, W, C) are searched for faces together, no matter how many there are."""
+        """How many frames like this one (H, W, C) wait until they are searched for faces together."""
         pixel = picture.itemsize * picture.shape[2]
         fitting = max(1, min(FOLLOWED, WAITING_PIXEL * self.chunk // pixel))
         return fitting if self.detection is not None and can_follow(self.detection) else min(fitting, self.chunk)
@@ -187,7 +187,6 @@ class _Segment:
         self._last = [] if last is None else list(last)
         self._previous: Moment | None = None
         self._waiting: list[_Waiting] = []
-        self._known = np.zeros((0, 4), np.float32)  # boxes of the faces in the last frame that was searched
         self._seen: tuple[np.ndarray, list[dict[str, np.ndarray]]] | None = None
         self._columns: dict[str, list[np.ndarray]] = {name: [] for name in _KINDS}
         self.frames = 0
@@ -222,12 +221,12 @@ class _Segment:
         whole[0] = whole[0] or self._seen is None
         looking, report = self._looking, Report()
         assert looking.detection is not None
-        clues = Clues(whole, self._known)
+        rows = [] if self._seen is None else self._seen[1]
+        clues = Clues(whole, np.array([row["box"] for row in rows], np.float32).reshape(-1, 4))
         result = follow_faces(pictures, clues, looking.host, looking.detection, looking.budget, report)
         self._collect(report)
         for frame, faces in zip(self._waiting, result.frames, strict=True):
             self._take(frame.index, frame.picture, [face for face in faces if can_align(face.landmarks)])
-        self._known = np.array([face.box for face in result.frames[-1]], np.float32).reshape(-1, 4)
         self._waiting = []
 
     def _take(self, index: int, picture: np.ndarray, faces: list[Face]) -> None:

@@ -67,10 +67,10 @@ def follow_faces(
     height, width = pictures[0].shape[:2]
     nbytes = detection_bytes(height, width, settings)
     with opened_mtcnn(len(pictures), nbytes, budget, host, report) as detector, report.stage("detect"):
-        chase = _Chase(pictures, detector, settings, host, list(clues.whole))
-        chase.forward(clues.before)
-        chase.backward()
-    return Faces(tuple(chase.found), height, width)
+        following = _Following(pictures, detector, settings, host, list(clues.whole))
+        following.forward(clues.before)
+        following.backward()
+    return Faces(tuple(following.found), height, width)
 
 
 def unmatched(last: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def regions(last: np.ndarray, height: int, width: int) -> list[tuple[slice, slic
 
 
 @dataclass(eq=False)
-class _Chase:
+class _Following:
     """The frames while their faces are looked for. whole: which have been, or are to be, searched everywhere."""
 
     pictures: Sequence[np.ndarray]

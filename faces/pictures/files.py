@@ -88,27 +88,22 @@ def read_picture(path: Path | str, most_pixels: int = 0) -> Picture:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
-    return picture_from(content, str(path), most_pixels)
-
-
-def picture_from(content: bytes, name: str, most_pixels: int = 0) -> Picture:
-    """The picture that a file's bytes are. name: for errors. The rest is as in `read_picture`."""
     limit = most_pixels or pixels_that_fit()
     try:
         file = decoded(content, limit)
     except TooLargeError as error:
         width, height = error.args
         raise ImageError(
-            f"{name} has {width} x {height} px, more than the {limit / 1e6:.0f} million that are read here. If it is "
+            f"{path} has {width} x {height} px, more than the {limit / 1e6:.0f} million that are read here. If it is "
             "no mistake, set a higher limit (--max-pixels)."
         ) from error
     except MemoryError as error:
-        raise ImageError(f"{name} is larger than what fits into memory. Close other programs, or shrink it.") from error
+        raise ImageError(f"{path} is larger than what fits into memory. Close other programs, or shrink it.") from error
     except Exception as error:  # readers raise many types for what is damaged
         unnamed = isinstance(error, (UnknownPixelsError, UnidentifiedImageError))
         reason = "" if unnamed else f" ({type(error).__name__}: {error})"[:200]
         raise ImageError(
-            f"{name} is not a picture that can be read; it may be damaged or of another kind{reason}."
+            f"{path} is not a picture that can be read; it may be damaged or of another kind{reason}."
         ) from error
     channels, depth = file.pixels.shape[2], file.pixels.dtype
     whole = file.pixels.astype(np.float32)
@@ -140,16 +135,9 @@ def write_picture(
     Raises OutputError when the place cannot be written to.
     """
     path = Path(path)
-    write_whole(path, picture_bytes(path.name, pixels, depth, grey, metadata))
-
-
-def picture_bytes(
-    name: str, pixels: torch.Tensor, depth: np.dtype = UINT8, grey: bool = False, metadata: Metadata = NOTHING_SAID
-) -> bytes:
-    """The file of a picture, of the kind that its name's ending says. The rest is as in `write_picture`."""
-    kind = kinds.kind_written(Path(name).suffix)
+    kind = kinds.kind_written(path.suffix)
     if kind is None:
-        raise OutputError(f"{name} has no ending of a picture; use one of {', '.join(kinds.written_suffixes())}.")
+        raise OutputError(f"{path.name} has no ending of a picture; use one of {', '.join(kinds.written_suffixes())}.")
     if depth not in _WHITE or kind not in kinds.WITH_16_BIT:
         depth = UINT8
     whole = _quantised(pixels if kind in kinds.WITH_ALPHA else pixels[..., :3], depth)
@@ -160,9 +148,10 @@ def picture_bytes(
         whole = np.ascontiguousarray(whole[..., [0, 3]] if whole.shape[2] == 4 else whole[..., :1])
     height, width = whole.shape[:2]
     try:
-        return encoded(kind, whole, metadata.for_pixels(width, height, is_without))
+        content = encoded(kind, whole, metadata.for_pixels(width, height, is_without))
     except Exception as error:  # writers raise many types too
-        raise OutputError(f"{name} could not be encoded: {width} x {height} px may be too large.") from error
+        raise OutputError(f"{path.name} could not be encoded: {width} x {height} px may be too large.") from error
+    write_whole(path, content)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from slimfusion.faces.detect.mtcnn import Mtcnn
 from slimfusion.faces.detect.settings import DetectionSettings
 from slimfusion.faces.detect.views import Detections, Look, as_candidates, count_doubtful
 from slimfusion.faces.face import Face
+from stopping_host import Stopped, StoppingHost
 
 HOST = StandaloneHost("cpu")
 PORTRAIT = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255)
@@ -74,15 +75,8 @@ def test_mtcnn_finds_a_turned_face_with_its_points_in_order(turns, turned):
 
 
 def test_a_user_can_stop_between_frames():
-    class Stopped(BaseException):
-        pass
-
-    class Stopping(StandaloneHost):
-        def check_interrupt(self):
-            raise Stopped
-
     with pytest.raises(Stopped):
-        detect_faces(PORTRAIT[None], Stopping("cpu"))
+        detect_faces(PORTRAIT[None], StoppingHost("cpu"))
 
 
 @pytest.mark.parametrize("angle", [30, 60, 90, 135, 180, 225, 300])

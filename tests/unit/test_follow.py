@@ -12,6 +12,7 @@ from slimfusion.faces.detect.detection import detect_faces
 from slimfusion.faces.detect.follow import Clues, follow_faces, regions, unmatched
 from slimfusion.faces.detect.settings import DEFAULT_DETECTION, DetectionSettings
 from slimfusion.faces.frames import as_floats
+from stopping_host import Stopped, StoppingHost
 
 HOST = StandaloneHost("cpu")
 HEIGHT, WIDTH = 360, 640
@@ -40,13 +41,13 @@ def frame(head, *corners):
 @pytest.fixture
 def searched(monkeypatch):
     """The indices of the frames that are searched whole, in the order of the searches."""
-    seen, search = [], follow._Chase.search
+    seen, search = [], follow._Following.search
 
     def noting(self, index):
         seen.append(index)
         search(self, index)
 
-    monkeypatch.setattr(follow._Chase, "search", noting)
+    monkeypatch.setattr(follow._Following, "search", noting)
     return seen
 
 
@@ -113,16 +114,9 @@ def test_frames_of_sixteen_bits_show_the_same_faces(head):
 
 
 def test_a_stop_is_heard_between_frames(head):
-    class Stopped(BaseException):
-        pass
-
-    class Stopping(StandaloneHost):
-        def check_interrupt(self):
-            raise Stopped
-
+    clues = Clues([True], NONE)
     with pytest.raises(Stopped):
-        follow_faces([frame(head, (20, 90))], Clues([True], NONE), Stopping("cpu"), DEFAULT_DETECTION, MemoryBudget(),
-                     Report())  # fmt: skip
+        follow_faces([frame(head, (20, 90))], clues, StoppingHost("cpu"), DEFAULT_DETECTION, MemoryBudget(), Report())
 
 
 @pytest.mark.parametrize(

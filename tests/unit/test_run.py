@@ -19,18 +19,10 @@ from slimfusion.engines.session import Session
 from slimfusion.errors import BudgetError, DeviceError, ModelFileError
 from slimfusion.models.borrowed_model import borrowed_model
 from slimfusion.models.torch_model import torch_model
+from stopping_host import Stopped, StoppingHost
 
 CPU = torch.device("cpu")
 FACES = Work(64, 64, 5, False)
-
-
-class Interrupt(BaseException):
-    pass
-
-
-class InterruptingHost(StandaloneHost):
-    def check_interrupt(self):
-        raise Interrupt
 
 
 # Full precision, whatever half precision this machine is good at.
@@ -223,7 +215,7 @@ def test_an_interrupt_leaves_loaded_only_what_was_before():
     sessions, model = SessionCache(), face_model()
 
     def interrupted():
-        with pytest.raises(Interrupt), opened(model, FACES, sessions, host=InterruptingHost("cpu")) as run:
+        with pytest.raises(Stopped), opened(model, FACES, sessions, host=StoppingHost("cpu")) as run:
             list(run.crops([torch.rand(3, 64, 64)] * 5))
 
     interrupted()

@@ -116,6 +116,6 @@ def in_eight_bits(exact: SlimEmbedder) -> EightBitEmbedder | SlimEmbedder:
     try:
         quick = EightBitEmbedder(exact)
         off = float((quick(picture) - exact(picture)).norm())
-    except (AttributeError, NotImplementedError, RuntimeError):
+    except (AttributeError, RuntimeError):
         return exact
     return quick if off <= FURTHEST else exact
